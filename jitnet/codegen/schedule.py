@@ -1,0 +1,504 @@
+"""One `fused` equation as one kernel: which loops, in what order, and what each computes.
+
+    %m = reduce_max %x {axes=(1,)}        for r:                      # rows
+    %e = exp (%x - broadcast %m)            for c: m = max(m, x[r,c])   # stage 0
+    %s = reduce_sum %e {axes=(1,)}          for c: e = exp(...); s += e; row[c] = e   # stage 1
+    %y = %e / broadcast %s                  for c: y[r,c] = row[c] / s  # stage 2
+
+Loops over the leading `rows` dims hold stages, each a nest over the other dims whose innermost loop
+is a vector loop. A reduction over the trailing dims ends its stage and is a scalar in the next one;
+a value that a later stage reads again is kept in a row of scratch memory if it was expensive. Other
+reductions ride along: in registers where their axes are trailing, in memory otherwise. Sums of
+floats fold blocks of `BLOCK` terms into a compensated total (Neumaier), in an order that only the
+shape decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jitnet.codegen.scoped import ScopedBuilder, pure_reads, scope
+from jitnet.ir import Dim, Eqn, Function, Literal, Value, registry
+from jitnet.kernel import scalars as s
+from jitnet.kernel import statements as k
+from jitnet.kernel.scalars import ScalarOp
+from jitnet.ops.primitive import Element, Reduction
+from jitnet.ops.shape import UPDATE
+from jitnet.passes.fuse import (
+    CHEAP,
+    is_free,
+    iteration_dims,
+    kept_rows,
+    primitive,
+    strip_units,
+)
+
+BLOCK = 512
+"""Terms that one vector loop adds up before they are folded into the compensated total."""
+
+Index = tuple[Value, ...]
+
+
+class Memory(Protocol):
+    """What the kernel reads and writes, as the storage plan has it."""
+
+    def input(self, param: Value) -> Value:
+        """A region param: a scalar for rank 0, else a buffer."""
+        ...
+
+    def dim(self, dim: Dim) -> Value: ...
+
+    def output(self, result: Value) -> Value:
+        """The buffer for a region result of rank > 0 (for an update: what is written in place)."""
+        ...
+
+    def scratch(self, result: Value, dims: Sequence[Dim]) -> Value:
+        """Memory for a value that only this kernel sees."""
+        ...
+
+
+@dataclass(eq=False)
+class _Fold:
+    """A reduction while it runs.
+
+    Attributes:
+        start: the first axis of a trailing run of reduced axes; None: it folds in memory.
+        kept: the axes that are left.
+    """
+
+    eqn: Eqn
+    rule: Reduction
+    op: ScalarOp
+    start: int | None
+    kept: tuple[int, ...]
+    target: Value | None
+
+    @property
+    def compensated(self) -> bool:
+        return self.rule.compensated and self.eqn.result.dtype.is_float
+
+    def identity(self) -> Value:
+        dtype = self.eqn.result.dtype
+        return Literal(self.rule.identity(dtype), dtype)
+
+    def initial(self) -> Index:
+        if not self.compensated:
+            return (self.identity(),)
+        return (self.identity(), Literal(0.0, self.eqn.result.dtype))
+
+    def add(self, state: Index, term: Value) -> Index:
+        if not self.compensated:
+            return (self.op(state[0], term),)
+        total, rest = state
+        new = s.add(total, term)
+        part = s.sub(new, total)
+        error = s.add(s.sub(total, s.sub(new, part)), s.sub(term, part))
+        return (new, s.add(rest, error))
+
+    def final(self, state: Index) -> Value:
+        if not self.compensated:
+            return state[0]
+        total, rest = state  # after an infinity the rest is NaN, and the total says it all
+        return s.select(s.eq(rest, rest), s.add(total, rest), total)
+
+
+@dataclass(eq=False)
+class _Stage:
+    """What one nest over the inner dims computes."""
+
+    stores: list[Value] = field(default_factory=list)
+    folds: list[_Fold] = field(default_factory=list)
+    rows: list[Value] = field(default_factory=list)
+    order: list[Value] = field(default_factory=list)
+
+
+States = dict[_Fold, Index]
+
+
+def emit_kernel(region: Function, rows: int | None, memory: Memory) -> dict[Value, Value]:
+    """Emit the loops; returns the scalars of the region's rank-0 results."""
+    kernel = _Kernel(region, rows or 0, memory)
+    kernel.plan()
+    kernel.emit()
+    return kernel.scalars
+
+
+class _Kernel:
+    def __init__(self, region: Function, rows: int, memory: Memory) -> None:
+        self.region = region
+        self.rows = rows
+        self.memory = memory
+        self.eqns = {r: eqn for eqn in region.eqns for r in eqn.results}
+        self.position = {r: i for i, r in enumerate(self.eqns)}
+        members = [eqn for eqn in region.eqns if not is_free(eqn)]
+        self.dims = max((iteration_dims(e) for e in members), key=len)
+        self.outputs = {v: v for v in dict.fromkeys(region.results)}
+        self.level: dict[Value, int] = {}
+        self.costs: dict[Value, int] = {}
+        self.stored: dict[Value, tuple[Value, bool]] = {}  # buffer, whether it is one row only
+        self.row_scalars: dict[Value, Value] = {}
+        self.row_index: Index = ()
+        self.stage = 0
+        self.stages: list[_Stage] = []
+        self.folds: list[_Fold] = []
+        self.row_folds: list[_Fold] = []
+        self.scalars: dict[Value, Value] = {}
+
+    # -- planning ---------------------------------------------------------------------------------
+
+    def is_row(self, v: Value) -> bool:
+        """Whether v has one element per row."""
+        eqn = self.eqns.get(v)
+        if not self.rows or (eqn is not None and eqn.op is UPDATE):
+            return False
+        if eqn is not None and isinstance(self.rule(eqn), Reduction):
+            return self.is_row_fold(eqn)
+        return strip_units(v.dims) == strip_units(self.dims[: self.rows])
+
+    def rule(self, eqn: Eqn) -> Element | Reduction | None:
+        rule = primitive(eqn).lowering(eqn)
+        return rule if isinstance(rule, (Element, Reduction)) else None
+
+    def plan(self) -> None:
+        """Give each value its stage, and each stage its work."""
+        for v, eqn in self.eqns.items():
+            before = max((self.level.get(o, 0) for o in eqn.operands), default=0)
+            ends_stage = isinstance(self.rule(eqn), Reduction) and self.is_row_fold(eqn)
+            self.level[v] = before + 1 if ends_stage else before
+        self.stages = [_Stage() for _ in range(1 + max(self.level.values(), default=0))]
+        for v, eqn in self.eqns.items():
+            if isinstance(rule := self.rule(eqn), Reduction):
+                self.plan_fold(eqn, rule)
+            elif v in self.outputs and not self.is_row(v):
+                self.stages[self.level[v]].stores.append(v)
+        for number in reversed(range(len(self.stages))):
+            self.plan_stage(number)
+
+    def is_row_fold(self, eqn: Eqn) -> bool:
+        return self.rows > 0 and not self.is_row(eqn.operands[0]) and kept_rows(eqn) == self.rows
+
+    def plan_fold(self, eqn: Eqn, rule: Reduction) -> None:
+        operand = eqn.operands[0]
+        axes = tuple(eqn.attrs["axes"])
+        over_rows = self.is_row(operand)
+        if over_rows:  # the operand has a dim a row, and perhaps unit dims after them
+            axes = tuple(a for a in axes if a < self.rows)
+        rank = self.rows if over_rows else len(self.dims)
+        first = rank - len(axes)
+        trailing = axes == tuple(range(first, rank))
+        kept = tuple(a for a in range(rank) if a not in axes)
+        target = None
+        if eqn.result in self.outputs and eqn.result.rank:
+            target = self.memory.output(eqn.result)
+        op = registry("kernel")[rule.combine]
+        assert isinstance(op, ScalarOp)
+        fold = _Fold(eqn, rule, op, first if trailing else None, kept, target)
+        if over_rows:
+            self.row_folds.append(fold)
+        else:
+            self.stages[self.level[operand]].folds.append(fold)
+        self.folds.append(fold)
+
+    def plan_stage(self, number: int) -> None:
+        """Walk back from what the stage must compute; what an earlier stage has is kept there."""
+        stage = self.stages[number]
+        roots = [*stage.stores, *(f.eqn.operands[0] for f in stage.folds)]
+        seen: set[Value] = set()
+        stack = [self.value_operand(v) for v in roots]
+        while stack:
+            v = stack.pop()
+            eqn = self.eqns.get(v)
+            if eqn is None or v in seen:
+                continue
+            seen.add(v)
+            if self.is_row(v) and not is_free(eqn):
+                stage.rows.append(v)
+                continue
+            if self.level[v] < number and (v in self.outputs or self.cost(v) > CHEAP):
+                earlier = self.stages[self.level[v]]
+                if v not in earlier.stores:
+                    earlier.stores.append(v)
+                continue
+            stack.extend(eqn.operands)
+        stage.order = sorted(
+            (v for v in seen if v.dims == self.dims and not is_free(self.eqns[v])),
+            key=self.position.__getitem__,
+        )
+
+    def value_operand(self, v: Value) -> Value:
+        """What is computed for a root: for an update, the new content of the slice."""
+        eqn = self.eqns.get(v)
+        return eqn.operands[1] if eqn is not None and eqn.op is UPDATE else v
+
+    def cost(self, v: Value) -> int:
+        if v not in self.eqns:
+            return 0
+        if v not in self.costs:
+            rule = self.rule(self.eqns[v])
+            own = rule.cost if isinstance(rule, Element) and not rule.view else 0
+            self.costs[v] = own + sum(self.cost(o) for o in self.eqns[v].operands)
+        return self.costs[v]
+
+    # -- emitting ---------------------------------------------------------------------------------
+
+    def emit(self) -> None:
+        for stage in self.stages:
+            for v in stage.stores:
+                self.place(v)
+        for fold in self.folds:
+            if fold.start is None:
+                self.fill(fold)
+        with pure_reads():
+            across = [f for f in self.folds if f.start is not None and f.start < self.rows]
+            states = begin(across, 0, {})
+            self.finish(across, 0, (), self.nest_rows(across, (), states))
+
+    def place(self, v: Value) -> None:
+        if v in self.outputs:
+            self.stored[v] = (self.memory.output(v), False)
+        else:
+            self.stored[v] = (self.memory.scratch(v, self.dims[self.rows :]), True)
+
+    def fill(self, fold: _Fold) -> None:
+        """A fold in memory begins with its identity everywhere."""
+        assert fold.target is not None
+        target, identity = fold.target, fold.identity()
+        self.box(fold.eqn.result.dims, lambda index: k.store(target, identity, *index))
+
+    def box(self, dims: Sequence[Dim], body: Callable[[Index], None]) -> None:
+        """Plain loops over dims, the innermost a vector loop."""
+
+        def level(index: Index) -> None:
+            axis = len(index)
+            if axis == len(dims):
+                return body(index)
+            kind = "vector" if axis == len(dims) - 1 else "seq"
+            k.loop(0, self.memory.dim(dims[axis]), lambda i: level((*index, i)), kind=kind)
+
+        level(())
+
+    def nest_rows(self, across: Sequence[_Fold], index: Index, states: States) -> States:
+        """The loops over the leading dims, and inside them stage after stage. Folds `across` rows
+        run through all of it."""
+        if len(index) < self.rows:
+            return self.axis_loop(across, index, states, self.nest_rows)
+        self.row_index = index
+        self.row_scalars = {}
+        for number, stage in enumerate(self.stages):
+            self.stage = number
+            for v in sorted(stage.rows, key=self.position.__getitem__):
+                if v not in self.row_scalars:
+                    self.row_scalars[v] = self.value(v, self.row_padded(v))
+            if stage.stores or stage.folds:
+                states = self.nest_stage(stage, index, states)
+        self.stage = len(self.stages)
+        self.finish_row(index, states)
+        return states
+
+    def row_padded(self, v: Value) -> Index:
+        zero = (k.as_index(0),) * (v.rank - min(v.rank, self.rows))
+        return (*self.row_index[: v.rank], *zero)
+
+    def finish_row(self, index: Index, states: States) -> None:
+        for v in self.outputs:
+            if v in self.eqns and self.is_row(v) and self.eqns[v].op is not UPDATE:
+                target = self.memory.output(v)
+                k.store(target, self.value(v, self.row_padded(v)), *self.row_padded(v))
+        for fold in self.row_folds:
+            operand = fold.eqn.operands[0]
+            term = self.value(operand, self.row_padded(operand))
+            self.fold_term(fold, term, index, states)
+
+    def axis_loop(
+        self,
+        folds: Sequence[_Fold],
+        index: Index,
+        states: States,
+        inside: Callable[[Sequence[_Fold], Index, States], States],
+    ) -> States:
+        """A sequential loop over the next axis, which carries the states of the running folds;
+        those of `folds` that run over the axes after it begin and end inside."""
+        axis = len(index)
+        running = list(states)
+        flat = [v for fold in running for v in states[fold]]
+
+        def body(i: Value, *carried: Value) -> list[Value]:
+            now = begin(folds, axis + 1, unflatten(running, carried))
+            after = inside(folds, (*index, i), now)
+            self.finish(folds, axis + 1, (*index, i), after)
+            return [v for fold in running for v in after[fold]]
+
+        extent = self.memory.dim(self.dims[axis])
+        if isinstance(extent, Literal) and extent.item == 1:
+            return unflatten(running, body(k.as_index(0), *flat))
+        return unflatten(running, k.loop(0, extent, body, flat, name="ijkl"[min(axis, 3)]))
+
+    def finish(self, folds: Sequence[_Fold], axis: int, index: Index, states: States) -> None:
+        """Folds that began at `axis` are complete: here are their results at `index`."""
+        for fold in [f for f in folds if f.start == axis]:
+            self.result(fold, fold.final(states.pop(fold)), index)
+
+    def result(self, fold: _Fold, value: Value, index: Index) -> None:
+        result = fold.eqn.result
+        if result.rank == 0:
+            self.scalars[result] = value
+        elif self.is_row(result):
+            self.row_scalars[result] = value
+        elif fold.target is not None:
+            k.store(fold.target, value, *index)
+
+    def nest_stage(self, stage: _Stage, index: Index, states: States) -> States:
+        """One stage's loops over the inner dims. Folds across rows go on in it."""
+        folds = [f for f in stage.folds if f.start is not None and f.start >= self.rows]
+        waiting = {f: state for f, state in states.items() if f not in stage.folds}
+        running = {f: state for f, state in states.items() if f in stage.folds}
+
+        def inside(folds: Sequence[_Fold], at: Index, now: States) -> States:
+            if len(at) == len(self.dims) - 1:
+                return self.innermost(stage, at, now)
+            return self.axis_loop(folds, at, now, inside)
+
+        running = inside(folds, index, begin(folds, self.rows, running))
+        self.finish(folds, self.rows, index, running)
+        return {**waiting, **running}
+
+    # -- the innermost axis -----------------------------------------------------------------------
+
+    def innermost(self, stage: _Stage, index: Index, states: States) -> States:
+        """The vector loop over the last axis, in blocks where a compensated sum asks for it."""
+        extent = self.memory.dim(self.dims[-1])
+        folds = list(stage.folds)
+        if isinstance(extent, Literal) and extent.item == 1:
+            terms = self.element(stage, (*index, k.as_index(0)))
+            return self.fold_terms(folds, terms, (*index, k.as_index(0)), states)
+        over_last = [f for f in folds if self.last_is_reduced(f)]
+        small = isinstance(extent, Literal) and extent.item <= 2 * BLOCK
+        if small or not any(f.compensated for f in over_last):
+            return self.vector_loop(stage, index, k.as_index(0), extent, states)
+        running = list(states)
+        blocks = s.floordiv(s.add(extent, BLOCK - 1), BLOCK)
+
+        def block(b: Value, *carried: Value) -> list[Value]:
+            low = s.mul(b, BLOCK)
+            high = s.minimum(s.add(low, BLOCK), extent)
+            now = unflatten(running, carried)
+            after = self.vector_loop(stage, index, low, high, now)
+            return [v for fold in running for v in after[fold]]
+
+        flat = [v for fold in running for v in states[fold]]
+        return unflatten(running, k.loop(0, blocks, block, flat, name="block"))
+
+    def last_is_reduced(self, fold: _Fold) -> bool:
+        return len(self.dims) - 1 not in fold.kept
+
+    def vector_loop(
+        self, stage: _Stage, index: Index, low: Value, high: Value, states: States
+    ) -> States:
+        over_last = [f for f in stage.folds if self.last_is_reduced(f)]
+        others = [f for f in stage.folds if f not in over_last]
+
+        def body(i: Value, *partial: Value) -> list[Value]:
+            terms = self.element(stage, (*index, i))
+            for fold in others:
+                self.fold_term(fold, terms[fold], (*index, i), {})
+            return [f.op(p, terms[f]) for f, p in zip(over_last, partial)]
+
+        combine = tuple(f.op.name for f in over_last)
+        partial = k.loop(
+            low, high, body, [f.identity() for f in over_last], "vector", combine, name="v"
+        )
+        return self.fold_terms(over_last, dict(zip(over_last, partial)), index, states)
+
+    def fold_terms(
+        self, folds: Sequence[_Fold], terms: Mapping[_Fold, Value], index: Index, states: States
+    ) -> States:
+        after = dict(states)
+        for fold in folds:
+            self.fold_term(fold, terms[fold], index, after)
+        return after
+
+    def fold_term(self, fold: _Fold, term: Value, index: Index, states: States) -> None:
+        """Take one term in: into the running state, or into memory."""
+        if fold in states:
+            states[fold] = fold.add(states[fold], term)
+            return
+        assert fold.target is not None
+        place = tuple(index[a] for a in fold.kept)
+        before = scope().bind_here(k.LOAD, (fold.target, *place))[0]
+        k.store(fold.target, fold.op(before, term), *place)
+
+    def element(self, stage: _Stage, index: Index) -> dict[_Fold, Value]:
+        """Everything the stage computes at one index: stores, and the terms of its folds."""
+        for v in stage.order:
+            self.value(v, index)
+        for v in stage.stores:
+            self.store(v, self.value(self.value_operand(v), index), index)
+        return {f: self.value(f.eqn.operands[0], index) for f in stage.folds}
+
+    def store(self, v: Value, value: Value, index: Index) -> None:
+        buffer, one_row = self.stored[v]
+        eqn = self.eqns[v] if v in self.eqns else None
+        if eqn is not None and eqn.op is UPDATE:
+            rank = len(index)
+            starts = [self.value(o, ()) for o in eqn.operands[2 : 2 + rank]]
+            steps = eqn.attrs["steps"]
+            index = tuple(s.add(a, s.mul(i, t)) for a, i, t in zip(starts, index, steps))
+        elif one_row:
+            index = index[self.rows :]
+        k.store(buffer, value, *index)
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def value(self, v: Value, index: Index) -> Value:
+        """The element of v at `index` as a scalar, computed once per scope."""
+        if isinstance(v, Literal):
+            return v
+        if v in self.row_scalars and self.at_row(v, index):
+            return self.row_scalars[v]
+        eqn = self.eqns.get(v)
+        if eqn is None:
+            source = self.memory.input(v)
+            return k.load(source, *index) if v.rank else source
+        here: ScopedBuilder = scope()
+        known = here.recall((v, index, self.stage))
+        if known is not None:
+            return known
+        if v in self.stored and self.level[v] < self.stage and eqn.op is not UPDATE:
+            buffer, one_row = self.stored[v]
+            result = k.load(buffer, *(index[self.rows :] if one_row else index))
+        else:
+            rule = self.rule(eqn)
+            assert isinstance(rule, Element), f"{eqn.op.name} is not computed by element"
+            result = rule.emit(_Context(self, eqn), eqn, index)
+        here.remember((v, index, self.stage), result)
+        return result
+
+    def at_row(self, v: Value, index: Index) -> bool:
+        return index == self.row_padded(v)
+
+
+def begin(folds: Sequence[_Fold], axis: int, states: States) -> States:
+    """The states, with those folds that run from `axis` on at their beginning."""
+    return {**states, **{f: f.initial() for f in folds if f.start == axis}}
+
+
+def unflatten(folds: Sequence[_Fold], flat: Sequence[Value]) -> States:
+    """Carried scalars as the states of these folds."""
+    values = iter(flat)
+    return {f: tuple(next(values) for _ in f.initial()) for f in folds}
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What an Element rule asks while it emits."""
+
+    kernel: _Kernel
+    eqn: Eqn
+
+    def load(self, operand: int, index: Sequence[Value]) -> Value:
+        return self.kernel.value(self.eqn.operands[operand], tuple(index))
+
+    def dim(self, dim: Dim) -> Value:
+        return self.kernel.memory.dim(dim)

@@ -1,0 +1,151 @@
+"""Plans the memory of static buffers: one workspace, shared by buffers that do not live together.
+
+    %a = alloc 1024      a: live over equations 0..2, offset 0
+    ...
+    %b = alloc 512       b: live over equations 3..5, offset 0 too
+
+A buffer lives from its first to its last use, views and loop carries of it included; one that is
+alive before a loop and used in it lives to the loop's end. Offsets are found largest buffer first,
+each at the lowest place that is free throughout its life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from jitnet.ir import BufferType, Eqn, Function, Value
+from jitnet.kernel import statements as S
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Attributes:
+    offsets: byte offset of each static `alloc`'s result.
+    size: bytes in all.
+    """
+
+    offsets: Mapping[Value, int]
+    size: int
+
+
+@dataclass
+class _Life:
+    """The first and last use of a set of values that may share memory, and the loops it is used
+    in, each by the time of its start."""
+
+    low: int
+    high: int
+    loops: set[int]
+
+
+def static_bytes(type: BufferType) -> int | None:
+    """The buffer's size, or None where an extent is only known at run time."""
+    extents = [d for d in type.dims if isinstance(d, int)]
+    return prod(extents) * type.dtype.itemsize if len(extents) == type.rank else None
+
+
+def plan_workspace(kernel: Function) -> Workspace:
+    """Offsets for every static `alloc` of the kernel."""
+    events = _Events()
+    events.region(kernel, ())
+    for result in kernel.results:
+        events.use(result, ())
+    requests = []
+    for buffer in events.allocs:
+        life = events.lives[events.root(buffer)]
+        high = max([life.high, *(events.ends[start] for start in life.loops if life.low <= start)])
+        size = static_bytes(buffer.buffer_type)
+        assert size is not None
+        requests.append((-(-size // ALIGNMENT) * ALIGNMENT, life.low, high, buffer))
+    return _place(requests)
+
+
+def _place(requests: Sequence[tuple[int, int, int, Value]]) -> Workspace:
+    placed: list[tuple[int, int, int, int]] = []  # offset, size, low, high
+    offsets: dict[Value, int] = {}
+    for size, low, high, buffer in sorted(requests, key=lambda r: (-r[0], r[1])):
+        offset = 0
+        for other, other_size, other_low, other_high in placed:
+            together = low <= other_high and other_low <= high
+            if together and other < offset + size and offset < other + other_size:
+                offset = other + other_size
+        offsets[buffer] = offset
+        placed.append((offset, size, low, high))
+        placed.sort()
+    return Workspace(offsets, max((o + s for o, s, _, _ in placed), default=0))
+
+
+class _Events:
+    """Walks a kernel, numbering equations; unites values that may share memory."""
+
+    def __init__(self) -> None:
+        self.clock = 0
+        self.allocs: list[Value] = []
+        self.lives: dict[Value, _Life] = {}
+        self.ends: dict[int, int] = {}
+        self._parent: dict[Value, Value] = {}
+
+    def root(self, value: Value) -> Value:
+        while (parent := self._parent.get(value, value)) is not value:
+            value = parent
+        return value
+
+    def unite(self, a: Value, b: Value) -> None:
+        a, b = self.root(a), self.root(b)
+        if a is b:
+            return
+        self._parent[b] = a
+        x, y = self.lives.pop(a), self.lives.pop(b)
+        self.lives[a] = _Life(min(x.low, y.low), max(x.high, y.high), x.loops | y.loops)
+
+    def use(self, value: Value, loops: tuple[int, ...]) -> None:
+        if not isinstance(value.type, BufferType):
+            return
+        life = self.lives.setdefault(self.root(value), _Life(self.clock, self.clock, set()))
+        life.high = self.clock
+        life.loops.update(loops)
+
+    def region(self, region: Function, loops: tuple[int, ...]) -> None:
+        for eqn in region.eqns:
+            self.clock += 1
+            for value in (*eqn.operands, *(() if eqn.regions else eqn.results)):
+                self.use(value, loops)
+            if eqn.op is S.ALLOC and static_bytes(eqn.result.buffer_type) is not None:
+                self.allocs.append(eqn.result)
+            elif eqn.op is S.VIEW:
+                self.unite(eqn.operands[0], eqn.result)
+            elif eqn.op is S.IF:
+                self._branch(eqn, loops)
+            elif eqn.regions:
+                self._loop(eqn, loops)
+
+    def _branch(self, eqn: Eqn, loops: tuple[int, ...]) -> None:
+        for region in eqn.regions:
+            self.region(region, loops)
+        self.clock += 1
+        for region in eqn.regions:
+            self._join(region.results, eqn.results, loops)
+
+    def _loop(self, eqn: Eqn, loops: tuple[int, ...]) -> None:
+        start = self.clock
+        inside = (*loops, start)
+        carries = eqn.operands[2:] if eqn.op is S.FOR else eqn.operands
+        for region in eqn.regions:
+            self._join(carries, region.params[len(region.params) - len(carries) :], inside)
+        for region in eqn.regions:
+            self.region(region, inside)
+        self.clock += 1
+        self.ends[start] = self.clock
+        self._join(carries, eqn.regions[-1].results, inside)
+        self._join(carries, eqn.results, loops)
+
+    def _join(self, xs: Sequence[Value], ys: Sequence[Value], loops: tuple[int, ...]) -> None:
+        for x, y in zip(xs, ys):
+            if isinstance(x.type, BufferType):
+                self.use(x, loops)
+                self.use(y, loops)
+                self.unite(x, y)

@@ -1,0 +1,30 @@
+"""Settings from the environment, read in this one place.
+
+    JITNET_DUMP=dir        one numbered text file per stage of every compiled function
+    JITNET_LOG=compiles    one line per compilation on stderr
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Config:
+    """Attributes:
+    dump: folder for the stages' texts, or None.
+    log: the kinds of event to report.
+    """
+
+    dump: str | None
+    log: frozenset[str]
+
+
+def read() -> Config:
+    """The settings as the environment has them now."""
+    log = os.environ.get("JITNET_LOG", "")
+    return Config(
+        dump=os.environ.get("JITNET_DUMP") or None,
+        log=frozenset(word.strip() for word in log.split(",") if word.strip()),
+    )

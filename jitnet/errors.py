@@ -1,0 +1,180 @@
+"""What jitnet raises: named errors with the user's line, the reason and a remedy.
+
+    ShapeError [JN007]: add: shapes (3,) and (4,) do not broadcast
+      --> model.py:12 in layer
+       |     h = x + b
+       |         ^^^^^
+      why: operands are f64[3] and f64[4]
+      remedy: reshape one of them
+
+Each class also derives from the exception that NumPy raises in that case, so `except ValueError`
+around a function means the same with and without `@jit`. The line is found when the error is made.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from jitnet.source import position, user_sites
+
+
+class Place(Protocol):
+    """One line of the user's program: `ir.Frame` and `source.Position` are such."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def function(self) -> str: ...
+    @property
+    def column(self) -> int: ...
+    @property
+    def end_column(self) -> int: ...
+
+
+class JitnetError(Exception):
+    """Base of all errors that are jitnet's own.
+
+    Args:
+        what: what failed, naming the operation and the types.
+        why: the reason, where `what` does not say it.
+        remedy: what to write instead.
+        frames: the user's lines, innermost first; by default those running now.
+    """
+
+    code = "JN000"
+
+    def __init__(
+        self, what: str, *, why: str = "", remedy: str = "", frames: Sequence[Place] | None = None
+    ) -> None:
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+        if frames is None:
+            frames = tuple(position(site) for site in user_sites())
+        self.frames = tuple(frames)
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [f"[{self.code}] {self.what}"]
+        if self.frames:
+            lines += _pointer(self.frames[0])
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.remedy:
+            lines.append(f"  remedy: {self.remedy}")
+        return "\n".join(lines)
+
+
+def _pointer(place: Place) -> list[str]:
+    lines = [f"  --> {place.file}:{place.line} in {place.function}"]
+    text = linecache.getline(place.file, place.line).rstrip()
+    if not text:
+        return lines
+    lines.append(f"   | {text}")
+    if 0 <= place.column < place.end_column:
+        # columns count bytes of the line's UTF-8
+        start = len(text.encode()[: place.column].decode(errors="replace"))
+        width = len(text.encode()[place.column : place.end_column].decode(errors="replace"))
+        lines.append("   | " + " " * start + "^" * width)
+    return lines
+
+
+class ConcretizationError(JitnetError, TypeError):
+    """A value that is only known when the program runs was needed while it was traced."""
+
+    code = "JN001"
+
+
+class LeakedTracerError(JitnetError, RuntimeError):
+    """A traced value was used after the trace that made it had ended."""
+
+    code = "JN002"
+
+
+class UnsupportedDTypeError(JitnetError, TypeError):
+    """A dtype or a kind of array that this version does not have."""
+
+    code = "JN003"
+
+
+class UnsupportedFunctionError(JitnetError, NotImplementedError):
+    """A function, or an argument of one, that this version does not have."""
+
+    code = "JN004"
+
+
+class NotAvailableError(JitnetError, NotImplementedError):
+    """An option of jitnet itself that this version does not have."""
+
+    code = "JN005"
+
+
+class MutationError(JitnetError, TypeError):
+    """Changing an array in place, which this version does not trace."""
+
+    code = "JN006"
+
+
+class ShapeError(JitnetError, ValueError):
+    """Shapes, axes or extents that do not fit."""
+
+    code = "JN007"
+
+
+class DTypeError(JitnetError, TypeError):
+    """Dtypes that NumPy refuses for this operation."""
+
+    code = "JN008"
+
+
+class IndexingError(JitnetError, IndexError):
+    """An index that is out of bounds or of a kind that NumPy refuses."""
+
+    code = "JN009"
+
+
+class AxisError(JitnetError, np.exceptions.AxisError):
+    """An axis that the array does not have."""
+
+    code = "JN010"
+
+    def __str__(self) -> str:
+        return JitnetError.__str__(self)
+
+
+class ArgumentError(JitnetError, TypeError):
+    """An argument or a result that a compiled function cannot take or give."""
+
+    code = "JN011"
+
+
+class IntegerOverflowError(JitnetError, OverflowError):
+    """A Python int that does not fit where NumPy or jitnet must hold it."""
+
+    code = "JN012"
+
+
+class DifferentiationError(JitnetError, TypeError):
+    """Asked for a derivative that does not exist: integers, or results that are no scalar."""
+
+    code = "JN013"
+
+
+class ValueRefusedError(JitnetError, ValueError):
+    """A value that NumPy refuses for this argument."""
+
+    code = "JN014"
+
+
+def describe(value: Any) -> str:
+    """A short word for a value in a message: `f64[3, 4]`, `int`, `'text'`."""
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is not None and shape is not None:
+        return f"{dtype}{list(shape)}"
+    return type(value).__name__

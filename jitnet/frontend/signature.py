@@ -1,0 +1,158 @@
+"""What a specialisation depends on: the structure of the arguments and an abstract value per leaf.
+
+    f(x, 3, "relu")    # x: f64[32, 5] C;  int;  static 'relu'
+
+Arrays are told apart by dtype, shape and layout class, NumPy scalars by dtype. Python floats and
+ints are dynamic (an int that the trace needs as a value becomes static). All else is static: told
+apart by value, so it must be hashable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jitnet import errors, ir
+from jitnet.frontend.pytree import declare_leaf, flatten_into
+from jitnet.frontend.tracer import Flavour, Tracer, check_array, supported_dtype
+
+
+@dataclass(frozen=True)
+class Abstract:
+    """A leaf that is only known when the program runs.
+
+    Attributes:
+        layout: 'C', 'F' or 'strided'; 'C' for rank 0.
+    """
+
+    dtype: ir.DType
+    shape: tuple[Any, ...]
+    flavour: Flavour
+    layout: str = "C"
+
+    def __str__(self) -> str:
+        if self.flavour == "python":
+            return {"i": "int", "f": "float", "b": "bool"}[self.dtype.kind]
+        if self.flavour == "scalar":
+            return self.dtype.name
+        return f"{self.dtype.name}{list(self.shape)}" + (
+            "" if self.layout == "C" else f" {self.layout}"
+        )
+
+
+@dataclass(frozen=True)
+class Static:
+    """A leaf that the trace sees as it is."""
+
+    value: Any
+
+    def __str__(self) -> str:
+        return repr(self.value)
+
+
+declare_leaf(Static)
+
+LeafType = Abstract | Static
+Key = tuple[Any, ...]
+
+_INT = "int"
+_FLOAT = "float"
+_INT64 = range(-(1 << 63), 1 << 63)
+
+
+def layout_of(x: np.ndarray[Any, Any]) -> str:
+    """The layout class of an array."""
+    flags = x.flags
+    if flags.c_contiguous:
+        return "C"
+    return "F" if flags.f_contiguous else "strided"
+
+
+def make_key(
+    arguments: Any, static_ints: dict[tuple[Any, ...], frozenset[int]]
+) -> tuple[Key, list[Any], tuple[Any, ...]]:
+    """The key of a call, its leaves, and the tokens of its structure.
+
+    Args:
+        arguments: the tree of arguments.
+        static_ints: by structure, the leaves whose ints are static.
+    """
+    leaves: list[Any] = []
+    tokens: list[Any] = []
+    flatten_into(arguments, leaves, tokens)
+    structure = tuple(tokens)
+    static = static_ints.get(structure, frozenset()) if static_ints else frozenset()
+    key: list[Any] = [structure]
+    for i, leaf in enumerate(leaves):
+        cls = type(leaf)
+        if cls is np.ndarray:
+            key.append((leaf.dtype, leaf.shape, layout_of(leaf)))
+        elif cls is float:
+            key.append(_FLOAT)
+        elif cls is int and i not in static and leaf in _INT64:
+            key.append(_INT)
+        elif isinstance(leaf, np.generic):
+            key.append(leaf.dtype)
+        elif isinstance(leaf, np.ndarray):
+            check_array(leaf, "an argument")
+        elif cls is Static:
+            key.append(typed(leaf.value))
+        else:
+            key.append((cls, leaf))
+    return tuple(key), leaves, structure
+
+
+def typed(value: Any) -> Any:
+    """A key that tells apart what `==` does not: 1, True and 1.0, 0.0 and -0.0."""
+    if isinstance(value, tuple):
+        return (type(value), *map(typed, value))
+    return (type(value), repr(value) if isinstance(value, float) else value)
+
+
+def abstract(leaf: Any, static: bool = False, path: str = "") -> LeafType:
+    """The abstract value of a leaf.
+
+    Args:
+        static: an int is to be seen as it is.
+        path: the argument's name, for messages.
+
+    Raises:
+        UnsupportedDTypeError: for dtypes and classes of arrays that jitnet does not have.
+        ArgumentError: for objects that are not hashable.
+    """
+    cls = type(leaf)
+    if cls is Tracer:
+        return Abstract(leaf.value.dtype, leaf.shape, leaf.flavour)
+    if isinstance(leaf, np.ndarray):
+        check_array(leaf, f"argument {path}")
+        return Abstract(supported_dtype(leaf.dtype), leaf.shape, "array", layout_of(leaf))
+    if isinstance(leaf, np.generic):
+        return Abstract(supported_dtype(leaf.dtype, f"argument {path}"), (), "scalar")
+    if cls is float:
+        return Abstract(ir.types.f64, (), "python")
+    if cls is int and not static and leaf in _INT64:
+        return Abstract(ir.types.i64, (), "python")
+    if cls is Static:
+        return Static(leaf.value)
+    if cls is complex:
+        raise errors.UnsupportedDTypeError(
+            f"argument {path} is a complex number", remedy="pass real and imaginary parts"
+        )
+    try:
+        hash(leaf)
+    except TypeError:
+        raise errors.ArgumentError(
+            f"argument {path} of type {cls.__module__}.{cls.__qualname__}",
+            why="it is no array, number or known container, and cannot be told apart by value",
+            remedy="jitnet.register_pytree_node makes a class of containers known",
+        ) from None
+    return Static(leaf)
+
+
+def describe(names: Sequence[str], leaves: Sequence[LeafType]) -> str:
+    """`x: f64[32, 5], n: int`."""
+    return ", ".join(f"{name}: {leaf}" for name, leaf in zip(names, leaves))
+

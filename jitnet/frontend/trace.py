@@ -1,0 +1,227 @@
+"""Runs a user's function on tracers and freezes what it did into an IR Function.
+
+    traced = trace_function(lambda x, n: x * n, tree, leaves)
+    # func @lambda(%x: f64[3], %n: i64) -> (f64[3]) { ... }
+
+The function sees containers rebuilt around tracers. It may not change them: this version returns
+results and leaves its arguments alone, so a container that changed is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jitnet import errors, ir
+from jitnet.frontend import functions, indexing, tracer, ufuncs
+from jitnet.frontend.context import Trace, current_trace, run_traced
+from jitnet.frontend.pytree import TreeDef, flatten, leaf_paths, unflatten
+from jitnet.frontend.signature import Abstract, LeafType
+from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift
+from jitnet.ir import ArrayType, Function, Value
+
+tracer.install(ufuncs.apply, functions.call, indexing.getitem)
+
+
+@dataclass(frozen=True)
+class Input:
+    """Where a param of the traced Function comes from: a leaf of the arguments, or a capture."""
+
+    leaf: int | None
+    capture: Any = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a leaf of the result is made.
+
+    Attributes:
+        result: the Function's result that holds it; None for a static leaf.
+        flavour: how the result is handed out.
+        source: the param that this result is, object for object; None for a new array.
+        value: a static leaf.
+    """
+
+    result: int | None
+    flavour: Flavour = "array"
+    source: int | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced function.
+
+    Attributes:
+        function: its params are as `inputs` says; its results are the distinct dynamic leaves of
+            the result tree, then extents that their shapes need.
+        out_tree, outputs: the result tree and how its leaves are made.
+        names: a name for each leaf of the arguments.
+    """
+
+    function: Function
+    inputs: tuple[Input, ...]
+    out_tree: TreeDef
+    outputs: tuple[Output, ...]
+    names: tuple[str, ...]
+
+
+def trace_function(
+    fn: Callable[..., Any],
+    tree: TreeDef,
+    leaves: Sequence[LeafType],
+    *,
+    restartable: bool = False,
+) -> Traced:
+    """Trace `fn(*args, **kwargs)`, where `(args, kwargs)` is `tree` with abstract leaves.
+
+    Args:
+        restartable: the caller handles NeedStatic, so ints among the arguments may be made static.
+
+    Raises:
+        NeedStatic: when `restartable` and such an int is needed as a value.
+        JitnetError: for whatever cannot be traced. What the function itself raises passes through.
+    """
+    names = argument_names(fn, tree)
+    trace = Trace(function_name(fn), current_trace())
+    return run_traced(trace, lambda: _trace(fn, tree, leaves, names, trace, restartable))
+
+
+def _trace(
+    fn: Callable[..., Any],
+    tree: TreeDef,
+    leaves: Sequence[LeafType],
+    names: tuple[str, ...],
+    trace: Trace,
+    restartable: bool,
+) -> Traced:
+    arguments = [
+        _argument(trace, i, leaf, names[i], restartable) if isinstance(leaf, Abstract) else leaf.value
+        for i, leaf in enumerate(leaves)
+    ]
+    whole = unflatten(tree, arguments)
+    args, kwargs = whole
+    out = fn(*args, **kwargs)
+    _check_unchanged(whole, tree, arguments, fn)
+    out_leaves, out_tree = flatten(out)
+    results: list[Value] = []
+    places: dict[int, int] = {}
+    outputs = tuple(_output(trace, leaf, results, places) for leaf in out_leaves)
+    results += _missing_extents(trace, results)
+    function = trace.builder.build(*results)
+    captured = {c.value: c.source for c in trace.captures.values()}
+    inputs = tuple(Input(trace.arguments.get(p), captured.get(p)) for p in function.params)
+    return Traced(function, inputs, out_tree, outputs, names)
+
+
+def _argument(trace: Trace, i: int, leaf: Abstract, name: str, restartable: bool) -> Tracer:
+    dims = tuple(d if isinstance(d, int) else ir.as_dim(lift(d).value) for d in leaf.shape)
+    value = trace.builder.param(ArrayType(leaf.dtype, dims), re.sub(r"\W", "_", name))
+    trace.arguments[value] = i
+    if restartable and leaf.flavour == "python" and leaf.dtype.is_integer:
+        trace.static_candidates.add(i)
+    trace.wrapped.add(value)
+    return Tracer(value, trace, leaf.flavour)
+
+
+def _check_unchanged(
+    whole: Any, tree: TreeDef, arguments: Sequence[Any], fn: Callable[..., Any]
+) -> None:
+    leaves, now = flatten(whole)
+    if now == tree and all(a is b for a, b in zip(leaves, arguments)):
+        return
+    raise errors.MutationError(
+        f"{function_name(fn)} changes a container among its arguments",
+        why="this version traces functions that leave their arguments as they are",
+        remedy="return a new container: {**params, 'w': w}, or dataclasses.replace(state, w=w)",
+        frames=_definition(fn),
+    )
+
+
+def _output(trace: Trace, leaf: Any, results: list[Value], places: dict[int, int]) -> Output:
+    if type(leaf) is not Tracer:
+        return _untraced_output(trace, leaf)
+    own = lift(leaf)
+    if id(leaf) not in places:
+        places[id(leaf)] = len(results)
+        results.append(own.value)
+    source = None
+    if own.value in trace.builder.params and not own.fresh:
+        source = trace.builder.params.index(own.value)
+    return Output(places[id(leaf)], own.flavour, source)
+
+
+def _untraced_output(trace: Trace, leaf: Any) -> Output:
+    if isinstance(leaf, np.ndarray):
+        check_array(leaf, "a result")
+    elif not isinstance(leaf, _STATIC_RESULTS):
+        raise errors.ArgumentError(
+            f"a result of type {type(leaf).__module__}.{type(leaf).__qualname__}",
+            why="it may hold traced values, which mean nothing once the function has returned",
+            remedy="return arrays in tuples, lists, dicts, NamedTuples or dataclasses, or make the "
+            "class known with jitnet.register_pytree_node",
+        )
+    return Output(None, value=leaf)
+
+
+_STATIC_RESULTS = (bool, int, float, complex, str, bytes, np.generic, np.dtype, type, range, slice)
+
+
+def _missing_extents(trace: Trace, results: Sequence[Value]) -> list[Value]:
+    """Extents in the results' shapes that are neither params nor results themselves."""
+    known = {*trace.builder.params, *results}
+    missing: list[Value] = []
+    for value in results:
+        for dim in value.dims:
+            if not isinstance(dim, int) and dim not in known:
+                known.add(dim)
+                missing.append(dim)
+    return missing
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """A name for the IR: letters, digits and underscores."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__name__", type(fn).__name__)
+    return re.sub(r"\W", "", name) or "function"
+
+
+def argument_names(fn: Callable[..., Any], tree: TreeDef) -> tuple[str, ...]:
+    """The leaves of `(args, kwargs)` by the names of fn's parameters: `x`, `params.w`."""
+    parameters = _positional_names(fn)
+    names = []
+    for path in leaf_paths(tree):
+        part, first, *rest = path.split(".")
+        if part == "0":
+            i = int(first)
+            first = parameters[i] if i < len(parameters) else f"arg{i}"
+        names.append(".".join([first, *rest]))
+    return tuple(names)
+
+
+def _positional_names(fn: Callable[..., Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD]
+
+
+def _definition(fn: Callable[..., Any]) -> tuple[ir.Frame, ...]:
+    """Where a function is defined, as a place for messages."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    code = getattr(inspect.unwrap(fn), "__code__", None)
+    if code is None:
+        return ()
+    return (ir.Frame(code.co_filename, code.co_firstlineno, code.co_qualname),)

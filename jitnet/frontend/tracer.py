@@ -1,0 +1,649 @@
+"""`Tracer`: stands for an array, a NumPy scalar or a Python number while a function is traced.
+
+    y = np.tanh(x @ w)       # x.__matmul__, then tanh through x.__array_ufunc__
+                             #   %0 = dot %x, %w {...}
+                             #   %y = tanh %0
+
+It has ndarray's operators and methods; each ends in `apply` of a ufunc or `call` of a NumPy
+function. What needs a value (`if x > 0`, `float(x)`) restarts the trace with that argument static
+where it is a Python int of the caller's, and is refused with a remedy otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal as OneOf, NoReturn
+
+import numpy as np
+
+from jitnet import errors, ir, ops
+from jitnet.frontend.context import (
+    NeedStatic,
+    Trace,
+    current_trace,
+    enter,
+    give_name,
+    integer_arguments_of,
+)
+from jitnet.ir import ArrayType, Literal, Value
+
+Flavour = OneOf["array", "scalar", "python"]
+
+_PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float}
+
+
+class Surface:
+    """The NumPy API that tracers dispatch to; filled in by the modules above this one."""
+
+    apply: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
+    call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+    getitem: Callable[[Any, Any], Any]
+
+
+def install(apply: Any, call: Any, getitem: Any) -> None:
+    """Connect the tables of ufuncs, of functions, and indexing."""
+    Surface.apply = staticmethod(apply)
+    Surface.call = staticmethod(call)
+    Surface.getitem = staticmethod(getitem)
+
+
+class Tracer:
+    """A value of the running trace.
+
+    Attributes:
+        value: the IR value.
+        trace: the trace that made it.
+        flavour: "array" (np.ndarray, 0-d too), "scalar" (np.generic) or "python" (a weak bool, int
+            or float; an i64, f64 or bool of rank 0).
+        fresh: an array that nothing else shares storage with, whatever `value` is.
+    """
+
+    __slots__ = ("flavour", "fresh", "trace", "value")
+    __array_priority__ = 1000.0
+
+    def __init__(self, value: Value, trace: Trace, flavour: Flavour, fresh: bool = False) -> None:
+        self.value = value
+        self.trace = trace
+        self.flavour: Flavour = flavour
+        self.fresh = fresh
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """What the user's `isinstance` sees: the class that the value has without jit."""
+        if self.flavour == "array":
+            return np.ndarray
+        dtype = self.value.dtype
+        return _PYTHON_TYPES[dtype.kind] if self.flavour == "python" else dtype.numpy.type
+
+    # -- dispatch ----------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return _apply(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _call(func, *args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        _enter()
+        return Surface.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise errors.MutationError(
+            f"assignment to elements of {self!r}",
+            why="this version traces functions that do not change arrays",
+            remedy="build the new array: np.where(mask, value, x), or np.concatenate of the parts",
+        )
+
+    __delitem__ = __setitem__
+
+    # -- what it is --------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        dims = self.value.dims
+        return tuple(d if isinstance(d, int) else Tracer(d, self.trace, "python") for d in dims)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype.numpy
+
+    @property
+    def ndim(self) -> int:
+        return self.value.rank
+
+    @property
+    def size(self) -> Any:
+        size: Any = 1
+        for extent in self.shape:
+            size = size * extent
+        return size
+
+    @property
+    def itemsize(self) -> int:
+        return self.value.dtype.itemsize
+
+    @property
+    def nbytes(self) -> Any:
+        return self.size * self.itemsize
+
+    @property
+    def T(self) -> Any:
+        return _call(np.transpose, self)
+
+    @property
+    def mT(self) -> Any:
+        return _call(np.matrix_transpose, self)
+
+    @property
+    def real(self) -> Any:
+        return self
+
+    @property
+    def imag(self) -> Any:
+        return 0 if self.flavour == "python" else _call(np.zeros_like, self)
+
+    @property
+    def flat(self) -> NoReturn:
+        _refuse_attribute("flat", "x.ravel()")
+
+    @property
+    def strides(self) -> NoReturn:
+        _refuse_attribute("strides", "x.shape; where elements lie is the compiler's to decide")
+
+    @property
+    def flags(self) -> NoReturn:
+        _refuse_attribute("flags", "x.shape; where elements lie is the compiler's to decide")
+
+    @property
+    def base(self) -> NoReturn:
+        _refuse_attribute("base", "np.shares_memory outside of the compiled function")
+
+    @property
+    def data(self) -> NoReturn:
+        _refuse_attribute("data", "the array itself")
+
+    @property
+    def ctypes(self) -> NoReturn:
+        _refuse_attribute("ctypes", "the array itself")
+
+    # -- values needed while tracing ---------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        remedy = "np.where(condition, a, b)"
+        if self.ndim:
+            remedy = "np.any(x) or np.all(x) inside np.where(condition, a, b)"
+        concretize(self, "the truth of", remedy)
+
+    def __int__(self) -> int:
+        concretize(self, "the int of", "x.astype(np.int64)")
+
+    def __index__(self) -> int:
+        if self.value.dtype.kind not in "iu":
+            raise TypeError("only integer scalar arrays can be converted to a scalar index")
+        concretize(self, "an index or extent from", "np.take(a, i), or pass a Python int")
+
+    def __float__(self) -> float:
+        concretize(self, "the float of", "np functions instead of math's, or x.astype(np.float64)")
+
+    def __complex__(self) -> complex:
+        concretize(self, "the complex number of", "real arrays")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        concretize(self, "the NumPy array of", "the value as it is, or np.stack([...]) for a list")
+
+    def __hash__(self) -> int:
+        if self.flavour == "array":
+            raise TypeError("unhashable type: 'numpy.ndarray'")
+        concretize(self, "the hash of", "an argument of type str or bool as the key")
+
+    def item(self, *args: Any) -> NoReturn:
+        concretize(self, "the item of", "the 0-d result itself, x.reshape(())")
+
+    def tolist(self) -> NoReturn:
+        concretize(self, "the list of", "list(x) for its rows, or the array itself")
+
+    def tobytes(self, order: str = "C") -> NoReturn:
+        concretize(self, "the bytes of", "the array as a result of the function")
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of unsized object")
+        extent = self.shape[0]
+        return extent if isinstance(extent, int) else extent.__index__()
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, item: Any) -> bool:
+        return bool(_call(np.any, self == item))
+
+    def __repr__(self) -> str:
+        text = f"{self.value.name or '_'}: {_type_text(self.value)}"
+        return f"<traced {text}>" if self.flavour == "array" else f"<traced {self.flavour} {text}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    # -- methods that are no NumPy function with the array first -----------------------------------
+
+    def astype(
+        self,
+        dtype: Any,
+        order: str = "K",
+        casting: str = "unsafe",
+        subok: bool = True,
+        copy: bool = True,
+    ) -> Tracer:
+        """As ndarray.astype. Raises TypeError where `casting` forbids the conversion."""
+        _enter()
+        own = lift(self)
+        target = supported_dtype(np.dtype(dtype))
+        if not np.can_cast(own.dtype, target.numpy, casting=casting):  # type: ignore[arg-type]
+            raise errors.DTypeError(
+                f"Cannot cast array data from {own.dtype!r} to {target.numpy!r} "
+                f"according to the rule {casting!r}"
+            )
+        if target == own.value.dtype:
+            return own if not copy else Tracer(own.value, own.trace, own.flavour, fresh=True)
+        return wrap(ops.convert(own.value, target), own.flavour)
+
+    def copy(self, order: str = "C") -> Tracer:
+        own = lift(self)
+        return Tracer(own.value, own.trace, own.flavour, fresh=True)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Tracer:
+        return self.copy()
+
+    def flatten(self, order: str = "C") -> Any:
+        flat = _call(np.ravel, self, order=order)
+        return Tracer(flat.value, flat.trace, "array", fresh=True)
+
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
+        return _call(np.reshape, self, _one_or_many(shape), order=order)
+
+    def transpose(self, *axes: Any) -> Any:
+        return _call(np.transpose, self, _one_or_many(axes) if axes else None)
+
+    def view(self, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs:
+            return self
+        raise errors.UnsupportedFunctionError(
+            "ndarray.view with another dtype or class", remedy="x.astype(dtype) converts values"
+        )
+
+    def conj(self) -> Any:
+        return _apply(np.positive, "__call__", (self,), {}) if self.dtype != bool else self
+
+    conjugate = conj
+
+    def dot(self, b: Any, out: Any = None) -> Any:
+        return _call(np.dot, self, b, **({} if out is None else {"out": out}))
+
+    def __divmod__(self, other: Any) -> Any:
+        return _apply(np.divmod, "__call__", (self, other), {})
+
+    def __rdivmod__(self, other: Any) -> Any:
+        return _apply(np.divmod, "__call__", (other, self), {})
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        if modulo is not None:
+            return NotImplemented
+        return _apply(np.power, "__call__", (self, other), {})
+
+    def __round__(self, ndigits: int | None = None) -> Any:
+        if ndigits is None:
+            concretize(self, "the rounded int of", "np.rint(x)")
+        return _call(np.round, self, ndigits)
+
+
+# -- making tracers --------------------------------------------------------------------------------
+
+
+def wrap(value: Value, flavour: Flavour = "array") -> Tracer:
+    """A value that was just bound, as a tracer of the running trace.
+
+    The value gets the name of the user's variable that it is stored to.
+    """
+    trace = running_trace()
+    if value in trace.wrapped:
+        trace.shared.add(value)
+    trace.wrapped.add(value)
+    give_name(trace, value)
+    return Tracer(value, trace, flavour)
+
+
+def lift(x: Any) -> Tracer:
+    """Anything that may be an operand, as a tracer of the running trace.
+
+    An ndarray, and a tracer of an outer trace, become inputs of the trace (the same object the same
+    input); Python and NumPy numbers become literals; a list of such an array, as by np.array.
+
+    Raises:
+        LeakedTracerError: for a tracer of a trace that has ended.
+        UnsupportedDTypeError: for arrays and objects that jitnet does not have.
+    """
+    kind = type(x)
+    if kind is Tracer:
+        return _lift_tracer(x)
+    if kind is bool:
+        return Tracer(Literal(x, ir.types.bool_), running_trace(), "python")
+    if kind is int:
+        return _lift_int(x)
+    if kind is float:
+        return Tracer(Literal(x, ir.types.f64), running_trace(), "python")
+    if isinstance(x, np.generic):
+        return Tracer(Literal(x, supported_dtype(x.dtype)), running_trace(), "scalar")
+    if isinstance(x, np.ndarray):
+        return _lift_array(x)
+    if isinstance(x, (list, tuple)):
+        return _lift_sequence(x)
+    if isinstance(x, (int, float)):  # an IntEnum, a user's subclass of float
+        return lift(int(x) if isinstance(x, int) else float(x))
+    raise errors.UnsupportedDTypeError(
+        f"an operand of type {kind.__module__}.{kind.__qualname__}",
+        why="jitnet computes with NumPy arrays, NumPy scalars and Python bools, ints and floats",
+        remedy="convert it to one of these, or compute it outside of the compiled function",
+    )
+
+
+def _lift_tracer(x: Tracer) -> Tracer:
+    trace = running_trace()
+    if x.trace is trace:
+        return x
+    if not x.trace.active:
+        raise errors.LeakedTracerError(
+            f"{x!r} was made by an earlier trace that has ended",
+            why="it was kept in a global, an attribute or a list beyond its function's return",
+            remedy="return it as a result of the compiled function",
+        )
+    if isinstance(x.value, Literal):
+        return Tracer(x.value, trace, x.flavour)
+    dims = tuple(d if isinstance(d, int) else _lift_tracer(d).value for d in x.shape)
+    type = ArrayType(x.value.dtype, dims)
+    value = trace.capture(id(x.value), x, type, x.value.name)
+    return Tracer(value, trace, x.flavour)
+
+
+def _lift_int(x: int) -> Tracer:
+    dtype = ir.types.i64
+    if not -(1 << 63) <= x < 1 << 63:
+        if not 0 <= x < 1 << 64:
+            raise errors.IntegerOverflowError(
+                f"the Python int {x} fits neither int64 nor uint64", remedy="use a float"
+            )
+        dtype = ir.types.u64
+    return Tracer(Literal(x, dtype), running_trace(), "python")
+
+
+def _lift_array(x: np.ndarray[Any, Any]) -> Tracer:
+    trace = running_trace()
+    check_array(x, "an array")
+    type = ArrayType(supported_dtype(x.dtype), x.shape)
+    return Tracer(trace.capture(id(x), x, type, "captured"), trace, "array")
+
+
+def _lift_sequence(x: list[Any] | tuple[Any, ...]) -> Tracer:
+    if not _holds_tracer(x):
+        return _lift_array(np.array(x))
+    rows = [lift(item) for item in x]
+    arrays = [Tracer(row.value, row.trace, "array") for row in rows]
+    stacked: Tracer = Surface.call(np.stack, (arrays,), {})
+    return stacked
+
+
+def _holds_tracer(x: Any) -> bool:
+    if isinstance(x, (list, tuple)):
+        return any(_holds_tracer(item) for item in x)
+    return type(x) is Tracer
+
+
+def check_array(x: np.ndarray[Any, Any], what: str) -> None:
+    """Refuse subclasses of ndarray and dtypes that the IR does not have."""
+    if type(x) is not np.ndarray:
+        raise errors.UnsupportedDTypeError(
+            f"{what} of class {type(x).__module__}.{type(x).__qualname__}",
+            why="subclasses of ndarray redefine what operations mean",
+            remedy="pass np.asarray(x)",
+        )
+    supported_dtype(x.dtype, what)
+
+
+def supported_dtype(dtype: np.dtype[Any], what: str = "a value") -> ir.DType:
+    """The IR's dtype of a NumPy dtype.
+
+    Raises:
+        UnsupportedDTypeError: where there is none.
+    """
+    try:
+        return ir.types.from_numpy(dtype)
+    except KeyError:
+        pass
+    remedy = "use bool, an integer dtype, float32 or float64"
+    if not dtype.isnative:
+        remedy = "convert it to the machine's byte order: x.astype(x.dtype.newbyteorder('='))"
+    raise errors.UnsupportedDTypeError(f"{what} of dtype {dtype}", remedy=remedy)
+
+
+def running_trace() -> Trace:
+    """The innermost trace.
+
+    Raises:
+        LeakedTracerError: where none is running, so that a tracer can only be a leaked one.
+    """
+    trace = current_trace()
+    if trace is None:
+        raise errors.LeakedTracerError(
+            "a traced value is used outside of the function that was traced",
+            why="it was kept in a global, an attribute or a list beyond its function's return",
+            remedy="return it as a result of the compiled function",
+        )
+    return trace
+
+
+def concretize(x: Tracer, what: str, remedy: str) -> NoReturn:
+    """A value is needed now: make the int arguments it comes from static, or refuse."""
+    if not x.trace.active:
+        _lift_tracer(x)
+    leaves = integer_arguments_of(x.trace, x.value)
+    if leaves is not None:
+        raise NeedStatic(leaves)
+    raise errors.ConcretizationError(
+        f"{what} {x!r} is needed while the function is traced",
+        why="its value is only known when the compiled function runs",
+        remedy=remedy,
+    )
+
+
+# -- operators and methods -------------------------------------------------------------------------
+
+
+def _enter() -> None:
+    trace = current_trace()
+    if trace is not None:
+        enter(trace)
+
+
+def _apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    _enter()
+    return Surface.apply(ufunc, method, inputs, kwargs)
+
+
+def _call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    _enter()
+    return Surface.call(function, args, kwargs)
+
+
+def _one_or_many(args: tuple[Any, ...]) -> Any:
+    return args[0] if len(args) == 1 else args
+
+
+def _type_text(value: Value) -> str:
+    dims = ", ".join(str(d) if isinstance(d, int) else repr(d) for d in value.dims)
+    return f"{value.dtype}[{dims}]" if value.dims else str(value.dtype)
+
+
+def _refuse_attribute(name: str, remedy: str) -> NoReturn:
+    raise errors.UnsupportedFunctionError(
+        f"attribute {name!r} of a traced array",
+        why="it speaks of memory, which a traced array does not have",
+        remedy=f"use {remedy}",
+    )
+
+
+def _assign_in_place(x: Tracer, result: Tracer, operator: str) -> Tracer:
+    """`x op= y`: x keeps its dtype and shape, and every name bound to x sees the new value."""
+    if x.flavour != "array":
+        return result
+    if result.value.dims != x.value.dims:
+        raise errors.ShapeError(
+            f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast "
+            f"shape {result.shape}"
+        )
+    if not np.can_cast(result.dtype, x.dtype, casting="same_kind"):
+        raise errors.DTypeError(
+            f"Cannot cast ufunc '{operator}' output from {result.dtype!r} to {x.dtype!r} "
+            "with casting rule 'same_kind'",
+            remedy="x = x + y makes an array of the wider dtype",
+        )
+    if not _may_rebind(x):
+        raise errors.MutationError(
+            f"in-place {operator} on {x!r}",
+            why="an argument, a captured array or another view of the same memory would change",
+            remedy="x = x + y, or take x = x.copy() first",
+        )
+    value = result.value
+    x.value = value if result.dtype == x.dtype else ops.convert(value, x.value.dtype)
+    x.fresh = False
+    give_name(x.trace, x.value)
+    return x
+
+
+def _may_rebind(x: Tracer) -> bool:
+    """Whether no other array shares x's memory: a new value for x is then all that is seen."""
+    trace, value = x.trace, x.value
+    if trace is not current_trace():
+        return False
+    made_here = False
+    for eqn in trace.builder.eqns:
+        is_view = getattr(eqn.op, "is_view", False)
+        if is_view and value in eqn.operands:
+            return False
+        if value in eqn.results:
+            made_here = not is_view and value not in trace.shared
+    return made_here or x.fresh
+
+
+def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
+    """The operator, its reflection and its in-place form."""
+
+    def forward(self: Tracer, other: Any) -> Any:
+        return _apply(ufunc, "__call__", (self, other), {})
+
+    def reflected(self: Tracer, other: Any) -> Any:
+        return _apply(ufunc, "__call__", (other, self), {})
+
+    def in_place(self: Tracer, other: Any) -> Any:
+        return _assign_in_place(self, forward(self, other), ufunc.__name__)
+
+    return forward, reflected, in_place
+
+
+def _unary(ufunc: np.ufunc) -> Any:
+    def method(self: Tracer) -> Any:
+        return _apply(ufunc, "__call__", (self,), {})
+
+    return method
+
+
+def _comparison(ufunc: np.ufunc) -> Any:
+    def method(self: Tracer, other: Any) -> Any:
+        return _apply(ufunc, "__call__", (self, other), {})
+
+    return method
+
+
+def _function_method(function: Any) -> Any:
+    """A method that is a NumPy function with the array first."""
+
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
+        return _call(function, self, *args, **kwargs)
+
+    return method
+
+
+def _refused_method(name: str, remedy: str) -> Any:
+    def method(self: Tracer, *args: Any, **kwargs: Any) -> NoReturn:
+        raise errors.MutationError(
+            f"ndarray.{name} on {self!r}", why="it changes or exposes memory", remedy=remedy
+        )
+
+    return method
+
+
+_BINARY = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "pow": np.power,
+    "matmul": np.matmul,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+}
+_COMPARISONS = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
+_METHODS = (
+    "all any argmax argmin argsort argpartition choose clip cumprod cumsum diagonal max mean min "
+    "nonzero prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
+).split()
+_REFUSED = {
+    "fill": "np.full_like(x, value)",
+    "sort": "np.sort(x), which returns a new array",
+    "partition": "np.partition(x, k), which returns a new array",
+    "put": "np.where(mask, value, x)",
+    "resize": "np.resize(x, shape), which returns a new array",
+    "setfield": "np.where(mask, value, x)",
+    "setflags": "x.copy()",
+    "byteswap": "the array as it is",
+    "getfield": "the array as it is",
+    "tofile": "the array as a result of the function",
+    "dump": "the array as a result of the function",
+    "dumps": "the array as a result of the function",
+    "to_device": "the device argument of jitnet.jit",
+}
+
+
+def _complete() -> None:
+    for name, ufunc in _BINARY.items():
+        forward, reflected, in_place = _binary(ufunc)
+        if name != "pow":
+            setattr(Tracer, f"__{name}__", forward)
+        setattr(Tracer, f"__r{name}__", reflected)
+        setattr(Tracer, f"__i{name}__", in_place)
+    for name, ufunc in _COMPARISONS.items():
+        setattr(Tracer, f"__{name}__", _comparison(ufunc))
+    for name, ufunc in _UNARY.items():
+        setattr(Tracer, f"__{name}__", _unary(ufunc))
+    for name in _METHODS:
+        setattr(Tracer, name, _function_method(getattr(np, name)))
+    for name, remedy in _REFUSED.items():
+        setattr(Tracer, name, _refused_method(name, remedy))
+
+
+_complete()

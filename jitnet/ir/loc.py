@@ -1,0 +1,38 @@
+"""Source locations: the user's lines that an equation came from.
+
+A `Loc` is an inline stack, innermost frame first. Transforms keep it and add a tag, so that the
+gradient of a line still names that line: `model.py:12 (jvp, transpose)`.
+"""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One line of the user's program; columns are 0-based, -1 where unknown."""
+
+    file: str
+    line: int
+    function: str = ""
+    column: int = -1
+    end_column: int = -1
+
+    @property
+    def source(self) -> str:
+        """The text of the line, or '' where the source is not at hand."""
+        return linecache.getline(self.file, self.line).rstrip("\n")
+
+
+@dataclass(frozen=True)
+class Loc:
+    frames: tuple[Frame, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    def tagged(self, tag: str) -> Loc:
+        return replace(self, tags=(*self.tags, tag))
+
+
+UNKNOWN = Loc()

@@ -1,0 +1,377 @@
+"""The pointwise ops: NumPy's elementwise ufuncs, one row of `kernel.scalars` each.
+
+    %y = exp %x {}              // f64[3]
+    %z = maximum %y, 0.0 {}     // a Literal stands for every element
+
+Conventions of the derivatives, where there is a choice: `maximum` and its like split a tie in
+halves; `abs` has derivative 0 at 0, so has `hypot` at (0, 0); `sqrt` has inf at 0, which the strong
+zeros of `zmul` keep away from tangents that are 0; the derivative of `pow` in the exponent is 0
+where the base is 0, in the base it is 0 where the exponent is. Rounding, signs and comparisons are
+constant between their jumps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitnet.ir import (
+    ArrayType,
+    Attrs,
+    DType,
+    Eqn,
+    Function,
+    Literal,
+    Type,
+    Value,
+    current,
+    literal,
+)
+from jitnet.kernel import scalars as s
+from jitnet.ops.lift import (
+    Pointwise,
+    accumulate,
+    add,
+    jvp_of_linear,
+    mul,
+    neg,
+    pointwise,
+    same,
+    scale,
+    select,
+    sub,
+    transpose_of,
+    zmul,
+)
+from jitnet.ops.primitive import (
+    Context,
+    Element,
+    JvpTransform,
+    Linear,
+    Primitive,
+    Sample,
+    Tangents,
+    TransposeTransform,
+    nondifferentiable,
+    not_linear,
+)
+from jitnet.ops.samples import convert_samples, identity_samples
+
+__all__ = ["Pointwise", "accumulate", "add", "mul", "neg", "scale", "select", "sub", "zmul"]
+
+_LN2 = math.log(2.0)
+_LN10 = math.log(10.0)
+
+
+def _won(x: Value, other: Value, winner: Value) -> Value:
+    """1 where x is the winner of the two, 0.5 where both are."""
+    share = select(eq(x, other), literal(0.5, winner.dtype), 1.0)
+    return select(eq(x, winner), share, 0.0)
+
+
+_WINNERS = (lambda x, y, z: _won(x, y, z), lambda x, y, z: _won(y, x, z))
+
+
+def _nonzero(x: Value) -> Value:
+    """x, with 1 in place of 0: a safe divisor where the dividend is 0 as well."""
+    return select(eq(x, 0.0), 1.0, x)
+
+
+# -- arithmetic ------------------------------------------------------------------------------------
+
+div = pointwise(
+    "div",
+    s.div,
+    partials=(lambda x, y, z: reciprocal(y), lambda x, y, z: neg(div(z, y))),
+    transpose=transpose_of(lambda ct, x, y: div(ct, y), None),
+    domain=("any", "positive"),
+)
+floordiv = pointwise("floordiv", s.floordiv, domain=("any", "positive"))
+rem = pointwise(
+    "rem",
+    s.rem,
+    partials=(lambda x, y, z: literal(1.0, z.dtype), lambda x, y, z: neg(floor(div(x, y)))),
+    domain=("any", "positive"),
+)
+fmod = pointwise(
+    "fmod",
+    s.fmod,
+    partials=(lambda x, y, z: literal(1.0, z.dtype), lambda x, y, z: neg(trunc(div(x, y)))),
+    domain=("any", "positive"),
+)
+pow = pointwise(
+    "pow",
+    s.pow,
+    partials=(
+        lambda x, y, z: zmul(y, pow(x, sub(y, 1.0))),
+        lambda x, y, z: zmul(z, log(_nonzero(x))),
+    ),
+    domain="positive",
+)
+square = pointwise("square", s.square, partials=(lambda x, y: mul(x, 2.0),))
+reciprocal = pointwise(
+    "reciprocal", s.reciprocal, partials=(lambda x, y: neg(square(y)),), domain="positive"
+)
+abs = pointwise("abs", s.abs, partials=(lambda x, y: sign(x),))
+sign = pointwise("sign", s.sign)
+maximum = pointwise("maximum", s.maximum, partials=_WINNERS)
+minimum = pointwise("minimum", s.minimum, partials=_WINNERS)
+fmax = pointwise("fmax", s.fmax, partials=_WINNERS)
+fmin = pointwise("fmin", s.fmin, partials=_WINNERS)
+deg2rad = pointwise(
+    "deg2rad", s.deg2rad, partials=(lambda x, y: literal(math.pi / 180.0, y.dtype),)
+)
+rad2deg = pointwise(
+    "rad2deg", s.rad2deg, partials=(lambda x, y: literal(180.0 / math.pi, y.dtype),)
+)
+
+# -- roots, exponentials, logarithms ---------------------------------------------------------------
+
+sqrt = pointwise("sqrt", s.sqrt, partials=(lambda x, y: div(0.5, y),), domain="positive")
+cbrt = pointwise(
+    "cbrt", s.cbrt, partials=(lambda x, y: reciprocal(mul(square(y), 3.0)),), domain="positive"
+)
+hypot = pointwise(
+    "hypot",
+    s.hypot,
+    partials=(lambda x, y, z: div(x, _nonzero(z)), lambda x, y, z: div(y, _nonzero(z))),
+)
+exp = pointwise("exp", s.exp, partials=(lambda x, y: y,))
+exp2 = pointwise("exp2", s.exp2, partials=(lambda x, y: mul(y, _LN2),))
+expm1 = pointwise("expm1", s.expm1, partials=(lambda x, y: add(y, 1.0),))
+log = pointwise("log", s.log, partials=(lambda x, y: reciprocal(x),), domain="positive")
+log2 = pointwise(
+    "log2", s.log2, partials=(lambda x, y: reciprocal(mul(x, _LN2)),), domain="positive"
+)
+log10 = pointwise(
+    "log10", s.log10, partials=(lambda x, y: reciprocal(mul(x, _LN10)),), domain="positive"
+)
+log1p = pointwise(
+    "log1p", s.log1p, partials=(lambda x, y: reciprocal(add(x, 1.0)),), domain="positive"
+)
+
+
+def _share(x: Value, y: Value) -> Value:
+    """y - x as the logaddexp ops weigh their operands by it: 0 where they are equal infinities."""
+    return select(eq(x, y), 0.0, sub(y, x))
+
+
+logaddexp = pointwise(
+    "logaddexp",
+    s.logaddexp,
+    partials=(
+        lambda x, y, z: reciprocal(add(exp(_share(x, y)), 1.0)),
+        lambda x, y, z: reciprocal(add(exp(_share(y, x)), 1.0)),
+    ),
+)
+logaddexp2 = pointwise(
+    "logaddexp2",
+    s.logaddexp2,
+    partials=(
+        lambda x, y, z: reciprocal(add(exp2(_share(x, y)), 1.0)),
+        lambda x, y, z: reciprocal(add(exp2(_share(y, x)), 1.0)),
+    ),
+)
+
+# -- trigonometry ----------------------------------------------------------------------------------
+
+
+def _one_minus_square(x: Value) -> Value:
+    """1 - x**2 without cancellation near x = +-1."""
+    return mul(sub(1.0, x), add(x, 1.0))
+
+
+sin = pointwise("sin", s.sin, partials=(lambda x, y: cos(x),))
+cos = pointwise("cos", s.cos, partials=(lambda x, y: neg(sin(x)),))
+tan = pointwise("tan", s.tan, partials=(lambda x, y: add(square(y), 1.0),), domain="unit")
+arcsin = pointwise(
+    "arcsin",
+    s.arcsin,
+    partials=(lambda x, y: reciprocal(sqrt(_one_minus_square(x))),),
+    domain="unit",
+)
+arccos = pointwise(
+    "arccos",
+    s.arccos,
+    partials=(lambda x, y: div(-1.0, sqrt(_one_minus_square(x))),),
+    domain="unit",
+)
+arctan = pointwise("arctan", s.arctan, partials=(lambda x, y: reciprocal(add(square(x), 1.0)),))
+
+
+def _over_square_norm(x: Value, y: Value, of: Value) -> Value:
+    """of / (x**2 + y**2), by way of hypot: squares would over- and underflow."""
+    norm = _nonzero(hypot(x, y))
+    return div(div(of, norm), norm)
+
+
+arctan2 = pointwise(
+    "arctan2",
+    s.arctan2,
+    partials=(
+        lambda x, y, z: _over_square_norm(x, y, y),
+        lambda x, y, z: neg(_over_square_norm(x, y, x)),
+    ),
+)
+sinh = pointwise("sinh", s.sinh, partials=(lambda x, y: cosh(x),))
+cosh = pointwise("cosh", s.cosh, partials=(lambda x, y: sinh(x),))
+tanh = pointwise("tanh", s.tanh, partials=(lambda x, y: _one_minus_square(y),))
+arcsinh = pointwise(
+    "arcsinh", s.arcsinh, partials=(lambda x, y: reciprocal(hypot(x, 1.0)),)
+)
+arccosh = pointwise(
+    "arccosh",
+    s.arccosh,
+    partials=(lambda x, y: reciprocal(mul(sqrt(sub(x, 1.0)), sqrt(add(x, 1.0)))),),
+    domain="above one",
+)
+arctanh = pointwise(
+    "arctanh",
+    s.arctanh,
+    partials=(lambda x, y: reciprocal(_one_minus_square(x)),),
+    domain="unit",
+)
+
+# -- rounding, signs, the parts of a float ---------------------------------------------------------
+
+floor = pointwise("floor", s.floor)
+ceil = pointwise("ceil", s.ceil)
+trunc = pointwise("trunc", s.trunc)
+rint = pointwise("rint", s.rint)
+isnan = pointwise("isnan", s.isnan)
+isinf = pointwise("isinf", s.isinf)
+isfinite = pointwise("isfinite", s.isfinite)
+signbit = pointwise("signbit", s.signbit)
+copysign = pointwise(
+    "copysign",
+    s.copysign,
+    partials=(lambda x, y, z: mul(sign(x), copysign(1.0, y)), None),
+)
+nextafter = pointwise(
+    "nextafter", s.nextafter, partials=(lambda x, y, z: literal(1.0, z.dtype), None)
+)
+spacing = pointwise("spacing", s.spacing)
+ldexp = pointwise(
+    "ldexp",
+    s.ldexp,
+    jvp=jvp_of_linear(lambda eqn, primals, tangents: ldexp(tangents[0], primals[1])),
+    transpose=transpose_of(lambda ct, x, n: ldexp(ct, n), None),
+)
+frexp_mantissa = pointwise(
+    "frexp_mantissa",
+    s.frexp_mantissa,
+    jvp=jvp_of_linear(
+        lambda eqn, primals, tangents: ldexp(tangents[0], neg(frexp_exponent(primals[0])))
+    ),
+)
+frexp_exponent = pointwise("frexp_exponent", s.frexp_exponent)
+heaviside = pointwise(
+    "heaviside", s.heaviside, partials=(None, lambda x, y, z: select(eq(x, 0.0), literal(1.0, z.dtype), 0.0))
+)
+
+# -- integers, bits, comparisons -------------------------------------------------------------------
+
+gcd = pointwise("gcd", s.gcd)
+lcm = pointwise("lcm", s.lcm)
+bitwise_and = pointwise("bitwise_and", s.bitwise_and)
+bitwise_or = pointwise("bitwise_or", s.bitwise_or)
+bitwise_xor = pointwise("bitwise_xor", s.bitwise_xor)
+invert = pointwise("invert", s.invert)
+left_shift = pointwise("left_shift", s.left_shift, domain=("any", "positive"))
+right_shift = pointwise("right_shift", s.right_shift, domain=("any", "positive"))
+logical_not = pointwise("logical_not", s.logical_not)
+eq = pointwise("eq", s.eq)
+ne = pointwise("ne", s.ne)
+lt = pointwise("lt", s.lt)
+le = pointwise("le", s.le)
+gt = pointwise("gt", s.gt)
+ge = pointwise("ge", s.ge)
+
+
+# -- casts and markers -----------------------------------------------------------------------------
+
+
+def _infer_convert(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    (x,) = operands
+    return (x.array_type.with_dtype(attrs["dtype"]),)
+
+
+def _numpy_convert(eqn: Eqn, x: Any) -> tuple[Any, ...]:
+    return (x.astype(eqn.attrs["dtype"].numpy),)
+
+
+def _emit_convert(context: Context, eqn: Eqn, index: Sequence[Value]) -> Value:
+    return s.cast(context.load(0, index), eqn.attrs["dtype"])
+
+
+def _jvp_convert(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    results = current().rebind(eqn, primals)
+    (t,) = tangents
+    if t is None or not results[0].dtype.is_inexact:
+        return results, (None,)
+    return results, (convert(t, results[0].dtype),)
+
+
+def _transpose_convert(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    (x,), (ct,), (total,) = operands, cotangents, accumulators
+    if ct is None or not isinstance(x, Linear):
+        return [total]
+    assert isinstance(x.type, ArrayType)
+    return [accumulate(total, convert(ct, x.type.dtype))]
+
+
+CONVERT = Primitive(
+    "convert",
+    infer=_infer_convert,
+    numpy=_numpy_convert,
+    jvp=_jvp_convert,
+    transpose=_transpose_convert,
+    lower=[Element(_emit_convert, pointwise=True)],
+    samples=convert_samples,
+)
+STOP_GRADIENT = Primitive(
+    "stop_gradient",
+    infer=lambda operands, attrs, regions: (operands[0].type,),
+    numpy=lambda eqn, x: (x,),
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[
+        Element(
+            lambda context, eqn, index: context.load(0, index),
+            view=True,
+            pointwise=True,
+            strided=lambda eqn, dim, offset, strides: (offset, strides),
+        )
+    ],
+    samples=identity_samples,
+)
+
+
+def convert(x: Value, dtype: DType) -> Value:
+    """The elements of x as `dtype`, as `astype` does it; x itself where it has that dtype."""
+    if x.dtype == dtype:
+        return x
+    if isinstance(x, Literal):
+        with np.errstate(all="ignore"):
+            return Literal(x.data.astype(dtype.numpy), dtype)
+    (result,) = current().bind(CONVERT, (x,), {"dtype": dtype})
+    return result
+
+
+def stop_gradient(x: Value) -> Value:
+    """x, as a constant to every derivative."""
+    (result,) = current().bind(STOP_GRADIENT, (x,))
+    return result

@@ -1,0 +1,261 @@
+"""What an array op declares, all in one place: `Primitive`, and the vocabulary of its rules.
+
+    sqrt = pointwise("sqrt", s.sqrt, partials=(lambda x, y: div(0.5, y),), samples=positive_floats)
+
+Rules run inside an open builder: they call ops, which bind into it. A rule that does not exist is
+stated (`nondifferentiable`, `not_linear`), never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from jitnet.ir import (
+    ArrayType,
+    Attrs,
+    Dim,
+    Effect,
+    Eqn,
+    Function,
+    Op,
+    Type,
+    Value,
+    current,
+    register,
+)
+
+# -- derivatives -----------------------------------------------------------------------------------
+
+Tangents = Sequence[Value | None]
+"""One per value; None is a tangent or cotangent known to be zero."""
+
+JvpTransform = Callable[[Function, Sequence[bool]], tuple[Function, tuple[bool, ...]]]
+"""`(f, nonzero params) -> (jvp of f, nonzero results)`: the new function takes the params of f,
+then a tangent for each nonzero one; it returns the results, then a tangent for each nonzero one."""
+
+JvpRule = Callable[
+    [Eqn, Sequence[Value], Tangents, JvpTransform],
+    tuple[Sequence[Value], Tangents],
+]
+"""`(eqn, primals, tangents, jvp) -> (results, result tangents)`. Binds the primal too."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Stands for an operand that the transposed function is linear in: only its type is known."""
+
+    type: Type
+
+
+TransposeTransform = Callable[[Function, Sequence[bool]], Function]
+"""`(f, linear params) -> transpose of f`: see `transforms.transpose`."""
+
+TransposeRule = Callable[
+    [Eqn, Sequence[Value | Linear], Tangents, Sequence[Value | None], TransposeTransform],
+    Sequence[Value | None],
+]
+"""`(eqn, operands, cotangents of results, accumulators, transpose) -> accumulators`.
+
+`accumulators[i]` is the cotangent gathered so far for linear operand i, None while it is zero; the
+rule returns the list with its own contributions in. Entries of nonlinear operands stay None."""
+
+
+def nondifferentiable(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    """The derivative is zero wherever it exists (comparisons, rounding, integers)."""
+    results = current().rebind(eqn, primals)
+    return results, [None] * len(results)
+
+
+def not_linear(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    """This op never appears on a tangent's way, so nothing transposes it."""
+    raise AssertionError(f"{eqn.op.name} is not linear: no transform puts tangents through it")
+
+
+# -- lowering --------------------------------------------------------------------------------------
+
+
+class Context(Protocol):
+    """What a lowering rule may ask while it emits kernel statements."""
+
+    def load(self, operand: int, index: Sequence[Value]) -> Value:
+        """The element of an operand, as a kernel scalar; rank 0 takes an empty index. The operand
+        may be memory or an inlined producer."""
+        ...
+
+    def dim(self, dim: Dim) -> Value:
+        """An array-level dim as a kernel i64 scalar."""
+        ...
+
+
+Strided = tuple[Value, tuple[Value, ...]]
+StridedRule = Callable[[Eqn, Callable[[Dim], Value], Value, tuple[Value, ...]], "Strided | None"]
+
+
+@dataclass(frozen=True)
+class Element:
+    """The result's element at an index, as a kernel scalar: inlined into whatever reads it.
+
+    Attributes:
+        emit: `(context, eqn, index) -> scalar`.
+        view: only renumbers operand 0's elements; costs nothing.
+        pointwise: reads its operands at the result's own index.
+        cost: rough flops per element; above 4 is not computed twice.
+        strided: for views: the same renumbering of memory, so that routines can read it in place:
+            `(eqn, dim, offset, strides of operand 0) -> (offset, strides of the result)` in
+            elements, as kernel scalars, or None where strides cannot say it. `dim` turns an
+            array-level dim or scalar operand into a kernel scalar.
+    """
+
+    emit: Callable[[Context, Eqn, Sequence[Value]], Value]
+    view: bool = False
+    pointwise: bool = False
+    cost: int = 1
+    strided: StridedRule | None = None
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Folds operand 0 over `attrs["axes"]` with a scalar op that may be reassociated.
+
+    Attributes:
+        combine: name of the scalar op.
+        identity: its neutral element for a dtype.
+        compensated: sums of floats, done to more than working precision across blocks.
+    """
+
+    combine: str
+    identity: Callable[[Any], Any]
+    compensated: bool = False
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Writes whole results with loops or routines of its own.
+
+    Attributes:
+        emit: `(context, eqn, inputs, outputs) -> scalars`. An input is a buffer, or a scalar for
+            rank 0. `outputs` are buffers for the results of rank > 0, in order; it returns the
+            rank-0 results. An op that `writes` an operand finds that operand's content already in
+            its output buffer, and must not read it through `inputs`.
+        when: whether this alternative fits an equation.
+        bound: for results whose extents are only known afterwards: dims that are large enough.
+    """
+
+    emit: Callable[[Context, Eqn, Sequence[Value], Sequence[Value]], Sequence[Value]]
+    when: Callable[[Eqn], bool] = lambda eqn: True
+    bound: Callable[[Eqn], Sequence[tuple[Dim, ...]]] | None = None
+
+
+@dataclass(frozen=True)
+class Structured:
+    """Lowered by the code generator itself: control flow, checks, tapes, constants."""
+
+
+Lowering = Element | Reduction | Kernel | Structured
+
+
+# -- the op ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Operands (arrays, NumPy scalars) and attrs to try an op on, in every kind of test.
+
+    Attributes:
+        differentiable: operands whose values are away from kinks and domain edges, so that
+            central differences hold there.
+    """
+
+    operands: tuple[Any, ...]
+    attrs: dict[str, Any]
+    differentiable: bool = True
+
+
+InferRule = Callable[[Sequence[Value], Attrs, Sequence[Function]], tuple[Type, ...]]
+
+
+class Primitive(Op):
+    """An array op with all its rules.
+
+    Attributes:
+        type_rule: `(operands, attrs, regions) -> result types`; raises TypeRuleError.
+        numpy: `(eqn, *operand arrays) -> tuple of result arrays`: the reference, on
+            NumPy arrays and NumPy scalars for rank 0. Region ops get an evaluator first:
+            `(eqn, evaluate, *operands)` with `evaluate(Function, arrays) -> arrays`.
+        lower: alternatives in order of preference.
+        writes: the operand whose storage the result may take over.
+        samples: a function so that importing the op costs nothing.
+    """
+
+    level = "array"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        infer: InferRule,
+        numpy: Callable[..., tuple[Any, ...]],
+        jvp: JvpRule,
+        transpose: TransposeRule,
+        lower: Sequence[Lowering],
+        samples: Callable[[], Iterable[Sample]],
+        effect: Effect = Effect.PURE,
+        writes: int | None = None,
+        has_regions: bool = False,
+    ) -> None:
+        self.name = name
+        self.type_rule = infer
+        self.numpy = numpy
+        self.jvp = jvp
+        self.transpose = transpose
+        self.lower = tuple(lower)
+        self.samples = samples
+        self.effect = effect
+        self.writes = writes
+        self.has_regions = has_regions
+        register(self)
+
+    def infer(
+        self, operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+    ) -> tuple[Type, ...]:
+        return self.type_rule(operands, attrs, regions)
+
+    def lowering(self, eqn: Eqn) -> Lowering:
+        """The first alternative that fits this equation."""
+        for rule in self.lower:
+            if not isinstance(rule, Kernel) or rule.when(eqn):
+                return rule
+        raise AssertionError(f"no lowering of {self.name} fits its operands {eqn.operands}")
+
+    @property
+    def is_element(self) -> bool:
+        return isinstance(self.lower[0], Element)
+
+    @property
+    def is_view(self) -> bool:
+        return isinstance(self.lower[0], Element) and self.lower[0].view
+
+    @property
+    def is_pointwise(self) -> bool:
+        return isinstance(self.lower[0], Element) and self.lower[0].pointwise
+
+
+def array_type(value: Value) -> ArrayType:
+    """The type of an operand that must be an array."""
+    return value.array_type
+
+
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(value)

@@ -1,0 +1,469 @@
+"""Fusion: groups of equations become one `fused` equation each, which is lowered to one kernel.
+
+    %a = exp %x                     %s = fused %x (%x: f64[4, 8]) -> (f64[4]) {
+    %s = reduce_sum %a {axes=(1,)}    %a = exp %x
+                                      %s = reduce_sum %a {axes=(1,)}
+                                      return %s
+                                    }
+
+A group shares one iteration space, `dims`. Its members are elementwise equations over all of dims,
+reductions of such values, equations over the leading `rows` dims that such reductions left (and
+that broadcast back: a softmax is one group), and one `update` that writes the group's value in
+place. Views, and cheap producers read through views, are cloned into every reader instead. Nothing
+expensive is computed twice. Groups never cross an equation that writes, branches or may raise, so
+that fusion cannot delay a read past a write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from jitnet.ir import (
+    Builder,
+    Dim,
+    Effect,
+    Eqn,
+    Function,
+    Literal,
+    Type,
+    Value,
+    effect_of,
+    substitute_type,
+)
+from jitnet.ops.control import FUSED
+from jitnet.ops.primitive import Element, Primitive, Reduction
+from jitnet.ops.shape import BROADCAST, RESHAPE, UPDATE
+
+CHEAP = 4
+"""Flops per element up to which a value may be computed again instead of stored."""
+
+
+def fuse(f: Function) -> Function:
+    """The same Function with its elementwise and reducing equations grouped into kernels."""
+    fused = [_fuse_regions(eqn) for eqn in f.eqns]
+    body = _Body(f, fused)
+    for segment in _segments(fused):
+        body.group(segment)
+    return body.rebuild()
+
+
+def primitive(eqn: Eqn) -> Primitive:
+    """The equation's op as an array op."""
+    assert isinstance(eqn.op, Primitive), f"{eqn.op.name} is no array op"
+    return eqn.op
+
+
+def _fuse_regions(eqn: Eqn) -> Eqn:
+    if not eqn.regions or eqn.op is FUSED:
+        return eqn
+    regions = tuple(fuse(r) for r in eqn.regions)
+    return Eqn(eqn.op, eqn.operands, eqn.attrs, regions, eqn.results, eqn.loc)
+
+
+def _segments(eqns: Sequence[Eqn]) -> list[range]:
+    """Runs of equations within which groups may form. A barrier ends its run; an update is in it,
+    as its group's last step."""
+    runs: list[range] = []
+    start = 0
+    for i, eqn in enumerate(eqns):
+        barrier = effect_of(eqn) >= Effect.MAY_RAISE or (eqn.regions and eqn.op is not FUSED)
+        if barrier or primitive(eqn).writes is not None:
+            runs.append(range(start, i + 1))
+            start = i + 1
+    runs.append(range(start, len(eqns)))
+    return runs
+
+
+def strip_units(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """The dims without trailing ones: `[R, 1]` iterates as `[R]`."""
+    n = len(dims)
+    while n and dims[n - 1] == 1:
+        n -= 1
+    return dims[:n]
+
+
+def is_free(eqn: Eqn) -> bool:
+    """Whether the equation costs nothing where it is read: a view, or made from scalars alone."""
+    op = primitive(eqn)
+    return op.is_element and (op.is_view or all(v.rank == 0 for v in eqn.operands))
+
+
+def iteration_dims(eqn: Eqn) -> tuple[Dim, ...]:
+    """The dims that a group member loops over."""
+    if isinstance(primitive(eqn).lowering(eqn), Reduction):
+        return eqn.operands[0].dims
+    if eqn.op is UPDATE:
+        return eqn.operands[1].dims
+    return eqn.result.dims
+
+
+def kept_rows(eqn: Eqn) -> int | None:
+    """How many leading dims a reduction over all trailing ones keeps; None for other axes."""
+    rank = eqn.operands[0].rank
+    axes = tuple(eqn.attrs["axes"])
+    return rank - len(axes) if axes == tuple(range(rank - len(axes), rank)) else None
+
+
+@dataclass(eq=False)
+class _Group:
+    dims: tuple[Dim, ...]
+    members: list[int] = field(default_factory=list)
+    rows: int | None = None
+    blocked: set[Value] = field(default_factory=set)  # read in ways that fusion cannot serve
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A group member reads `base`: at its own index, at its row, or elsewhere ("mapped")."""
+
+    base: Value
+    kind: str
+
+
+class _Body:
+    """The state of fusing one straight-line body."""
+
+    def __init__(self, f: Function, eqns: list[Eqn]) -> None:
+        self.f = f
+        self.eqns = eqns
+        self.index = {r: i for i, eqn in enumerate(eqns) for r in eqn.results}
+        self.uses: dict[Value, list[int]] = {}
+        for i, eqn in enumerate(eqns):
+            for v in dict.fromkeys(eqn.operands):
+                self.uses.setdefault(v, []).append(i)
+        self.groups: dict[int, _Group] = {}
+        self.segment = range(0)
+        self.segments: list[range] = []
+        self.readers: dict[Value, list[_Group]] = {}
+        self.inlined: set[Value] = set()
+        self.costs: dict[Value, int] = {}
+
+    # -- reads ------------------------------------------------------------------------------------
+
+    def definition(self, v: Value) -> Eqn | None:
+        i = self.index.get(v)
+        return None if i is None else self.eqns[i]
+
+    def resolve(self, v: Value) -> _Read:
+        """Look through views to the value they show."""
+        kind = "same"
+        while (eqn := self.definition(v)) is not None and primitive(eqn).is_view:
+            step = _view_kind(eqn)
+            kind = step if kind == "same" else (kind if step in ("same", kind) else "mapped")
+            v = eqn.operands[0]
+        return _Read(v, kind)
+
+    def reads(self, eqn: Eqn) -> list[_Read]:
+        """What a member reads of values of rank > 0."""
+        direct = eqn.operands if primitive(eqn).is_pointwise else ()
+        if isinstance(primitive(eqn).lowering(eqn), Reduction):
+            direct = eqn.operands[:1]
+        elif eqn.op is UPDATE:
+            direct = eqn.operands[1:2]
+        found: list[_Read] = []
+        for v in eqn.operands[1:] if eqn.op is UPDATE else eqn.operands:
+            read = self.resolve(v)
+            if read.base.rank:
+                near = any(v is d for d in direct)
+                found.append(read if near else _Read(read.base, "mapped"))
+        return found
+
+    def cost(self, v: Value) -> int:
+        """Flops to compute an element of v from memory, within this segment."""
+        known = self.costs.get(v)
+        if known is not None:
+            return known
+        i = self.index.get(v)
+        if i is None or i not in self.segment:
+            return 0
+        rule = primitive(self.eqns[i]).lowering(self.eqns[i])
+        if not isinstance(rule, Element):
+            return 0
+        own = 0 if rule.view else rule.cost
+        total = own + sum(self.cost(o) for o in self.eqns[i].operands)
+        self.costs[v] = total
+        return total
+
+    def may_inline(self, v: Value) -> bool:
+        """Whether a reader through a view computes v's elements itself."""
+        i = self.index.get(v)
+        if i is None or i not in self.segment:
+            return False
+        rule = primitive(self.eqns[i]).lowering(self.eqns[i])
+        return isinstance(rule, Element) and self.cost(v) <= CHEAP
+
+    # -- grouping ---------------------------------------------------------------------------------
+
+    def group(self, segment: range) -> None:
+        self.segment = segment
+        self.segments.append(segment)
+        self.costs.clear()
+        self.readers.clear()
+        for i in segment:
+            if self.is_member(self.eqns[i]):
+                self.place(i)
+
+    def is_member(self, eqn: Eqn) -> bool:
+        rule = primitive(eqn).lowering(eqn)
+        if isinstance(rule, Element):
+            return eqn.result.rank > 0 and not is_free(eqn)
+        return isinstance(rule, Reduction) or eqn.op is UPDATE
+
+    def place(self, i: int) -> None:
+        """Put a member into the groups of its producers, or of its siblings, or a new one."""
+        eqn = self.eqns[i]
+        dims = iteration_dims(eqn)
+        reads = self.reads(eqn)
+        blocked: set[Value] = set(eqn.operands[:1]) if eqn.op is UPDATE else set()
+        wanted: list[tuple[_Group, int | None]] = []
+        for read in reads:
+            group = self.groups.get(self.index.get(read.base, -1))
+            if group is None or self.index[read.base] not in self.segment:
+                continue
+            if read.kind == "mapped" and self.may_inline(read.base):
+                self.inlined.add(read.base)
+                continue
+            joined = self.can_join(read, group, dims)
+            if joined is None:
+                blocked.add(read.base)
+            else:
+                wanted.append((group, joined.rows))
+        home = alone = _Group(dims, [i], None, blocked)
+        for group, rows in reversed(wanted):
+            merged = self.merge(home, group, rows)
+            if merged is None and group.members[0] in home.members:
+                merged = alone  # it reads this one group in two ways that exclude each other
+            home = merged or home
+        if home.members == [i]:
+            home = self.join_sibling(home, reads)
+        for member in home.members:
+            self.groups[member] = home
+        for read in reads:
+            if read.kind != "mapped":
+                self.readers.setdefault(read.base, []).append(home)
+
+    def can_join(self, read: _Read, group: _Group, dims: tuple[Dim, ...]) -> _Joined | None:
+        """How a member over `dims` may read this value inside its group, if at all."""
+        producer = self.definition(read.base)
+        assert producer is not None
+        if read.kind == "mapped" or read.base in group.blocked or producer.op is UPDATE:
+            return None
+        if isinstance(primitive(producer).lowering(producer), Reduction):
+            rows = kept_rows(producer) if producer.operands[0].dims == group.dims else None
+            if not rows:
+                return None
+        elif read.base.dims == group.dims:
+            return _Joined(None) if dims == group.dims and read.kind == "same" else None
+        else:
+            rows = group.rows
+        if rows is None or group.rows not in (None, rows):
+            return None
+        at_row = strip_units(read.base.dims) == strip_units(group.dims[:rows])
+        fits = dims == group.dims or strip_units(dims) == strip_units(group.dims[:rows])
+        return _Joined(rows) if at_row and fits else None
+
+    def merge(self, home: _Group, other: _Group, rows: int | None) -> _Group | None:
+        """One group of both, or None where that is not legal."""
+        row_counts = {r for r in (home.rows, other.rows, rows) if r is not None}
+        if len(row_counts) > 1:
+            return None
+        agreed = row_counts.pop() if row_counts else None
+        dims = max(home.dims, other.dims, key=len)
+        for part in (home, other):
+            if part.dims != dims and (
+                agreed is None or strip_units(part.dims) != strip_units(dims[:agreed])
+            ):
+                return None
+        members = sorted({*home.members, *other.members})
+        blocked = home.blocked | other.blocked
+        if any(self.index.get(v, -1) in members for v in blocked):
+            return None
+        if self.has_detour(members) or self.updates_twice(members):
+            return None
+        return _Group(dims, members, agreed, blocked)
+
+    def updates_twice(self, members: list[int]) -> bool:
+        return sum(self.eqns[m].op is UPDATE for m in members) > 1
+
+    def join_sibling(self, home: _Group, reads: list[_Read]) -> _Group:
+        """Join a group over the same dims that reads the same array, so that it is read once."""
+        for read in reads:
+            if read.kind != "same":
+                continue
+            for group in reversed(self.readers.get(read.base, ())):
+                current = self.groups[group.members[0]]
+                if current.dims == home.dims and (merged := self.merge(home, current, None)):
+                    return merged
+        return home
+
+    def has_detour(self, members: list[int]) -> bool:
+        """Whether a path leaves the members and comes back: then they cannot be one step."""
+        inside = set(members)
+        last = members[-1]
+        seen: set[int] = set()
+        stack = [(m, False) for m in members]
+        while stack:
+            i, left = stack.pop()
+            for r in self.eqns[i].results:
+                for use in self.uses.get(r, ()):
+                    if use > last:
+                        continue
+                    if use in inside:
+                        if left:
+                            return True
+                        continue
+                    eqn = self.eqns[use]
+                    if primitive(eqn).is_view and not left:
+                        stack.append((use, False))
+                    elif use not in seen:
+                        unit = self.groups.get(use)
+                        for m in unit.members if unit else [use]:
+                            seen.add(m)
+                            stack.append((m, True))
+        return False
+
+    # -- rebuilding -------------------------------------------------------------------------------
+
+    def rebuild(self) -> Function:
+        needed: set[Value] = set(self.f.results)
+        pieces: list[list[Eqn]] = []
+        for segment in reversed(self.segments):
+            pieces.append(self.rebuild_segment(segment, needed))
+        eqns = tuple(eqn for piece in reversed(pieces) for eqn in piece)
+        return Function(self.f.name, self.f.params, eqns, self.f.results, self.f.level)
+
+    def rebuild_segment(self, segment: range, needed: set[Value]) -> list[Eqn]:
+        units = self.ordered_units(segment)
+        emitted: list[Eqn] = []
+        for unit in reversed(units):
+            if isinstance(unit, _Group):
+                eqn = self.fused_eqn(unit, segment, needed)
+            else:
+                eqn = self.eqns[unit]
+                pure = effect_of(eqn) == Effect.PURE
+                if pure and not any(r in needed for r in eqn.results):
+                    continue
+            if eqn is not None:
+                needed.update(eqn.operands)
+                needed.update(d for r in eqn.results for d in _value_dims(r.type))
+                emitted.append(eqn)
+        return emitted[::-1]
+
+    def ordered_units(self, segment: range) -> list[int | _Group]:
+        """Groups and single equations in an order that respects their dependences, each as near
+        to its last member's place as it can be."""
+        unit_of = {i: self.groups.get(i) for i in segment}
+        head = {i: (g.members[-1] if g else i) for i, g in unit_of.items()}
+        waiting: dict[int, set[int]] = {h: set() for h in head.values()}
+        for i in segment:
+            for v in self.eqns[i].operands:
+                j = self.index.get(v, -1)
+                if j in unit_of and head[j] != head[i]:
+                    waiting[head[i]].add(head[j])
+        followers: dict[int, list[int]] = {}
+        for h, before in waiting.items():
+            for p in before:
+                followers.setdefault(p, []).append(h)
+        ready = [h for h, before in waiting.items() if not before]
+        heapify(ready)
+        order: list[int | _Group] = []
+        while ready:
+            h = heappop(ready)
+            order.append(unit_of[h] or h)
+            for n in followers.get(h, ()):
+                waiting[n].discard(h)
+                if not waiting[n]:
+                    heappush(ready, n)
+        assert len(order) == len(waiting), "fusion made a cycle"
+        return order
+
+    def fused_eqn(self, group: _Group, segment: range, needed: set[Value]) -> Eqn | None:
+        """The group as one equation that returns what others need of it."""
+        outputs = [r for m in group.members for r in self.eqns[m].results if r in needed]
+        if not outputs:
+            return None
+        region = _Region(self, set(group.members), segment)
+        for m in self.live_members(group, outputs):
+            region.copy(self.eqns[m].result)
+        body = region.builder.build(*(region.env[v] for v in outputs))
+        loc = self.eqns[group.members[-1]].loc
+        attrs = {"rows": group.rows}
+        return Eqn(FUSED, tuple(region.captured), attrs, (body,), tuple(outputs), loc)
+
+    def live_members(self, group: _Group, outputs: Sequence[Value]) -> list[int]:
+        """The members that the outputs need, in order."""
+        wanted = set(outputs)
+        live: list[int] = []
+        for m in reversed(group.members):
+            if self.eqns[m].result in wanted:
+                live.append(m)
+                wanted.update(self.resolve(o).base for o in self.eqns[m].operands)
+        return live[::-1]
+
+
+@dataclass(frozen=True)
+class _Joined:
+    rows: int | None
+
+
+class _Region:
+    """Copies a group's equations into a closed region, views and inlined producers with them."""
+
+    def __init__(self, body: _Body, members: set[int], segment: range) -> None:
+        self.body = body
+        self.members = members
+        self.segment = segment
+        self.builder = Builder("kernel")
+        self.env: dict[Value, Value] = {}
+        self.captured: list[Value] = []
+
+    def copy(self, v: Value) -> Value:
+        """The region's own value for v."""
+        if isinstance(v, Literal):
+            return v
+        if v not in self.env:
+            i = self.body.index.get(v)
+            if i is not None and self.belongs(i, v):
+                self.copy_eqn(self.body.eqns[i])
+            else:
+                self.capture(v)
+        return self.env[v]
+
+    def copy_eqn(self, eqn: Eqn) -> None:
+        if eqn.op is UPDATE and eqn.operands[0] not in self.env:
+            self.capture(eqn.operands[0])  # what is written in place lives outside
+        copies = self.builder.rebind(eqn, [self.copy(o) for o in eqn.operands])
+        self.env.update(zip(eqn.results, copies))
+
+    def belongs(self, i: int, v: Value) -> bool:
+        if i in self.members:
+            return True
+        return is_free(self.body.eqns[i]) or (v in self.body.inlined and i in self.segment)
+
+    def capture(self, v: Value) -> None:
+        for d in _value_dims(v.type):
+            if d not in self.env:
+                self.capture(d)
+        self.env[v] = self.builder.param(substitute_type(v.type, self.env), v.name)
+        self.captured.append(v)
+
+
+def _value_dims(type: Type) -> list[Value]:
+    """The dims of a type that are Values."""
+    return [d for d in getattr(type, "dims", ()) if isinstance(d, Value)]
+
+
+def _view_kind(eqn: Eqn) -> str:
+    """How a view's elements lie to its operand's: the same index, its row's, or elsewhere."""
+    (source, *_), result = eqn.operands, eqn.result
+    if primitive(eqn).is_pointwise:
+        return "same"
+    if eqn.op is BROADCAST and source.rank:
+        leading = tuple(eqn.attrs["axes"]) == tuple(range(source.rank))
+        kept = strip_units(source.dims)
+        return "row" if leading and kept == result.dims[: len(kept)] else "mapped"
+    if eqn.op is RESHAPE and strip_units(source.dims) == strip_units(result.dims):
+        return "row"
+    return "mapped"
