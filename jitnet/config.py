@@ -1,7 +1,7 @@
 """Settings from the environment, read in this one place.
 
-    JITNET_DUMP=dir        one numbered text file per stage of every compiled function
-    JITNET_LOG=compiles    one line per compilation on stderr
+JITNET_DUMP=dir        one numbered text file per stage of every compiled function
+JITNET_LOG=compiles    one line per compilation on stderr
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -170,6 +170,85 @@ class ValueRefusedError(JitnetError, ValueError):
     """A value that NumPy refuses for this argument."""
 
     code = "JN014"
+
+
+class DivisionByZeroError(JitnetError, ZeroDivisionError):
+    """The program divided by zero where Python raises."""
+
+    code = "JN015"
+
+
+class FloatingPointStateError(JitnetError, FloatingPointError):
+    """A floating-point condition that the program asked to raise on."""
+
+    code = "JN016"
+
+
+class AssertionFailedError(JitnetError, AssertionError):
+    """An `assert` of the program."""
+
+    code = "JN017"
+
+
+class ProgramError(JitnetError, RuntimeError):
+    """What the program raised, where there is no nearer class."""
+
+    code = "JN018"
+
+
+class UnboundVariableError(JitnetError, UnboundLocalError):
+    """A name that was read before the path taken had bound it."""
+
+    code = "JN019"
+
+
+class MissingKeyError(JitnetError, KeyError):
+    """A key that a mapping does not have."""
+
+    code = "JN020"
+
+
+class ParseError(JitnetError, ValueError):
+    """Text that is not IR."""
+
+    code = "JN021"
+
+
+class VerifyError(JitnetError, RuntimeError):
+    """A Function that breaks a rule of the IR: a bug in the transform or pass that made it."""
+
+    code = "JN022"
+
+
+RAISED_BY_PROGRAMS: dict[str, type[JitnetError]] = {
+    "AssertionError": AssertionFailedError,
+    "AxisError": AxisError,
+    "FloatingPointError": FloatingPointStateError,
+    "IndexError": IndexingError,
+    "KeyError": MissingKeyError,
+    "NotImplementedError": UnsupportedFunctionError,
+    "OverflowError": IntegerOverflowError,
+    "RuntimeError": ProgramError,
+    "TypeError": ArgumentError,
+    "UnboundLocalError": UnboundVariableError,
+    "ValueError": ValueRefusedError,
+    "ZeroDivisionError": DivisionByZeroError,
+}
+"""What a `check` names as its error, and the class that is raised for it."""
+
+
+def raise_from_program(error: str, message: str, frames: Sequence[Place] = ()) -> NoReturn:
+    """Raise what a compiled program's `check` found.
+
+    Args:
+        error: the name of the exception's class in Python, as the `check` has it.
+        message: with the values filled in.
+        frames: the user's lines that the `check` stems from, innermost first (`eqn.loc.frames`).
+    """
+    kind = RAISED_BY_PROGRAMS.get(error)
+    if kind is None:
+        raise ProgramError(f"{error}: {message}", frames=frames)
+    raise kind(message, frames=frames)
 
 
 def describe(value: Any) -> str:

@@ -8,6 +8,7 @@ up by code object and instruction offset, so it is exact to the column and needs
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from types import CodeType, FrameType
@@ -66,12 +67,9 @@ def user_sites(until: CodeType | None = None, passes: int = 1, limit: int = 16) 
 def position(site: Site) -> Position:
     """Line and columns of a site. A site's columns are -1 where it spans several lines."""
     code, offset = site
-    index = offset // 2
-    for i, (line, end_line, column, end_column) in enumerate(code.co_positions()):
-        if i == index:
-            break
-    else:
-        line, end_line, column, end_column = code.co_firstlineno, None, None, None
+    unknown = (None, None, None, None)
+    here = next(itertools.islice(code.co_positions(), offset // 2, None), unknown)
+    line, end_line, column, end_column = here
     if line is None:
         line = code.co_firstlineno
     if column is None or end_column is None or end_line != line:

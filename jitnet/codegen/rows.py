@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from jitnet.codegen.text import Writer, constant, llvm_type, type_suffix
-from jitnet.ir import ArrayType, Builder, DType, Eqn, Function, Literal, Value
+from jitnet.codegen.loops import emit_while
+from jitnet.codegen.text import Writer, constant, llvm_type, type_suffix, value_type
+from jitnet.ir import Builder, DType, Eqn, Function, Literal, Value
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
-from jitnet.kernel.scalars import ScalarOp
+from jitnet.kernel import statements as S
+from jitnet.kernel.scalars import Conversion, ScalarOp
 
 INLINE_EQNS = 12
 """Expansions of at most so many equations are written in place on one lane."""
@@ -31,24 +33,30 @@ class Module:
     """What the functions of a module share.
 
     Attributes:
+        constants: definitions of constant data.
         functions: text of helper functions, by name.
         libm: declarations of C math functions, by name.
         externs: declarations of extern routines, by name.
     """
 
+    constants: list[str] = field(default_factory=list)
     functions: dict[str, str] = field(default_factory=dict)
     libm: dict[str, str] = field(default_factory=dict)
     externs: dict[str, str] = field(default_factory=dict)
 
 
+def is_scalar_op(eqn: Eqn) -> bool:
+    """Whether the equation is one that `emit_scalar_eqn` spells."""
+    return isinstance(eqn.op, ScalarOp | Conversion)
+
+
 def emit_scalar_eqn(m: Module, w: Writer, eqn: Eqn, operands: Sequence[str], lanes: int) -> str:
     """The result of a scalar op's equation on operands already spelled for that many lanes."""
     dtypes = [v.dtype for v in eqn.operands]
-    hint = eqn.result.name
     if isinstance(eqn.op, ScalarOp):
-        return emit_row(m, w, eqn.op, dtypes, operands, lanes, hint)
+        return emit_row(m, w, eqn.op, dtypes, operands, lanes, eqn.result.name)
     to = eqn.result.dtype
-    return _emit_cast(w, eqn.op is s.BITCAST, dtypes[0], to, operands[0], lanes)
+    return _emit_conversion(w, eqn.op is s.BITCAST, dtypes[0], to, operands[0], lanes)
 
 
 def emit_row(
@@ -65,56 +73,137 @@ def emit_row(
     spelling = op.llvm.get(dtypes[-1].kind)
     if spelling is not None:
         return _emit_spelling(w, spelling, dtypes, result, operands, lanes, hint)
-    if op.expand is not None:
-        function = expansion(op, tuple(dtypes))
-        if lanes == 1 and len(function.eqns) > INLINE_EQNS:
-            return _call_expansion(m, w, op, function, operands, hint)
-        return _inline(m, w, function, operands, lanes)
-    assert op.libm is not None, f"no LLVM spelling of {op.name} on {dtypes}"
-    return _emit_libm(m, w, op.libm, dtypes, result, operands, lanes)
+    if op.expand is None:
+        assert op.libm is not None, f"no LLVM spelling of {op.name} on {dtypes}"
+        name = op.libm + ("f" if result.bits == 32 else "")
+        m.libm[name] = _declaration(name, dtypes, result)
+        return _call_by_lane(w, name, dtypes, result, operands, lanes, hint)
+    parts = expansion(op, tuple(dtypes))
+    if parts.loops or (lanes == 1 and (parts.branches or parts.size > INLINE_EQNS)):
+        name = _row_function(m, op, parts.function)
+        return _call_by_lane(w, name, dtypes, result, operands, lanes, hint)
+    if op.rarely and lanes > 1:
+        return _emit_rarely(m, w, parts.function, operands, lanes)
+    return _inline(m, w, parts.function, operands, lanes)
 
 
-@lru_cache(maxsize=512)
-def expansion(op: ScalarOp, dtypes: tuple[DType, ...]) -> Function:
-    """The row as a Function of other rows."""
+# -- rows made of other rows -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """A row as a Function of other rows.
+
+    Attributes:
+        size: how many equations, those of the rows' own expansions included.
+        loops: whether `while` is among them, which is for one lane only.
+        branches: whether a row that is rarely needed is among them.
+    """
+
+    function: Function
+    size: int
+    loops: bool
+    branches: bool
+
+
+@lru_cache(maxsize=1024)
+def expansion(op: ScalarOp, dtypes: tuple[DType, ...]) -> Expansion:
+    """What a row that has `expand` is made of."""
     assert op.expand is not None
     with Builder(op.name, "kernel") as b:
-        params = [b.param(T.scalar(dtype), "xyz"[i : i + 1]) for i, dtype in enumerate(dtypes)]
+        params = [b.param(T.scalar(dtype), f"x{i}") for i, dtype in enumerate(dtypes)]
         result = op.expand(*params)
-    return b.build(result)
+    function = b.build(result)
+    size, loops, branches = 0, False, op.rarely
+    for eqn in function.walk():
+        size += 1
+        if eqn.op is S.WHILE:
+            loops = True
+        elif _expands(eqn):
+            assert isinstance(eqn.op, ScalarOp)
+            inner = expansion(eqn.op, tuple(v.dtype for v in eqn.operands))
+            size += inner.size
+            loops, branches = loops or inner.loops, branches or inner.branches
+    return Expansion(function, size, loops, branches)
 
 
-def _inline(
-    m: Module, w: Writer, function: Function, operands: Sequence[str], lanes: int
-) -> str:
-    env: dict[Value, str] = dict(zip(function.params, operands))
+def _expands(eqn: Eqn) -> bool:
+    op = eqn.op
+    if not isinstance(op, ScalarOp) or op.expand is None:
+        return False
+    return eqn.operands[-1].dtype.kind not in op.llvm
+
+
+def _inline(m: Module, w: Writer, function: Function, operands: Sequence[str], lanes: int) -> str:
+    names: dict[Value, str] = dict(zip(function.params, operands))
 
     def text(value: Value) -> str:
-        return constant(value, lanes) if isinstance(value, Literal) else env[value]
+        return constant(value, lanes) if isinstance(value, Literal) else names[value]
 
-    for eqn in function.eqns:
-        env[eqn.result] = emit_scalar_eqn(m, w, eqn, [text(v) for v in eqn.operands], lanes)
+    def emit_eqns(eqns: Sequence[Eqn]) -> None:
+        for eqn in eqns:
+            if eqn.op is S.WHILE:
+                emit_loop(eqn)
+            else:
+                values = [text(v) for v in eqn.operands]
+                names[eqn.result] = emit_scalar_eqn(m, w, eqn, values, lanes)
+
+    def emit_region(region: Function, carries: Sequence[str]) -> list[str]:
+        names.update(zip(region.params, carries))
+        emit_eqns(region.eqns)
+        return [text(v) for v in region.results]
+
+    def emit_loop(eqn: Eqn) -> None:
+        cond, body = eqn.regions
+        carries = [(value_type(v.type), text(v)) for v in eqn.operands]
+        finals = emit_while(
+            w,
+            carries,
+            lambda values: emit_region(cond, values)[0],
+            lambda values: emit_region(body, values),
+        )
+        names.update(zip(eqn.results, finals))
+
+    emit_eqns(function.eqns)
     return text(function.results[0])
 
 
-def _call_expansion(
-    m: Module, w: Writer, op: ScalarOp, function: Function, operands: Sequence[str], hint: str
+def _emit_rarely(
+    m: Module, w: Writer, function: Function, operands: Sequence[str], lanes: int
 ) -> str:
-    types = [llvm_type(p.dtype) for p in function.params]
-    result = llvm_type(function.results[0].dtype)
-    name = ".".join(["row", op.name, *(p.dtype.name for p in function.params)])
+    """Jump over the expansion where the first operand is false in all lanes."""
+    mask, common = operands[0], operands[-1]
+    suffix = type_suffix(T.bool_, lanes)
+    some = w.let(f"call i1 @llvm.vector.reduce.or.{suffix}({llvm_type(T.bool_, lanes)} {mask})")
+    before, rare, join = w.block, w.fresh("rare"), w.fresh("join")
+    w.branch(some, rare, join)
+    w.label(rare)
+    value = _inline(m, w, function, operands, lanes)
+    last = w.block
+    w.jump(join)
+    w.label(join)
+    type = llvm_type(function.results[0].dtype, lanes)
+    return w.let(f"phi {type} [ {common}, %{before} ], [ {value}, %{last} ]")
+
+
+def _row_function(m: Module, op: ScalarOp, function: Function) -> str:
+    """The name of the module's function that computes the row on one lane."""
+    dtypes = [p.dtype for p in function.params]
+    name = ".".join(["row", op.name, *(d.name for d in dtypes)])
     if name not in m.functions:
-        inner = Writer()
-        params = [f"%x{i}" for i in range(len(types))]
-        value = _inline(m, inner, function, params, 1)
-        inner.add(f"ret {result} {value}")
-        head = f"define internal {result} @{name}({_arguments(types, params)}) #1 {{"
-        m.functions[name] = "\n".join([head, "entry:", *inner.lines, "}\n"])
-    return w.let(f"call {result} @{name}({_arguments(types, operands)})", hint)
+        m.functions[name] = ""  # its place; it may need others
+        w = Writer()
+        params = [f"%x{i}" for i in range(len(dtypes))]
+        value = _inline(m, w, function, params, 1)
+        result = llvm_type(function.results[0].dtype)
+        w.add(f"ret {result} {value}")
+        head = f"define internal {result} @{name}({_arguments(dtypes, params)}) #0 {{"
+        m.functions[name] = "\n".join([head, "entry:", *w.lines, "}\n"])
+    return name
 
 
-def _arguments(types: Sequence[str], operands: Sequence[str]) -> str:
-    return ", ".join(f"{type} {text}" for type, text in zip(types, operands))
+def _arguments(dtypes: Sequence[DType], operands: Sequence[str], lanes: int = 1) -> str:
+    return ", ".join(f"{llvm_type(d, lanes)} {text}" for d, text in zip(dtypes, operands))
 
 
 def _emit_spelling(
@@ -126,38 +215,41 @@ def _emit_spelling(
     lanes: int,
     hint: str,
 ) -> str:
-    types = [llvm_type(d, lanes) for d in dtypes]
     if spelling.startswith("llvm."):
         name = f"{spelling}.{type_suffix(result, lanes)}"
-        arguments = _arguments(types, operands)
+        arguments = _arguments(dtypes, operands, lanes)
         return w.let(f"call {llvm_type(result, lanes)} @{name}({arguments})", hint)
-    return w.let(spelling.format(*operands, T=types[-1], B=llvm_type(T.bool_, lanes)), hint)
+    return w.let(
+        spelling.format(*operands, T=llvm_type(dtypes[-1], lanes), B=llvm_type(T.bool_, lanes)),
+        hint,
+    )
 
 
-def _emit_libm(
-    m: Module,
+def _declaration(name: str, dtypes: Sequence[DType], result: DType) -> str:
+    return f"declare {llvm_type(result)} @{name}({', '.join(llvm_type(d) for d in dtypes)})"
+
+
+def _call_by_lane(
     w: Writer,
     name: str,
     dtypes: Sequence[DType],
     result: DType,
     operands: Sequence[str],
     lanes: int,
+    hint: str,
 ) -> str:
-    if result.bits == 32:
-        name += "f"
-    types = [llvm_type(d) for d in dtypes]
-    m.libm[name] = f"declare {llvm_type(result)} @{name}({', '.join(types)})"
     values = []
     for i in range(lanes):
         scalars = [w.lane(d, text, i, lanes) for d, text in zip(dtypes, operands)]
-        values.append(w.let(f"call {llvm_type(result)} @{name}({_arguments(types, scalars)})"))
+        call = f"call {llvm_type(result)} @{name}({_arguments(dtypes, scalars)})"
+        values.append(w.let(call, hint))
     return w.gather(result, values)
 
 
-# -- casts -----------------------------------------------------------------------------------------
+# -- conversions -----------------------------------------------------------------------------------
 
 
-def _emit_cast(
+def _emit_conversion(
     w: Writer, bits: bool, source: DType, to: DType, operand: str, lanes: int
 ) -> str:
     def convert(op: str, a: DType, b: DType, text: str) -> str:
@@ -189,8 +281,10 @@ def _float_to_integer(w: Writer, source: DType, to: DType, operand: str, lanes: 
     I = llvm_type(middle, lanes)
     if to is not T.u64:
         value = w.let(f"fptosi {F} {operand} to {I}")
-        return value if to.bits == middle.bits else w.let(
-            f"trunc {I} {value} to {llvm_type(to, lanes)}"
+        return (
+            value
+            if to.bits == middle.bits
+            else w.let(f"trunc {I} {value} to {llvm_type(to, lanes)}")
         )
     half = constant(Literal(2.0**63, source), lanes)
     large = w.let(f"fcmp oge {F} {operand}, {half}")
@@ -200,14 +294,3 @@ def _float_to_integer(w: Writer, source: DType, to: DType, operand: str, lanes: 
     top = constant(Literal(-(2**63), T.i64), lanes)
     flipped = w.let(f"xor {I} {value}, {top}")
     return w.let(f"select {llvm_type(T.bool_, lanes)} {large}, {I} {flipped}, {I} {value}")
-
-
-def is_scalar_op(eqn: Eqn) -> bool:
-    """Whether the equation is one that `emit_scalar_eqn` spells."""
-    return isinstance(eqn.op, ScalarOp) or eqn.op is s.CAST or eqn.op is s.BITCAST
-
-
-def scalar_dtype(value: Value) -> DType:
-    """The dtype of a kernel scalar."""
-    assert isinstance(value.type, ArrayType)
-    return value.type.dtype

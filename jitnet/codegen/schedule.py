@@ -25,7 +25,7 @@ from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.ops.primitive import Element, Reduction
-from jitnet.ops.shape import UPDATE
+from jitnet.ops.slicing import UPDATE
 from jitnet.passes.fuse import (
     CHEAP,
     is_free,
@@ -89,9 +89,13 @@ class _Fold:
         return (self.identity(), Literal(0.0, self.eqn.result.dtype))
 
     def add(self, state: Index, term: Value) -> Index:
+        """The state after one more term; the first one replaces the identity."""
+        total, *_ = state
+        if isinstance(total, Literal):
+            return (term, *state[1:])
         if not self.compensated:
-            return (self.op(state[0], term),)
-        total, rest = state
+            return (self.op(total, term),)
+        rest = state[1]
         new = s.add(total, term)
         part = s.sub(new, total)
         error = s.add(s.sub(total, s.sub(new, part)), s.sub(term, part))
@@ -100,7 +104,10 @@ class _Fold:
     def final(self, state: Index) -> Value:
         if not self.compensated:
             return state[0]
-        total, rest = state  # after an infinity the rest is NaN, and the total says it all
+        total, rest = state
+        if isinstance(rest, Literal):
+            return total
+        # after an infinity the rest is NaN, and the total says it all
         return s.select(s.eq(rest, rest), s.add(total, rest), total)
 
 
@@ -198,7 +205,7 @@ class _Kernel:
         if over_rows:
             self.row_folds.append(fold)
         else:
-            self.stages[self.level[operand]].folds.append(fold)
+            self.stages[self.level.get(operand, 0)].folds.append(fold)
         self.folds.append(fold)
 
     def plan_stage(self, number: int) -> None:
@@ -439,7 +446,7 @@ class _Kernel:
 
     def store(self, v: Value, value: Value, index: Index) -> None:
         buffer, one_row = self.stored[v]
-        eqn = self.eqns[v] if v in self.eqns else None
+        eqn = self.eqns.get(v)
         if eqn is not None and eqn.op is UPDATE:
             rank = len(index)
             starts = [self.value(o, ()) for o in eqn.operands[2 : 2 + rank]]

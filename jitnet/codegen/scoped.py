@@ -31,9 +31,9 @@ class ScopedBuilder(Builder):
     def __init__(self, name: str, parent: ScopedBuilder | None = None) -> None:
         super().__init__(name, "kernel")
         self.parent = parent
-        self.depth = parent.depth + 1 if parent else 0
+        self.depth: int = parent.depth + 1 if parent else 0
         self.loc = parent.loc if parent else self.loc
-        self.reads_are_pure = parent.reads_are_pure if parent else False
+        self.reads_are_pure: bool = parent.reads_are_pure if parent else False
         self.home: dict[Value, ScopedBuilder] = parent.home if parent else {}
         self.floor: ScopedBuilder = parent.floor if parent else self
         self.known: dict[Any, tuple[Value, ...]] = {}

@@ -2,7 +2,10 @@
 
     func @kernel(%x: buf f32[8, 4], %s: f32, %out: buf f32[8]) -> (i64)
 
-    Signature(inputs=(Input(f32, 2), Input(f32, 0)), outputs=(BufferOutput(f32, (8,)), ScalarOutput(0, i64)))
+    Signature(
+        inputs=(Input(f32, 2), Input(f32, 0)),
+        outputs=(BufferOutput(f32, (8,)), ScalarOutput(0, i64)),
+    )
 
 The kernel's params are, in order: each input (a scalar for rank 0, otherwise a buffer; a "strided"
 one is followed by one i64 stride an axis, in elements), then one buffer for each `BufferOutput`.
@@ -59,8 +62,8 @@ class AliasOutput:
 
 @dataclass(frozen=True)
 class HeapOutput:
-    """A new C-contiguous array in memory that the kernel allocated: a buffer in the kernel's results
-    at position `slot`; its extents are known now or are results too."""
+    """A new C-contiguous array in memory that the kernel allocated: a buffer in the kernel's
+    results at position `slot`; its extents are known now or are results too."""
 
     slot: int
     dtype: DType

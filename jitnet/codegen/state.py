@@ -1,18 +1,18 @@
 """What the emitters of one kernel share: the names of values, buffers' strides, the ways out.
 
-    %x: buf f32[8, 4]     names[%x] = "%x.1", strides[%x] = (4, 1)
-    %v = load %x, %i, 2   address(%x, ["%i.3", 2]): %v.4 = mul %i.3, 4 ... getelementptr
+%x: buf f32[8, 4]     names[%x] = "%x.1", strides[%x] = (4, 1)
+%v = load %x, %i, 2   address(%x, ["%i.3", 2]): %v.4 = mul %i.3, 4 ... getelementptr
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jitnet.codegen.rows import Module
 from jitnet.codegen.text import Index, Writer, constant
 from jitnet.codegen.workspace import Workspace
-from jitnet.ir import BufferType, DType, Literal, Loc, Value
+from jitnet.ir import BufferType, DType, Eqn, Literal, Loc, Value
 from jitnet.kernel.target import Target
 
 
@@ -40,7 +40,7 @@ class State:
     Attributes:
         names: LLVM names of scalars, and addresses of buffers and tapes.
         strides: of buffers, in elements.
-        roots: the param or `alloc` that a buffer is (a view of); none where it may be any of several.
+        roots: the param or `alloc` that a buffer is (a view of); none where it is unknown.
         sites: errors so far; a program's status is the position in it, from 1.
         exits: (block, status) of the jumps to the way out.
         allocas: lines for the head of the function.
@@ -79,6 +79,13 @@ def bind(k: State, value: Value, text: str, root: Value | None = None) -> None:
     k.strides[value] = buffer_strides(k, value.type)
     if root is not None:
         k.roots[value] = root
+
+
+def bind_view(k: State, eqn: Eqn) -> None:
+    """Name the result of a `view`."""
+    buffer, offset = eqn.operands[:2]
+    place = k.w.element(buffer.dtype, k.names[buffer], k.index(offset))
+    bind(k, eqn.result, place, k.roots.get(buffer))
 
 
 def buffer_strides(k: State, type: BufferType) -> tuple[Index, ...]:
@@ -126,61 +133,3 @@ def require_memory(k: State, pointer: str, loc: Loc) -> None:
     k.exits.append((out, len(k.sites)))
     w.jump("leave")
     w.label(ok)
-
-
-Body = Callable[[str, list[str]], Sequence[str]]
-
-
-def emit_loop(
-    k: State,
-    low: Index,
-    high: Index,
-    step: int,
-    carries: Sequence[tuple[str, str]],
-    body: Body,
-    name: str = "i",
-    hoisted: list[str] | None = None,
-) -> list[str]:
-    """`for i in range(low, high, step)`, tested at the end of each round.
-
-    Args:
-        carries: (type, initial value) of each.
-        body: `(index, carries) -> next carries`, writes one round.
-        hoisted: lines that `body` writes to; they are put before the first round.
-    """
-    w = k.w
-    initial = [text for _, text in carries]
-    if isinstance(low, int) and isinstance(high, int) and low >= high:
-        return initial
-    before, start, round_, end = w.block, w.fresh("pre"), w.fresh("loop"), w.fresh("end")
-    known = isinstance(low, int) and isinstance(high, int)
-    if known:
-        w.jump(start)
-    else:
-        w.branch(w.let(f"icmp slt i64 {low}, {high}"), start, end)
-    w.label(start)
-    mark = len(w.lines)
-    w.jump(round_)
-    w.label(round_)
-    phis = len(w.lines)
-    index = "%" + w.fresh(name)
-    names = ["%" + w.fresh("carry") for _ in carries]
-    w.lines.extend([""] * (1 + len(carries)))
-    values = body(index, names)
-    following = w.let(f"add nsw i64 {index}, {step}")
-    last = w.block
-    w.branch(w.let(f"icmp slt i64 {following}, {high}"), round_, end)
-    w.lines[phis] = f"  {index} = phi i64 [ {low}, %{start} ], [ {following}, %{last} ]"
-    for n, ((type, first), carry, value) in enumerate(zip(carries, names, values)):
-        w.lines[phis + 1 + n] = (
-            f"  {carry} = phi {type} [ {first}, %{start} ], [ {value}, %{last} ]"
-        )
-    w.label(end)
-    if hoisted:
-        w.lines[mark:mark] = hoisted
-    if known:
-        return list(values)
-    return [
-        w.let(f"phi {type} [ {first}, %{before} ], [ {value}, %{last} ]")
-        for (type, first), value in zip(carries, values)
-    ]

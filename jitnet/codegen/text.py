@@ -69,6 +69,7 @@ class Writer:
         self.lines: list[str] = []
         self.block = "entry"
         self._count = 0
+        self._known: dict[str, str] | None = None
 
     def fresh(self, hint: str = "") -> str:
         """A name of its own, without its sigil."""
@@ -84,6 +85,14 @@ class Writer:
         self.lines.append(f"  {name} = {expression}")
         return name
 
+    def pure(self, expression: str) -> str:
+        """As `let`; what these lines have already is not written again."""
+        if self._known is None:
+            return self.let(expression)
+        if expression not in self._known:
+            self._known[expression] = self.let(expression)
+        return self._known[expression]
+
     def label(self, name: str) -> None:
         """Begin a block."""
         self.lines.append(f"{name}:")
@@ -96,13 +105,14 @@ class Writer:
         self.add(f"br i1 {condition}, label %{then}, label %{orelse}")
 
     @contextmanager
-    def into(self, lines: list[str]) -> Iterator[None]:
-        """Write to other lines for a while."""
-        saved, self.lines = self.lines, lines
+    def into(self, lines: list[str], known: dict[str, str]) -> Iterator[None]:
+        """Write to other lines for a while; `known` are the pure expressions that they have."""
+        saved = self.lines, self._known
+        self.lines, self._known = lines, known
         try:
             yield
         finally:
-            self.lines = saved
+            self.lines, self._known = saved
 
     def plus(self, a: Index, b: Index) -> Index:
         """a + b, folded where it is known."""
@@ -110,13 +120,13 @@ class Writer:
             return wrap(a + b)
         if a == 0:
             return b
-        return a if b == 0 else self.let(f"add i64 {a}, {b}")
+        return a if b == 0 else self.pure(f"add i64 {a}, {b}")
 
     def minus(self, a: Index, b: Index) -> Index:
         """a - b, folded where it is known."""
         if isinstance(a, int) and isinstance(b, int):
             return wrap(a - b)
-        return a if b == 0 else self.let(f"sub i64 {a}, {b}")
+        return a if b == 0 else self.pure(f"sub i64 {a}, {b}")
 
     def times(self, a: Index, b: Index) -> Index:
         """a * b, folded where it is known."""
@@ -126,13 +136,14 @@ class Writer:
             return 0
         if a == 1:
             return b
-        return a if b == 1 else self.let(f"mul i64 {a}, {b}")
+        return a if b == 1 else self.pure(f"mul i64 {a}, {b}")
 
     def element(self, dtype: DType, pointer: str, offset: Index) -> str:
         """The address `offset` elements after `pointer`."""
         if offset == 0:
             return pointer
-        return self.let(f"getelementptr inbounds {memory_type(dtype)}, ptr {pointer}, i64 {offset}")
+        type = memory_type(dtype)
+        return self.pure(f"getelementptr inbounds {type}, ptr {pointer}, i64 {offset}")
 
     def load(self, dtype: DType, pointer: str, lanes: int = 1, hint: str = "") -> str:
         """Consecutive elements, aligned as one element is."""
@@ -152,9 +163,9 @@ class Writer:
     def splat(self, dtype: DType, value: str, lanes: int) -> str:
         """The scalar in every lane."""
         type = llvm_type(dtype, lanes)
-        one = self.let(f"insertelement {type} poison, {llvm_type(dtype)} {value}, i64 0")
+        one = self.pure(f"insertelement {type} poison, {llvm_type(dtype)} {value}, i64 0")
         mask = f"<{lanes} x i32> zeroinitializer"
-        return self.let(f"shufflevector {type} {one}, {type} poison, {mask}")
+        return self.pure(f"shufflevector {type} {one}, {type} poison, {mask}")
 
     def lane(self, dtype: DType, vector: str, lane: int, lanes: int) -> str:
         """One lane of a vector, or the scalar itself where there is one lane."""
@@ -168,5 +179,7 @@ class Writer:
             return scalars[0]
         vector, type = "poison", llvm_type(dtype, len(scalars))
         for i, scalar in enumerate(scalars):
-            vector = self.let(f"insertelement {type} {vector}, {llvm_type(dtype)} {scalar}, i64 {i}")
+            vector = self.let(
+                f"insertelement {type} {vector}, {llvm_type(dtype)} {scalar}, i64 {i}"
+            )
         return vector

@@ -16,10 +16,12 @@ A carry is folded in several vector accumulators, by a fixed tree at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
+from jitnet.codegen.loops import emit_loop
 from jitnet.codegen.rows import emit_row, emit_scalar_eqn, is_scalar_op
-from jitnet.codegen.state import State, address, bind, emit_loop
+from jitnet.codegen.state import State, address, bind, bind_view
 from jitnet.codegen.text import Index, constant, llvm_type
 from jitnet.ir import ArrayType, DType, Eqn, Function, Literal, Op, Value, registry
 from jitnet.ir import types as T
@@ -134,9 +136,12 @@ def plan_vectors(k: State, eqn: Eqn) -> Plan | None:
         for result in e.results:
             if result in vector:
                 sizes.append(result.dtype.itemsize)
-                cost += e.op.cost if isinstance(e.op, ScalarOp) else 1
+                cost += getattr(e.op, "cost", 1)
     lanes = max(k.target.vector_bytes // max(sizes, default=8), 2)
-    copies = 4 if cost <= CHEAP // 2 else 2 if cost <= CHEAP else 1
+    if carries:
+        copies = 4 if cost <= CHEAP // 2 else 2 if cost <= CHEAP else 1
+    else:
+        copies = 2 if CHEAP // 4 <= cost <= CHEAP else 1
     return Plan(frozenset(affine), frozenset(vector), lanes, copies)
 
 
@@ -179,18 +184,19 @@ class _Fold:
     def finish(self, k: State, vector: str, lanes: int) -> str:
         """The initial value and all lanes, halves first."""
         while lanes > 1:
-            type, half = llvm_type(self.dtype, lanes), lanes // 2
-            parts = []
-            for start in (0, half):
-                mask = ", ".join(f"i32 {start + i}" for i in range(half))
-                part = f"shufflevector {type} {vector}, {type} poison, <{half} x i32> <{mask}>"
-                parts.append(k.w.let(part))
-            if half == 1:
-                one = llvm_type(self.dtype, 1)
-                parts = [k.w.let(f"extractelement <1 x {one}> {p}, i64 0") for p in parts]
-            vector = self.combine(k, parts[0], parts[1], half)
-            lanes = half
+            half = lanes // 2
+            low, high = (_part(k, self.dtype, vector, lanes, start) for start in (0, half))
+            vector, lanes = self.combine(k, low, high, half), half
         return self.combine(k, self.initial, vector, 1)
+
+
+def _part(k: State, dtype: DType, vector: str, lanes: int, start: int) -> str:
+    """Half of the lanes, from `start` on."""
+    if lanes == 2:
+        return k.w.lane(dtype, vector, start, lanes)
+    type, half = llvm_type(dtype, lanes), lanes // 2
+    mask = ", ".join(f"i32 {start + i}" for i in range(half))
+    return k.w.let(f"shufflevector {type} {vector}, {type} poison, <{half} x i32> <{mask}>")
 
 
 # -- rounds ----------------------------------------------------------------------------------------
@@ -202,9 +208,10 @@ class _Round:
 
     Attributes:
         hoisted: lines that go before the loop.
+        known: pure expressions among them.
+        moved: pure expressions in this round.
         affine: the affine values.
-        splats, pointers: what is already hoisted.
-        vectors: this round's vectors.
+        vectors: the vectors of this copy.
     """
 
     k: State
@@ -212,10 +219,18 @@ class _Round:
     index: str
     hoisted: list[str]
     affine: dict[Value, Affine]
-    splats: dict[Value, str]
-    pointers: dict[tuple[str, Index], str]
+    known: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, str] = field(default_factory=dict)
     first: int = 0
     vectors: dict[Value, str] = field(default_factory=dict)
+
+    def before(self) -> AbstractContextManager[None]:
+        """Write before the loop."""
+        return self.k.w.into(self.hoisted, self.known)
+
+    def here(self) -> AbstractContextManager[None]:
+        """Write addresses in the round, each once."""
+        return self.k.w.into(self.k.w.lines, self.moved)
 
 
 def _emit_rounds(
@@ -236,7 +251,7 @@ def _emit_rounds(
     hoisted: list[str] = []
 
     def emit_body(index: str, names: list[str]) -> list[str]:
-        r = _Round(k, plan, index, hoisted, {body.params[0]: Affine(0, 1)}, {}, {})
+        r = _Round(k, plan, index, hoisted, {body.params[0]: Affine(0, 1)})
         _hoist(r, body)
         finals = []
         for copy in range(copies):
@@ -248,7 +263,7 @@ def _emit_rounds(
         return [values[c] for c in range(len(folds)) for values in finals]
 
     name = body.params[0].name
-    ends = emit_loop(k, *span, copies * plan.lanes, carries, emit_body, name, hoisted)
+    ends = emit_loop(k.w, *span, copies * plan.lanes, carries, emit_body, name, hoisted)
     return [
         _tree(k, fold, ends[n * copies : (n + 1) * copies], plan.lanes)
         for n, fold in enumerate(folds)
@@ -265,7 +280,7 @@ def _tree(k: State, fold: _Fold, vectors: list[str], lanes: int) -> str:
 def _hoist(r: _Round, body: Function) -> None:
     """Write the uniform equations before the loop, and find the affine forms."""
     k = r.k
-    with k.w.into(r.hoisted):
+    with r.before():
         for eqn in body.eqns:
             if any(v in r.plan.vector for v in eqn.results) or eqn.op is S.STORE:
                 continue
@@ -276,17 +291,10 @@ def _hoist(r: _Round, body: Function) -> None:
                 place = address(k, buffer, [k.index(i) for i in indices])
                 bind(k, eqn.result, k.w.load(buffer.dtype, place, hint=eqn.result.name))
             elif eqn.op is S.VIEW:
-                emit_view(k, eqn)
+                bind_view(k, eqn)
             else:
                 operands = [k.text(v) for v in eqn.operands]
                 bind(k, eqn.result, emit_scalar_eqn(k.module, k.w, eqn, operands, 1))
-
-
-def emit_view(k: State, eqn: Eqn) -> None:
-    """Bind the view's address and strides."""
-    buffer, offset = eqn.operands[:2]
-    place = k.w.element(buffer.dtype, k.names[buffer], k.index(offset))
-    bind(k, eqn.result, place, k.roots.get(buffer))
 
 
 def _affine(r: _Round, eqn: Eqn) -> Affine:
@@ -314,17 +322,15 @@ def _vector(r: _Round, value: Value) -> str:
     if value in r.affine:
         r.vectors[value] = _steps(r, r.affine[value])
         return r.vectors[value]
-    if value not in r.splats:
-        with w.into(r.hoisted):
-            r.splats[value] = w.splat(value.dtype, r.k.text(value), lanes)
-    return r.splats[value]
+    with r.before():
+        return w.splat(value.dtype, r.k.text(value), lanes)
 
 
 def _steps(r: _Round, a: Affine) -> str:
     """An affine value as a vector."""
     w, lanes = r.k.w, r.plan.lanes
     type = llvm_type(T.i64, lanes)
-    with w.into(r.hoisted):
+    with r.before():
         scale = 1 if isinstance(a.stride, str) else a.stride
         steps = "<" + ", ".join(f"i64 {i * scale}" for i in range(lanes)) + ">"
         if isinstance(a.stride, str):
@@ -368,22 +374,20 @@ def _place(r: _Round, buffer: Value, indices: Sequence[Value]) -> _Place:
     offsets: str | None = None
     for i, stride in zip(indices, k.strides[buffer]):
         if i not in r.plan.vector:
-            with w.into(r.hoisted):
+            with r.before():
                 a = _as_affine(r, i)
                 base = w.plus(total.base, w.times(a.base, stride))
                 total = Affine(base, w.plus(total.stride, w.times(a.stride, stride)))
             continue
         type, term = llvm_type(T.i64, lanes), r.vectors[i]
         if stride != 1:
-            with w.into(r.hoisted):
+            with r.before():
                 scale = w.splat(T.i64, str(stride), lanes)
             term = w.let(f"mul {type} {term}, {scale}")
         offsets = term if offsets is None else w.let(f"add {type} {offsets}, {term}")
-    key = (k.names[buffer], total.base)
-    if key not in r.pointers:
-        with w.into(r.hoisted):
-            r.pointers[key] = w.element(buffer.dtype, *key)
-    return _Place(r.pointers[key], total.stride, offsets)
+    with r.before():
+        pointer = w.element(buffer.dtype, k.names[buffer], total.base)
+    return _Place(pointer, total.stride, offsets)
 
 
 def _lane_addresses(r: _Round, dtype: DType, place: _Place) -> list[str]:
@@ -399,14 +403,15 @@ def _lane_addresses(r: _Round, dtype: DType, place: _Place) -> list[str]:
 
 
 def _multiple(r: _Round, stride: Index, times: int) -> Index:
-    with r.k.w.into(r.hoisted):
+    with r.before():
         return r.k.w.times(stride, times)
 
 
 def _first_address(r: _Round, dtype: DType, place: _Place, back: int = 0) -> str:
     """The address in lane 0, less `back` elements."""
     w = r.k.w
-    moved = w.element(dtype, place.pointer, w.times(place.stride, r.index))
+    with r.here():
+        moved = w.element(dtype, place.pointer, w.times(place.stride, r.index))
     return w.element(dtype, moved, w.minus(_multiple(r, place.stride, r.first), back))
 
 

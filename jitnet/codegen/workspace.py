@@ -19,6 +19,8 @@ from jitnet.ir import BufferType, Eqn, Function, Value
 from jitnet.kernel import statements as S
 
 ALIGNMENT = 64
+SMALL = 64
+"""Buffers of at most so many bytes are not planned: they lie on the stack."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,13 @@ def static_bytes(type: BufferType) -> int | None:
     return prod(extents) * type.dtype.itemsize if len(extents) == type.rank else None
 
 
+def planned_bytes(alloc: Eqn) -> int | None:
+    """The size of an `alloc`'s buffer, or None where it comes from the heap."""
+    return None if alloc.attrs.get("heap") else static_bytes(alloc.result.buffer_type)
+
+
 def plan_workspace(kernel: Function) -> Workspace:
-    """Offsets for every static `alloc` of the kernel."""
+    """Offsets for every static `alloc` of the kernel that is not small."""
     events = _Events()
     events.region(kernel, ())
     for result in kernel.results:
@@ -114,7 +121,7 @@ class _Events:
             self.clock += 1
             for value in (*eqn.operands, *(() if eqn.regions else eqn.results)):
                 self.use(value, loops)
-            if eqn.op is S.ALLOC and static_bytes(eqn.result.buffer_type) is not None:
+            if eqn.op is S.ALLOC and (planned_bytes(eqn) or 0) > SMALL:
                 self.allocs.append(eqn.result)
             elif eqn.op is S.VIEW:
                 self.unite(eqn.operands[0], eqn.result)

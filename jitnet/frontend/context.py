@@ -16,7 +16,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from jitnet import source
+import numpy as np
+
+from jitnet import errors, source
 from jitnet.ir import UNKNOWN, ArrayType, Builder, Frame, Literal, Loc, Value
 
 
@@ -104,11 +106,22 @@ def untraced() -> Iterator[None]:
 # -- where the user's program is -------------------------------------------------------------------
 
 _LOCS: dict[tuple[tuple[int, int], ...], tuple[tuple[source.Site, ...], Loc, str]] = {}
+_HANDLED = frozenset(("raise", "call", "print", "log"))
 _LOC_LIMIT = 1 << 16  # sites remembered; a program that has more simply computes them again
 
 
 def enter(trace: Trace) -> None:
-    """Note the user's place: equations bound from now on carry it."""
+    """Note the user's place: equations bound from now on carry it.
+
+    Raises:
+        UnsupportedFunctionError: under an np.errstate that raises, which a compiled program cannot.
+    """
+    if _HANDLED.intersection(np.geterr().values()):
+        raise errors.UnsupportedFunctionError(
+            "computing under np.errstate that raises, calls, prints or logs",
+            why="compiled programs compute without looking at floating-point flags",
+            remedy="use np.errstate(all='ignore'), and check results with np.isfinite",
+        )
     trace.sites = source.user_sites(run_traced.__code__, trace.depth)
     trace.builder.loc = _look_up(trace.sites)[0]
 

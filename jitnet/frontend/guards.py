@@ -16,8 +16,15 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from types import TracebackType
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    MethodType,
+    ModuleType,
+    TracebackType,
+)
 from typing import Any
 
 import numpy as np
@@ -190,9 +197,7 @@ class _Walk:
                     self.visit(member)
 
     def _object(self, x: Any) -> None:
-        wrapped = getattr(x, "__wrapped__", None)
-        if isinstance(wrapped, FunctionType):
-            self.visit(wrapped)
+        self.visit(getattr(x, "__wrapped__", None))
         self._class(type(x))
         namespace = getattr(x, "__dict__", None)
         if isinstance(namespace, dict):

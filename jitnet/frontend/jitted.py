@@ -9,6 +9,7 @@ the program itself. Inside of another trace a Jitted is the plain function.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -68,7 +69,9 @@ class Specialisation:
         return out[0] if tree.tokens == (LEAF,) else unflatten(tree, out)
 
 
-def _hand_out(output: Any, results: Sequence[Any], flat: Sequence[Any], made: dict[int, Any]) -> Any:
+def _hand_out(
+    output: Any, results: Sequence[Any], flat: Sequence[Any], made: dict[int, Any]
+) -> Any:
     if output.source is not None:
         return flat[output.source]
     if output.result is None:
@@ -183,14 +186,11 @@ class Jitted:
 
     def _mark_static(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         names = _parameter_names(self.__wrapped__)
+        chosen = {n if isinstance(n, str) else names[n] for n in self._static}
         marked = [
-            Static(x) if i in self._static or names[i : i + 1] and names[i] in self._static else x
-            for i, x in enumerate(args)
+            Static(x) if i < len(names) and names[i] in chosen else x for i, x in enumerate(args)
         ]
-        keywords = {
-            k: Static(x) if k in self._static or k in names and names.index(k) in self._static else x
-            for k, x in kwargs.items()
-        }
+        keywords = {k: Static(x) if k in chosen else x for k, x in kwargs.items()}
         return tuple(marked), keywords
 
     def _find(self, args: Any, kwargs: Any) -> tuple[Specialisation, list[Any]]:
@@ -216,10 +216,8 @@ class Jitted:
             return found, leaves
 
     def _touch(self, key: Any) -> None:
-        try:
+        with contextlib.suppress(KeyError):  # another thread may just have evicted it
             self._cache.move_to_end(key)
-        except KeyError:
-            pass  # another thread has just evicted it
 
     def _refuse_unhashable(self, leaves: Sequence[Any], structure: tuple[Any, ...]) -> None:
         from jitnet.frontend.trace import argument_names
@@ -261,9 +259,7 @@ def _parameter_names(fn: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(fn).parameters)
 
 
-def _assemble(
-    traced: Traced, types: Sequence[LeafType], held: guards.Guards
-) -> Specialisation:
+def _assemble(traced: Traced, types: Sequence[LeafType], held: guards.Guards) -> Specialisation:
     """Compile what is not simply an argument, and plan how results are handed out."""
     function = traced.function
     shown = {o.result for o in traced.outputs if o.result is not None}

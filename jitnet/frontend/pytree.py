@@ -80,9 +80,7 @@ _KINDS: dict[type, NodeKind | None] = {
     tuple: NodeKind(lambda x: (x, None), lambda meta, xs: tuple(xs), _numbered),
     list: NodeKind(lambda x: (x, None), lambda meta, xs: list(xs), _numbered),
     dict: NodeKind(_flatten_dict, _unflatten_dict, _keys),
-    OrderedDict: NodeKind(
-        _flatten_dict, lambda meta, xs: OrderedDict(zip(meta[0], xs)), _keys
-    ),
+    OrderedDict: NodeKind(_flatten_dict, lambda meta, xs: OrderedDict(zip(meta[0], xs)), _keys),
     type(None): NodeKind(lambda x: ((), None), lambda meta, xs: None, _numbered),
     np.ndarray: None,
     float: None,

@@ -155,4 +155,3 @@ def abstract(leaf: Any, static: bool = False, path: str = "") -> LeafType:
 def describe(names: Sequence[str], leaves: Sequence[LeafType]) -> str:
     """`x: f64[32, 5], n: int`."""
     return ", ".join(f"{name}: {leaf}" for name, leaf in zip(names, leaves))
-

@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir
-from jitnet.frontend import functions, indexing, tracer, ufuncs
+from jitnet.frontend import functions, indexing, ufuncs
 from jitnet.frontend.context import Trace, current_trace, run_traced
+from jitnet.frontend.dispatch import install
 from jitnet.frontend.pytree import TreeDef, flatten, leaf_paths, unflatten
 from jitnet.frontend.signature import Abstract, LeafType
 from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift
+from jitnet.frontend.watch import Watch
 from jitnet.ir import ArrayType, Function, Value
 
-tracer.install(ufuncs.apply, functions.call, indexing.getitem)
+install(ufuncs.apply, functions.call, indexing.getitem)
 
 
 @dataclass(frozen=True)
@@ -102,12 +104,15 @@ def _trace(
     restartable: bool,
 ) -> Traced:
     arguments = [
-        _argument(trace, i, leaf, names[i], restartable) if isinstance(leaf, Abstract) else leaf.value
+        _argument(trace, i, leaf, names[i], restartable)
+        if isinstance(leaf, Abstract)
+        else leaf.value
         for i, leaf in enumerate(leaves)
     ]
     whole = unflatten(tree, arguments)
     args, kwargs = whole
-    out = fn(*args, **kwargs)
+    with Watch():
+        out = fn(*args, **kwargs)
     _check_unchanged(whole, tree, arguments, fn)
     out_leaves, out_tree = flatten(out)
     results: list[Value] = []

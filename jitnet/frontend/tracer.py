@@ -11,8 +11,9 @@ where it is a Python int of the caller's, and is refused with a remedy otherwise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal as OneOf, NoReturn
+from collections.abc import Iterator
+from typing import Any, NoReturn
+from typing import Literal as OneOf
 
 import numpy as np
 
@@ -21,10 +22,11 @@ from jitnet.frontend.context import (
     NeedStatic,
     Trace,
     current_trace,
-    enter,
     give_name,
     integer_arguments_of,
 )
+from jitnet.frontend.dispatch import apply, call, getitem, note_place
+from jitnet.frontend.operators import Operators
 from jitnet.ir import ArrayType, Literal, Value
 
 Flavour = OneOf["array", "scalar", "python"]
@@ -32,22 +34,7 @@ Flavour = OneOf["array", "scalar", "python"]
 _PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float}
 
 
-class Surface:
-    """The NumPy API that tracers dispatch to; filled in by the modules above this one."""
-
-    apply: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
-    call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
-    getitem: Callable[[Any, Any], Any]
-
-
-def install(apply: Any, call: Any, getitem: Any) -> None:
-    """Connect the tables of ufuncs, of functions, and indexing."""
-    Surface.apply = staticmethod(apply)
-    Surface.call = staticmethod(call)
-    Surface.getitem = staticmethod(getitem)
-
-
-class Tracer:
+class Tracer(Operators):
     """A value of the running trace.
 
     Attributes:
@@ -78,14 +65,13 @@ class Tracer:
     # -- dispatch ----------------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return _apply(ufunc, method, inputs, kwargs)
+        return apply(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _call(func, *args, **kwargs)
+        return call(func, *args, **kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        _enter()
-        return Surface.getitem(self, key)
+        return getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         raise errors.MutationError(
@@ -127,12 +113,12 @@ class Tracer:
         return self.size * self.itemsize
 
     @property
-    def T(self) -> Any:
-        return _call(np.transpose, self)
+    def T(self) -> Any:  # noqa: N802
+        return call(np.transpose, self)
 
     @property
-    def mT(self) -> Any:
-        return _call(np.matrix_transpose, self)
+    def mT(self) -> Any:  # noqa: N802
+        return call(np.matrix_transpose, self)
 
     @property
     def real(self) -> Any:
@@ -140,7 +126,7 @@ class Tracer:
 
     @property
     def imag(self) -> Any:
-        return 0 if self.flavour == "python" else _call(np.zeros_like, self)
+        return 0 if self.flavour == "python" else call(np.zeros_like, self)
 
     @property
     def flat(self) -> NoReturn:
@@ -217,7 +203,7 @@ class Tracer:
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, item: Any) -> bool:
-        return bool(_call(np.any, self == item))
+        return bool(call(np.any, self == item))
 
     def __repr__(self) -> str:
         text = f"{self.value.name or '_'}: {_type_text(self.value)}"
@@ -237,7 +223,7 @@ class Tracer:
         copy: bool = True,
     ) -> Tracer:
         """As ndarray.astype. Raises TypeError where `casting` forbids the conversion."""
-        _enter()
+        note_place()
         own = lift(self)
         target = supported_dtype(np.dtype(dtype))
         if not np.can_cast(own.dtype, target.numpy, casting=casting):  # type: ignore[arg-type]
@@ -259,14 +245,14 @@ class Tracer:
         return self.copy()
 
     def flatten(self, order: str = "C") -> Any:
-        flat = _call(np.ravel, self, order=order)
+        flat = call(np.ravel, self, order=order)
         return Tracer(flat.value, flat.trace, "array", fresh=True)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
-        return _call(np.reshape, self, _one_or_many(shape), order=order)
+        return call(np.reshape, self, _one_or_many(shape), order=order)
 
     def transpose(self, *axes: Any) -> Any:
-        return _call(np.transpose, self, _one_or_many(axes) if axes else None)
+        return call(np.transpose, self, _one_or_many(axes) if axes else None)
 
     def view(self, *args: Any, **kwargs: Any) -> Any:
         if not args and not kwargs:
@@ -276,28 +262,28 @@ class Tracer:
         )
 
     def conj(self) -> Any:
-        return _apply(np.positive, "__call__", (self,), {}) if self.dtype != bool else self
+        return apply(np.positive, "__call__", (self,), {}) if self.dtype != bool else self
 
     conjugate = conj
 
     def dot(self, b: Any, out: Any = None) -> Any:
-        return _call(np.dot, self, b, **({} if out is None else {"out": out}))
+        return call(np.dot, self, b, **({} if out is None else {"out": out}))
 
     def __divmod__(self, other: Any) -> Any:
-        return _apply(np.divmod, "__call__", (self, other), {})
+        return apply(np.divmod, "__call__", (self, other), {})
 
     def __rdivmod__(self, other: Any) -> Any:
-        return _apply(np.divmod, "__call__", (other, self), {})
+        return apply(np.divmod, "__call__", (other, self), {})
 
     def __pow__(self, other: Any, modulo: Any = None) -> Any:
         if modulo is not None:
             return NotImplemented
-        return _apply(np.power, "__call__", (self, other), {})
+        return apply(np.power, "__call__", (self, other), {})
 
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:
             concretize(self, "the rounded int of", "np.rint(x)")
-        return _call(np.round, self, ndigits)
+        return call(np.round, self, ndigits)
 
 
 # -- making tracers --------------------------------------------------------------------------------
@@ -391,7 +377,7 @@ def _lift_sequence(x: list[Any] | tuple[Any, ...]) -> Tracer:
         return _lift_array(np.array(x))
     rows = [lift(item) for item in x]
     arrays = [Tracer(row.value, row.trace, "array") for row in rows]
-    stacked: Tracer = Surface.call(np.stack, (arrays,), {})
+    stacked: Tracer = call(np.stack, arrays)
     return stacked
 
 
@@ -458,25 +444,6 @@ def concretize(x: Tracer, what: str, remedy: str) -> NoReturn:
     )
 
 
-# -- operators and methods -------------------------------------------------------------------------
-
-
-def _enter() -> None:
-    trace = current_trace()
-    if trace is not None:
-        enter(trace)
-
-
-def _apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    _enter()
-    return Surface.apply(ufunc, method, inputs, kwargs)
-
-
-def _call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
-    _enter()
-    return Surface.call(function, args, kwargs)
-
-
 def _one_or_many(args: tuple[Any, ...]) -> Any:
     return args[0] if len(args) == 1 else args
 
@@ -492,158 +459,3 @@ def _refuse_attribute(name: str, remedy: str) -> NoReturn:
         why="it speaks of memory, which a traced array does not have",
         remedy=f"use {remedy}",
     )
-
-
-def _assign_in_place(x: Tracer, result: Tracer, operator: str) -> Tracer:
-    """`x op= y`: x keeps its dtype and shape, and every name bound to x sees the new value."""
-    if x.flavour != "array":
-        return result
-    if result.value.dims != x.value.dims:
-        raise errors.ShapeError(
-            f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast "
-            f"shape {result.shape}"
-        )
-    if not np.can_cast(result.dtype, x.dtype, casting="same_kind"):
-        raise errors.DTypeError(
-            f"Cannot cast ufunc '{operator}' output from {result.dtype!r} to {x.dtype!r} "
-            "with casting rule 'same_kind'",
-            remedy="x = x + y makes an array of the wider dtype",
-        )
-    if not _may_rebind(x):
-        raise errors.MutationError(
-            f"in-place {operator} on {x!r}",
-            why="an argument, a captured array or another view of the same memory would change",
-            remedy="x = x + y, or take x = x.copy() first",
-        )
-    value = result.value
-    x.value = value if result.dtype == x.dtype else ops.convert(value, x.value.dtype)
-    x.fresh = False
-    give_name(x.trace, x.value)
-    return x
-
-
-def _may_rebind(x: Tracer) -> bool:
-    """Whether no other array shares x's memory: a new value for x is then all that is seen."""
-    trace, value = x.trace, x.value
-    if trace is not current_trace():
-        return False
-    made_here = False
-    for eqn in trace.builder.eqns:
-        is_view = getattr(eqn.op, "is_view", False)
-        if is_view and value in eqn.operands:
-            return False
-        if value in eqn.results:
-            made_here = not is_view and value not in trace.shared
-    return made_here or x.fresh
-
-
-def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
-    """The operator, its reflection and its in-place form."""
-
-    def forward(self: Tracer, other: Any) -> Any:
-        return _apply(ufunc, "__call__", (self, other), {})
-
-    def reflected(self: Tracer, other: Any) -> Any:
-        return _apply(ufunc, "__call__", (other, self), {})
-
-    def in_place(self: Tracer, other: Any) -> Any:
-        return _assign_in_place(self, forward(self, other), ufunc.__name__)
-
-    return forward, reflected, in_place
-
-
-def _unary(ufunc: np.ufunc) -> Any:
-    def method(self: Tracer) -> Any:
-        return _apply(ufunc, "__call__", (self,), {})
-
-    return method
-
-
-def _comparison(ufunc: np.ufunc) -> Any:
-    def method(self: Tracer, other: Any) -> Any:
-        return _apply(ufunc, "__call__", (self, other), {})
-
-    return method
-
-
-def _function_method(function: Any) -> Any:
-    """A method that is a NumPy function with the array first."""
-
-    def method(self: Tracer, *args: Any, **kwargs: Any) -> Any:
-        return _call(function, self, *args, **kwargs)
-
-    return method
-
-
-def _refused_method(name: str, remedy: str) -> Any:
-    def method(self: Tracer, *args: Any, **kwargs: Any) -> NoReturn:
-        raise errors.MutationError(
-            f"ndarray.{name} on {self!r}", why="it changes or exposes memory", remedy=remedy
-        )
-
-    return method
-
-
-_BINARY = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "truediv": np.true_divide,
-    "floordiv": np.floor_divide,
-    "mod": np.remainder,
-    "pow": np.power,
-    "matmul": np.matmul,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-    "lshift": np.left_shift,
-    "rshift": np.right_shift,
-}
-_COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-_UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
-_METHODS = (
-    "all any argmax argmin argsort argpartition choose clip cumprod cumsum diagonal max mean min "
-    "nonzero prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var"
-).split()
-_REFUSED = {
-    "fill": "np.full_like(x, value)",
-    "sort": "np.sort(x), which returns a new array",
-    "partition": "np.partition(x, k), which returns a new array",
-    "put": "np.where(mask, value, x)",
-    "resize": "np.resize(x, shape), which returns a new array",
-    "setfield": "np.where(mask, value, x)",
-    "setflags": "x.copy()",
-    "byteswap": "the array as it is",
-    "getfield": "the array as it is",
-    "tofile": "the array as a result of the function",
-    "dump": "the array as a result of the function",
-    "dumps": "the array as a result of the function",
-    "to_device": "the device argument of jitnet.jit",
-}
-
-
-def _complete() -> None:
-    for name, ufunc in _BINARY.items():
-        forward, reflected, in_place = _binary(ufunc)
-        if name != "pow":
-            setattr(Tracer, f"__{name}__", forward)
-        setattr(Tracer, f"__r{name}__", reflected)
-        setattr(Tracer, f"__i{name}__", in_place)
-    for name, ufunc in _COMPARISONS.items():
-        setattr(Tracer, f"__{name}__", _comparison(ufunc))
-    for name, ufunc in _UNARY.items():
-        setattr(Tracer, f"__{name}__", _unary(ufunc))
-    for name in _METHODS:
-        setattr(Tracer, name, _function_method(getattr(np, name)))
-    for name, remedy in _REFUSED.items():
-        setattr(Tracer, name, _refused_method(name, remedy))
-
-
-_complete()

@@ -2,9 +2,12 @@
 
 from jitnet.ir.builder import Builder, current, index, literal
 from jitnet.ir.core import Eqn, Function
+from jitnet.ir.facts import Facts, facts
 from jitnet.ir.loc import UNKNOWN, Frame, Loc
 from jitnet.ir.op import Effect, Op, ResultDim, TypeRuleError, effect_of, register, registry
-from jitnet.ir.printer import print_function
+from jitnet.ir.parser import parse
+from jitnet.ir.printer import print_eqn, print_function
+from jitnet.ir.rewrite import Definition, Rule, rewrite, rule
 from jitnet.ir.types import ArrayType, BufferType, Dim, DType, TapeType, Type
 from jitnet.ir.value import (
     Attrs,
@@ -16,6 +19,7 @@ from jitnet.ir.value import (
     substitute_dims,
     substitute_type,
 )
+from jitnet.ir.verifier import verify
 
 __all__ = [
     "UNKNOWN",
@@ -24,16 +28,19 @@ __all__ = [
     "BufferType",
     "Builder",
     "DType",
+    "Definition",
     "Dense",
     "Dim",
     "Effect",
     "Eqn",
+    "Facts",
     "Frame",
     "Function",
     "Literal",
     "Loc",
     "Op",
     "ResultDim",
+    "Rule",
     "TapeType",
     "Type",
     "TypeRuleError",
@@ -42,11 +49,17 @@ __all__ = [
     "as_value",
     "current",
     "effect_of",
+    "facts",
     "index",
     "literal",
+    "parse",
+    "print_eqn",
     "print_function",
     "register",
     "registry",
+    "rewrite",
+    "rule",
     "substitute_dims",
     "substitute_type",
+    "verify",
 ]

@@ -15,6 +15,7 @@ from jitnet.ir.value import Attrs, Value
 
 if TYPE_CHECKING:
     from jitnet.ir.core import Eqn, Function
+    from jitnet.ir.facts import FactRule
 
 
 class Effect(IntEnum):
@@ -41,11 +42,16 @@ class ResultDim(Value):
 
 
 class Op:
-    """Base of all ops. Subclasses add rules; they are compared by identity."""
+    """Base of all ops. Subclasses add rules; they are compared by identity.
+
+    Attributes:
+        facts: what the op tells of the integers that it makes, if anything.
+    """
 
     name: str
     level: str = "array"
     effect: Effect = Effect.PURE
+    facts: FactRule | None = None
 
     def infer(
         self, operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]

@@ -94,8 +94,8 @@ def as_dim(value: Value) -> T.Dim:
 
 
 Attrs = Mapping[str, Any]
-"""Attribute values are hashable: None, bool, int, float, str, DType, TapeType, tuples of these, or
-`Dense`."""
+"""Attribute values are hashable: None, bool, int, float, str, DType, Type, `Dense`, or tuples of
+these."""
 
 
 class Dense:

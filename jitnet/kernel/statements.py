@@ -24,6 +24,7 @@ from jitnet.ir import (
     ArrayType,
     Attrs,
     BufferType,
+    Dense,
     Dim,
     DType,
     Effect,
@@ -102,6 +103,12 @@ def _infer_view(operands: Sequence[Value], attrs: Attrs, regions: object) -> tup
     return (BufferType(buffer.dtype, tuple(map(as_dim, dims)), tuple(map(as_dim, strides))),)
 
 
+def _infer_constant(operands: object, attrs: Attrs, regions: object) -> tuple[Type, ...]:
+    data = attrs["data"].array
+    return (BufferType(T.from_numpy(data.dtype), data.shape),)
+
+
+CONSTANT = Statement("constant", Effect.PURE, _infer_constant)
 LOAD = Statement("load", Effect.PURE, _infer_load)
 STORE = Statement("store", Effect.WRITES, _infer_store)
 ALLOC = Statement("alloc", Effect.WRITES, _infer_alloc)
@@ -120,10 +127,18 @@ def store(buffer: Value, value: Value, *indices: Value | int) -> None:
     current().bind(STORE, (buffer, value, *map(as_index, indices)))
 
 
-def alloc(dtype: DType, dims: Sequence[Dim], name: str = "") -> Value:
+def alloc(dtype: DType, dims: Sequence[Dim], name: str = "", heap: bool = False) -> Value:
     """Uninitialised C-contiguous memory. Static sizes are planned into the call's workspace, and
-    those in loops are the same memory each time round; others come from the heap until `free`."""
-    (buffer,) = current().bind(ALLOC, [as_value(d) for d in dims], {"dtype": dtype}, names=[name])
+    those in loops are the same memory each time round; sizes known only at run time, and all with
+    `heap`, come from the heap until `free`."""
+    attrs = {"dtype": dtype, "heap": heap}
+    (buffer,) = current().bind(ALLOC, [as_value(d) for d in dims], attrs, names=[name])
+    return buffer
+
+
+def constant(array: Dense, name: str = "") -> Value:
+    """A read-only C-contiguous buffer with this content."""
+    (buffer,) = current().bind(CONSTANT, (), {"data": array}, names=[name])
     return buffer
 
 

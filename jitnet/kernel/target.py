@@ -1,6 +1,6 @@
 """What code is made for: the few facts of a machine that lowering and code generation ask for.
 
-    Target(triple="x86_64-unknown-linux-gnu", cpu="znver4", features="+avx2,...", vector_bytes=32)
+Target(triple="x86_64-unknown-linux-gnu", cpu="znver4", features="+avx2,...", vector_bytes=32)
 """
 
 from __future__ import annotations

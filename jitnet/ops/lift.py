@@ -1,4 +1,4 @@
-"""Scalar rows lifted to arrays: the constructor `pointwise`, and the ops that tangents pass through.
+"""Scalar rows lifted to arrays: the constructor `pointwise`, and the ops that tangents go through.
 
     %y = zmul %coefficient, %t {}        // f64[3]: 0 where either factor is 0, even times inf
 
@@ -264,37 +264,37 @@ def same(ct: Value, *operands: object) -> Value:
     return ct
 
 
-add = pointwise(
+add: Pointwise = pointwise(
     "add",
     s.add,
     jvp=jvp_of_linear(lambda eqn, primals, tangents: accumulate(*tangents)),
     transpose=transpose_of(same, same),
 )
-sub = pointwise(
+sub: Pointwise = pointwise(
     "sub",
     s.sub,
     jvp=jvp_of_linear(_difference),
     transpose=transpose_of(same, lambda ct, x, y: neg(ct)),
 )
-neg = pointwise(
+neg: Pointwise = pointwise(
     "neg",
     s.neg,
     jvp=jvp_of_linear(lambda eqn, primals, tangents: neg(tangents[0])),
     transpose=transpose_of(lambda ct, x: neg(ct)),
 )
-mul = pointwise(
+mul: Pointwise = pointwise(
     "mul",
     s.mul,
     partials=(lambda x, y, z: y, lambda x, y, z: x),
     transpose=transpose_of(lambda ct, x, y: mul(ct, y), lambda ct, x, y: mul(ct, x)),
 )
-zmul = pointwise(
+zmul: Pointwise = pointwise(
     "zmul",
     s.zmul,
     partials=(lambda x, y, z: y, lambda x, y, z: x),
     transpose=transpose_of(lambda ct, x, y: zmul(y, ct), lambda ct, x, y: zmul(x, ct)),
 )
-select = pointwise(
+select: Pointwise = pointwise(
     "select",
     s.select,
     jvp=jvp_of_linear(_selected),

@@ -40,6 +40,7 @@ from jitnet.ops.products import Axes, Pairs, roles
 from jitnet.ops.samples import generator, smooth
 from jitnet.ops.shape import transpose as permute
 
+
 def _infer(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:

@@ -39,8 +39,6 @@ from jitnet.ops.lift import (
     mul,
     neg,
     pointwise,
-    same,
-    scale,
     select,
     sub,
     transpose_of,
@@ -52,7 +50,6 @@ from jitnet.ops.primitive import (
     JvpTransform,
     Linear,
     Primitive,
-    Sample,
     Tangents,
     TransposeTransform,
     nondifferentiable,
@@ -60,19 +57,22 @@ from jitnet.ops.primitive import (
 )
 from jitnet.ops.samples import convert_samples, identity_samples
 
-__all__ = ["Pointwise", "accumulate", "add", "mul", "neg", "scale", "select", "sub", "zmul"]
-
 _LN2 = math.log(2.0)
 _LN10 = math.log(10.0)
 
 
-def _won(x: Value, other: Value, winner: Value) -> Value:
-    """1 where x is the winner of the two, 0.5 where both are."""
-    share = select(eq(x, other), literal(0.5, winner.dtype), 1.0)
-    return select(eq(x, winner), share, 0.0)
-
-
-_WINNERS = (lambda x, y, z: _won(x, y, z), lambda x, y, z: _won(y, x, z))
+def _jvp_of_extremum(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    """The winner's tangent, half of each where both win. Selects rather than factors: a mask needs
+    no strong zero."""
+    (z,) = current().rebind(eqn, primals)
+    total: Value | None = None
+    for x, other, t in zip(primals, reversed(primals), tangents):
+        if t is not None and z.dtype.is_inexact:
+            share = select(eq(x, other), literal(0.5, z.dtype), 1.0)
+            total = accumulate(total, select(eq(x, z), mul(t, share), 0.0))
+    return (z,), (total,)
 
 
 def _nonzero(x: Value) -> Value:
@@ -82,27 +82,27 @@ def _nonzero(x: Value) -> Value:
 
 # -- arithmetic ------------------------------------------------------------------------------------
 
-div = pointwise(
+div: Pointwise = pointwise(
     "div",
     s.div,
     partials=(lambda x, y, z: reciprocal(y), lambda x, y, z: neg(div(z, y))),
     transpose=transpose_of(lambda ct, x, y: div(ct, y), None),
     domain=("any", "positive"),
 )
-floordiv = pointwise("floordiv", s.floordiv, domain=("any", "positive"))
-rem = pointwise(
+floordiv: Pointwise = pointwise("floordiv", s.floordiv, domain=("any", "positive"))
+rem: Pointwise = pointwise(
     "rem",
     s.rem,
-    partials=(lambda x, y, z: literal(1.0, z.dtype), lambda x, y, z: neg(floor(div(x, y)))),
+    partials=(lambda x, y, z: literal(1.0, z.dtype), lambda x, y, z: neg(rint(div(sub(x, z), y)))),
     domain=("any", "positive"),
 )
-fmod = pointwise(
+fmod: Pointwise = pointwise(
     "fmod",
     s.fmod,
-    partials=(lambda x, y, z: literal(1.0, z.dtype), lambda x, y, z: neg(trunc(div(x, y)))),
+    partials=(lambda x, y, z: literal(1.0, z.dtype), lambda x, y, z: neg(rint(div(sub(x, z), y)))),
     domain=("any", "positive"),
 )
-pow = pointwise(
+pow: Pointwise = pointwise(
     "pow",
     s.pow,
     partials=(
@@ -111,45 +111,45 @@ pow = pointwise(
     ),
     domain="positive",
 )
-square = pointwise("square", s.square, partials=(lambda x, y: mul(x, 2.0),))
-reciprocal = pointwise(
+square: Pointwise = pointwise("square", s.square, partials=(lambda x, y: mul(x, 2.0),))
+reciprocal: Pointwise = pointwise(
     "reciprocal", s.reciprocal, partials=(lambda x, y: neg(square(y)),), domain="positive"
 )
-abs = pointwise("abs", s.abs, partials=(lambda x, y: sign(x),))
-sign = pointwise("sign", s.sign)
-maximum = pointwise("maximum", s.maximum, partials=_WINNERS)
-minimum = pointwise("minimum", s.minimum, partials=_WINNERS)
-fmax = pointwise("fmax", s.fmax, partials=_WINNERS)
-fmin = pointwise("fmin", s.fmin, partials=_WINNERS)
-deg2rad = pointwise(
+abs: Pointwise = pointwise("abs", s.abs, partials=(lambda x, y: sign(x),))
+sign: Pointwise = pointwise("sign", s.sign)
+maximum: Pointwise = pointwise("maximum", s.maximum, jvp=_jvp_of_extremum)
+minimum: Pointwise = pointwise("minimum", s.minimum, jvp=_jvp_of_extremum)
+fmax: Pointwise = pointwise("fmax", s.fmax, jvp=_jvp_of_extremum)
+fmin: Pointwise = pointwise("fmin", s.fmin, jvp=_jvp_of_extremum)
+deg2rad: Pointwise = pointwise(
     "deg2rad", s.deg2rad, partials=(lambda x, y: literal(math.pi / 180.0, y.dtype),)
 )
-rad2deg = pointwise(
+rad2deg: Pointwise = pointwise(
     "rad2deg", s.rad2deg, partials=(lambda x, y: literal(180.0 / math.pi, y.dtype),)
 )
 
 # -- roots, exponentials, logarithms ---------------------------------------------------------------
 
-sqrt = pointwise("sqrt", s.sqrt, partials=(lambda x, y: div(0.5, y),), domain="positive")
-cbrt = pointwise(
+sqrt: Pointwise = pointwise("sqrt", s.sqrt, partials=(lambda x, y: div(0.5, y),), domain="positive")
+cbrt: Pointwise = pointwise(
     "cbrt", s.cbrt, partials=(lambda x, y: reciprocal(mul(square(y), 3.0)),), domain="positive"
 )
-hypot = pointwise(
+hypot: Pointwise = pointwise(
     "hypot",
     s.hypot,
     partials=(lambda x, y, z: div(x, _nonzero(z)), lambda x, y, z: div(y, _nonzero(z))),
 )
-exp = pointwise("exp", s.exp, partials=(lambda x, y: y,))
-exp2 = pointwise("exp2", s.exp2, partials=(lambda x, y: mul(y, _LN2),))
-expm1 = pointwise("expm1", s.expm1, partials=(lambda x, y: add(y, 1.0),))
-log = pointwise("log", s.log, partials=(lambda x, y: reciprocal(x),), domain="positive")
-log2 = pointwise(
+exp: Pointwise = pointwise("exp", s.exp, partials=(lambda x, y: y,))
+exp2: Pointwise = pointwise("exp2", s.exp2, partials=(lambda x, y: mul(y, _LN2),))
+expm1: Pointwise = pointwise("expm1", s.expm1, partials=(lambda x, y: add(y, 1.0),))
+log: Pointwise = pointwise("log", s.log, partials=(lambda x, y: reciprocal(x),), domain="positive")
+log2: Pointwise = pointwise(
     "log2", s.log2, partials=(lambda x, y: reciprocal(mul(x, _LN2)),), domain="positive"
 )
-log10 = pointwise(
+log10: Pointwise = pointwise(
     "log10", s.log10, partials=(lambda x, y: reciprocal(mul(x, _LN10)),), domain="positive"
 )
-log1p = pointwise(
+log1p: Pointwise = pointwise(
     "log1p", s.log1p, partials=(lambda x, y: reciprocal(add(x, 1.0)),), domain="positive"
 )
 
@@ -159,7 +159,7 @@ def _share(x: Value, y: Value) -> Value:
     return select(eq(x, y), 0.0, sub(y, x))
 
 
-logaddexp = pointwise(
+logaddexp: Pointwise = pointwise(
     "logaddexp",
     s.logaddexp,
     partials=(
@@ -167,7 +167,7 @@ logaddexp = pointwise(
         lambda x, y, z: reciprocal(add(exp(_share(y, x)), 1.0)),
     ),
 )
-logaddexp2 = pointwise(
+logaddexp2: Pointwise = pointwise(
     "logaddexp2",
     s.logaddexp2,
     partials=(
@@ -184,22 +184,26 @@ def _one_minus_square(x: Value) -> Value:
     return mul(sub(1.0, x), add(x, 1.0))
 
 
-sin = pointwise("sin", s.sin, partials=(lambda x, y: cos(x),))
-cos = pointwise("cos", s.cos, partials=(lambda x, y: neg(sin(x)),))
-tan = pointwise("tan", s.tan, partials=(lambda x, y: add(square(y), 1.0),), domain="unit")
-arcsin = pointwise(
+sin: Pointwise = pointwise("sin", s.sin, partials=(lambda x, y: cos(x),))
+cos: Pointwise = pointwise("cos", s.cos, partials=(lambda x, y: neg(sin(x)),))
+tan: Pointwise = pointwise(
+    "tan", s.tan, partials=(lambda x, y: add(square(y), 1.0),), domain="unit"
+)
+arcsin: Pointwise = pointwise(
     "arcsin",
     s.arcsin,
     partials=(lambda x, y: reciprocal(sqrt(_one_minus_square(x))),),
     domain="unit",
 )
-arccos = pointwise(
+arccos: Pointwise = pointwise(
     "arccos",
     s.arccos,
     partials=(lambda x, y: div(-1.0, sqrt(_one_minus_square(x))),),
     domain="unit",
 )
-arctan = pointwise("arctan", s.arctan, partials=(lambda x, y: reciprocal(add(square(x), 1.0)),))
+arctan: Pointwise = pointwise(
+    "arctan", s.arctan, partials=(lambda x, y: reciprocal(add(square(x), 1.0)),)
+)
 
 
 def _over_square_norm(x: Value, y: Value, of: Value) -> Value:
@@ -208,7 +212,7 @@ def _over_square_norm(x: Value, y: Value, of: Value) -> Value:
     return div(div(of, norm), norm)
 
 
-arctan2 = pointwise(
+arctan2: Pointwise = pointwise(
     "arctan2",
     s.arctan2,
     partials=(
@@ -216,19 +220,19 @@ arctan2 = pointwise(
         lambda x, y, z: neg(_over_square_norm(x, y, x)),
     ),
 )
-sinh = pointwise("sinh", s.sinh, partials=(lambda x, y: cosh(x),))
-cosh = pointwise("cosh", s.cosh, partials=(lambda x, y: sinh(x),))
-tanh = pointwise("tanh", s.tanh, partials=(lambda x, y: _one_minus_square(y),))
-arcsinh = pointwise(
+sinh: Pointwise = pointwise("sinh", s.sinh, partials=(lambda x, y: cosh(x),))
+cosh: Pointwise = pointwise("cosh", s.cosh, partials=(lambda x, y: sinh(x),))
+tanh: Pointwise = pointwise("tanh", s.tanh, partials=(lambda x, y: _one_minus_square(y),))
+arcsinh: Pointwise = pointwise(
     "arcsinh", s.arcsinh, partials=(lambda x, y: reciprocal(hypot(x, 1.0)),)
 )
-arccosh = pointwise(
+arccosh: Pointwise = pointwise(
     "arccosh",
     s.arccosh,
     partials=(lambda x, y: reciprocal(mul(sqrt(sub(x, 1.0)), sqrt(add(x, 1.0)))),),
     domain="above one",
 )
-arctanh = pointwise(
+arctanh: Pointwise = pointwise(
     "arctanh",
     s.arctanh,
     partials=(lambda x, y: reciprocal(_one_minus_square(x)),),
@@ -237,58 +241,60 @@ arctanh = pointwise(
 
 # -- rounding, signs, the parts of a float ---------------------------------------------------------
 
-floor = pointwise("floor", s.floor)
-ceil = pointwise("ceil", s.ceil)
-trunc = pointwise("trunc", s.trunc)
-rint = pointwise("rint", s.rint)
-isnan = pointwise("isnan", s.isnan)
-isinf = pointwise("isinf", s.isinf)
-isfinite = pointwise("isfinite", s.isfinite)
-signbit = pointwise("signbit", s.signbit)
-copysign = pointwise(
+floor: Pointwise = pointwise("floor", s.floor)
+ceil: Pointwise = pointwise("ceil", s.ceil)
+trunc: Pointwise = pointwise("trunc", s.trunc)
+rint: Pointwise = pointwise("rint", s.rint)
+isnan: Pointwise = pointwise("isnan", s.isnan)
+isinf: Pointwise = pointwise("isinf", s.isinf)
+isfinite: Pointwise = pointwise("isfinite", s.isfinite)
+signbit: Pointwise = pointwise("signbit", s.signbit)
+copysign: Pointwise = pointwise(
     "copysign",
     s.copysign,
     partials=(lambda x, y, z: mul(sign(x), copysign(1.0, y)), None),
 )
-nextafter = pointwise(
+nextafter: Pointwise = pointwise(
     "nextafter", s.nextafter, partials=(lambda x, y, z: literal(1.0, z.dtype), None)
 )
-spacing = pointwise("spacing", s.spacing)
-ldexp = pointwise(
+spacing: Pointwise = pointwise("spacing", s.spacing)
+ldexp: Pointwise = pointwise(
     "ldexp",
     s.ldexp,
     jvp=jvp_of_linear(lambda eqn, primals, tangents: ldexp(tangents[0], primals[1])),
     transpose=transpose_of(lambda ct, x, n: ldexp(ct, n), None),
 )
-frexp_mantissa = pointwise(
+frexp_mantissa: Pointwise = pointwise(
     "frexp_mantissa",
     s.frexp_mantissa,
     jvp=jvp_of_linear(
         lambda eqn, primals, tangents: ldexp(tangents[0], neg(frexp_exponent(primals[0])))
     ),
 )
-frexp_exponent = pointwise("frexp_exponent", s.frexp_exponent)
-heaviside = pointwise(
-    "heaviside", s.heaviside, partials=(None, lambda x, y, z: select(eq(x, 0.0), literal(1.0, z.dtype), 0.0))
+frexp_exponent: Pointwise = pointwise("frexp_exponent", s.frexp_exponent)
+heaviside: Pointwise = pointwise(
+    "heaviside",
+    s.heaviside,
+    partials=(None, lambda x, y, z: select(eq(x, 0.0), literal(1.0, z.dtype), 0.0)),
 )
 
 # -- integers, bits, comparisons -------------------------------------------------------------------
 
-gcd = pointwise("gcd", s.gcd)
-lcm = pointwise("lcm", s.lcm)
-bitwise_and = pointwise("bitwise_and", s.bitwise_and)
-bitwise_or = pointwise("bitwise_or", s.bitwise_or)
-bitwise_xor = pointwise("bitwise_xor", s.bitwise_xor)
-invert = pointwise("invert", s.invert)
-left_shift = pointwise("left_shift", s.left_shift, domain=("any", "positive"))
-right_shift = pointwise("right_shift", s.right_shift, domain=("any", "positive"))
-logical_not = pointwise("logical_not", s.logical_not)
-eq = pointwise("eq", s.eq)
-ne = pointwise("ne", s.ne)
-lt = pointwise("lt", s.lt)
-le = pointwise("le", s.le)
-gt = pointwise("gt", s.gt)
-ge = pointwise("ge", s.ge)
+gcd: Pointwise = pointwise("gcd", s.gcd)
+lcm: Pointwise = pointwise("lcm", s.lcm)
+bitwise_and: Pointwise = pointwise("bitwise_and", s.bitwise_and)
+bitwise_or: Pointwise = pointwise("bitwise_or", s.bitwise_or)
+bitwise_xor: Pointwise = pointwise("bitwise_xor", s.bitwise_xor)
+invert: Pointwise = pointwise("invert", s.invert)
+left_shift: Pointwise = pointwise("left_shift", s.left_shift, domain=("any", "positive"))
+right_shift: Pointwise = pointwise("right_shift", s.right_shift, domain=("any", "positive"))
+logical_not: Pointwise = pointwise("logical_not", s.logical_not)
+eq: Pointwise = pointwise("eq", s.eq)
+ne: Pointwise = pointwise("ne", s.ne)
+lt: Pointwise = pointwise("lt", s.lt)
+le: Pointwise = pointwise("le", s.le)
+gt: Pointwise = pointwise("gt", s.gt)
+ge: Pointwise = pointwise("ge", s.ge)
 
 
 # -- casts and markers -----------------------------------------------------------------------------

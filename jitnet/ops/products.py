@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from jitnet.ir import Attrs, Dim, Eqn, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
+from jitnet.kernel.indices import ZERO, add, multiply
 from jitnet.kernel.statements import alloc, branch, call_extern, free, load, store, view
 from jitnet.ops.loops import copy, fill, fold, nest
 from jitnet.ops.primitive import Context
@@ -111,7 +113,11 @@ def emit_inner(
 
     if not outputs:
         return (inner(()),)
-    nest(_pick(extents, r.batch[0]), lambda *at: store(outputs[0], inner(at), *at))
+    nest(
+        _pick(extents, r.batch[0]),
+        lambda at: store(outputs[0], inner(at), *at),
+        innermost="seq",
+    )
     return ()
 
 
@@ -133,32 +139,31 @@ def emit_loops(
     def right(at: Sequence[Value], k: Sequence[Value], j: Sequence[Value]) -> Value:
         return _element(y, (r.batch[1], at[:b]), (r.contract[1], k), (r.free[1], j))
 
-    def folded(*at: Value) -> None:
+    def folded(at: Sequence[Value]) -> None:
         total = fold(depth, lambda *k: times(left(at, k), right(at, k, ())), plus, zero)
         store(out, total, *at)
 
-    def outer(*at: Value) -> None:
+    def outer(at: Sequence[Value]) -> None:
         factor = left(at, ())
-        body = lambda *j: store(out, times(factor, right(at, (), j)), *at, *j)  # noqa: E731
-        nest(columns, body, innermost="vector")
+        nest(columns, lambda j: store(out, times(factor, right(at, (), j)), *at, *j))
 
-    def updated(*at: Value) -> None:
+    def updated(at: Sequence[Value]) -> None:
         place, k = at[: b + f], at[b + f :]
         factor = left(place, k)
 
-        def element(*j: Value) -> None:
+        def element(j: Sequence[Value]) -> None:
             term = times(factor, right(place, k, j))
             store(out, plus(load(out, *place, *j), term), *place, *j)
 
-        nest(columns, element, innermost="vector")
+        nest(columns, element)
 
     if not columns:
-        nest([*batch, *rows], folded)
+        nest([*batch, *rows], folded, innermost="seq")
     elif not depth:
-        nest([*batch, *rows], outer)
+        nest([*batch, *rows], outer, innermost="seq")
     else:
         fill(out, zero, [*batch, *rows, *columns])
-        nest([*batch, *rows, *depth], updated)
+        nest([*batch, *rows, *depth], updated, innermost="seq")
     return ()
 
 
@@ -166,12 +171,7 @@ def emit_loops(
 
 
 def _times(a: Dim, b: Dim) -> Dim:
-    """The product of two extents, folded where it can be."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a * b
-    if a == 1 or b == 1:
-        return b if a == 1 else a
-    return s.mul(as_value(a), as_value(b))
+    return as_dim(multiply(as_value(a), as_value(b)))
 
 
 def _product(dims: Sequence[Dim]) -> Dim:
@@ -194,13 +194,13 @@ class Block:
         """The stride of several axes taken as one (C order), None where they have no common one.
         The stride of nothing is 0."""
         axes = tuple(a for a in axes if self.extents[a] != 1)
-        for a, b in zip(axes, axes[1:]):
+        for a, b in pairwise(axes):
             if self.contiguous:
                 if b < a or any(d != 1 for d in self.extents[a + 1 : b]):
                     return None
-            elif not isinstance(self.extents[b], int) or not isinstance(self.strides[b], int):
-                return None
-            elif self.strides[a] != self.extents[b] * self.strides[b]:
+                continue
+            n, step = self.extents[b], self.strides[b]
+            if not isinstance(n, int) or not isinstance(step, int) or self.strides[a] != n * step:
                 return None
         return self.strides[axes[-1]] if axes else 0
 
@@ -292,10 +292,10 @@ class _Scratch:
         new = self.like(block, order, name)
         place = tuple(order.index(a) for a in range(len(order)))
 
-        def element(*at: Value) -> None:
+        def element(at: Sequence[Value]) -> None:
             store(new.buffer, load(block.buffer, *(at[i] for i in place)), *at)
 
-        nest(_pick(new.extents, tuple(range(len(order)))), element, innermost="vector")
+        nest(_pick(new.extents, tuple(range(len(order)))), element)
         return new
 
     def free(self) -> None:
@@ -325,9 +325,7 @@ def _as_matrix(scratch: _Scratch, block: Block, batch: Axes, rows: Axes, columns
 def _as_vector(scratch: _Scratch, block: Block, batch: Axes, axes: Axes) -> Vector:
     vector = _vector(block, batch, axes)
     if vector is None:
-        vector = _vector(
-            scratch.packed(block, (*batch, *axes), "packed"), *_renumber(batch, axes)
-        )
+        vector = _vector(scratch.packed(block, (*batch, *axes), "packed"), *_renumber(batch, axes))
     assert vector is not None, "a C-contiguous buffer is a vector"
     return vector
 
@@ -394,11 +392,11 @@ def _gemm(
     sizes = [as_value(d) for d in (x.rows, y.columns, x.columns)]
     leads = [_at_least_one(v.lead) for v in (x, y, target)]
 
-    def call(*at: Value) -> None:
+    def call(at: Sequence[Value]) -> None:
         a, b, c = (_matrix_at(v, at) for v in (x, y, target))
         call_extern(name, (*flags, *sizes, one, a, leads[0], b, leads[1], zero, c, leads[2]))
 
-    nest(_pick(out.extents, batch), call)
+    nest(_pick(out.extents, batch), call, innermost="seq")
     if target.block is not out:
         copy(target.block.buffer, out.buffer, [as_value(d) for d in out.extents])
 
@@ -423,11 +421,11 @@ def _gemv(
     lead = _at_least_one(matrix.lead)
     steps = (as_value(vector.stride), as_value(target.stride))
 
-    def call(*at: Value) -> None:
+    def call(at: Sequence[Value]) -> None:
         a, x, y = _matrix_at(matrix, at), _vector_at(vector, at), _vector_at(target, at)
         call_extern(name, (flag, *sizes, one, a, lead, x, steps[0], zero, y, steps[1]))
 
-    nest(_pick(out.extents, batch), call)
+    nest(_pick(out.extents, batch), call, innermost="seq")
     if target.block is not out:
         copy(target.block.buffer, out.buffer, [as_value(d) for d in out.extents])
 
@@ -450,11 +448,10 @@ def _at_least_one(lead: Dim) -> Value:
 
 
 def _offset(block: Block, axes: Axes, at: Sequence[Value]) -> Value:
-    total: Dim = 0
+    total: Value = ZERO
     for a, i in zip(axes, at):
-        step = _times(as_dim(i), block.strides[a])
-        total = step if total == 0 else s.add(as_value(total), as_value(step))
-    return as_value(total)
+        total = add(total, multiply(i, as_value(block.strides[a])))
+    return total
 
 
 def _matrix_at(m: Matrix, at: Sequence[Value]) -> Value:

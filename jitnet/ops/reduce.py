@@ -87,14 +87,14 @@ def lowest(dtype: DType) -> Any:
     """The identity of the maximum: -inf, or the least value of a dtype."""
     if dtype.is_float:
         return -np.inf
-    return False if dtype.is_bool else int(np.iinfo(dtype.numpy).min)
+    return False if dtype.is_bool else int(np.iinfo(dtype.numpy.name).min)
 
 
 def highest(dtype: DType) -> Any:
     """The identity of the minimum: inf, or the greatest value of a dtype."""
     if dtype.is_float:
         return np.inf
-    return True if dtype.is_bool else int(np.iinfo(dtype.numpy).max)
+    return True if dtype.is_bool else int(np.iinfo(dtype.numpy.name).max)
 
 
 def _reference(ufunc: np.ufunc, identity: Callable[[DType], Any]) -> Callable[..., tuple[Any, ...]]:
@@ -336,7 +336,7 @@ def _emit_position(better: s.ScalarOp) -> Callable[..., Sequence[Value]]:
         if operand.rank == 1:
             return (search(()),)
         over = [e for i, e in enumerate(extents) if i != axis]
-        nest(over, lambda *outer: store(outputs[0], search(outer), *outer))
+        nest(over, lambda outer: store(outputs[0], search(outer), *outer), innermost="seq")
         return ()
 
     return emit

@@ -4,8 +4,9 @@
     %p = cumprod %x {axis=0, exclusive=True, reverse=True}      // p[k] = x[k+1] * ... * x[n-1]
 
 Sequential, as NumPy's are: bit for bit the same. `reverse` runs from the end, `exclusive` leaves
-the element itself out. The tangent of a product is the recurrence dy[k] = dy[k-1]*x[k] + y[k-1]*dx[k]
-in a `for`, exact with zeros among the elements and linear in dx, so that it transposes.
+the element itself out. The tangent of a product is the recurrence
+dy[k] = x[k] dy[k-1] + y[k-1] dx[k] in a `for`: exact with zeros among the elements, and linear in
+dx, so that it transposes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,11 @@ from jitnet.ir import (
     Value,
     as_value,
     current,
-    index,
 )
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
+from jitnet.kernel.indices import ONE, ZERO, subtract
 from jitnet.kernel.statements import load, loop, store
-from jitnet.ops.control import for_
 from jitnet.ops.lift import accumulate, add, zmul
 from jitnet.ops.loops import nest
 from jitnet.ops.primitive import (
@@ -91,9 +91,9 @@ def _emit(combine: s.ScalarOp, identity: int) -> Callable[..., Sequence[Value]]:
         start = Literal(identity, y.dtype)
 
         def position(k: Value) -> Value:
-            return s.sub(s.sub(n, 1), k) if attrs["reverse"] else k
+            return subtract(subtract(n, ONE), k) if attrs["reverse"] else k
 
-        def carried(*at: Value) -> None:
+        def carried(at: Sequence[Value]) -> None:
             def step(k: Value, total: Value) -> Sequence[Value]:
                 here = (*at, position(k))
                 following = combine(total, load(x, *here))
@@ -102,25 +102,25 @@ def _emit(combine: s.ScalarOp, identity: int) -> Callable[..., Sequence[Value]]:
 
             loop(0, n, step, (start,), name="k")
 
-        def by_rows(*at: Value) -> None:
-            def first(*to: Value) -> None:
-                here = (*at, position(index(0)), *to)
+        def by_rows(at: Sequence[Value]) -> None:
+            def first(to: Sequence[Value]) -> None:
+                here = (*at, position(ZERO), *to)
                 store(y, start if attrs["exclusive"] else load(x, *here), *here)
 
             def row(k: Value) -> None:
-                here, before = position(k), position(s.sub(k, 1))
+                here, before = position(k), position(subtract(k, ONE))
                 added = before if attrs["exclusive"] else here
 
-                def element(*to: Value) -> None:
+                def element(to: Sequence[Value]) -> None:
                     total = combine(load(y, *at, before, *to), load(x, *at, added, *to))
                     store(y, total, *at, here, *to)
 
-                nest(inner, element, innermost="vector")
+                nest(inner, element)
 
-            loop(0, s.minimum(n, 1), lambda _: nest(inner, first, innermost="vector"))
+            loop(0, s.minimum(n, 1), lambda _: nest(inner, first))
             loop(1, n, row, name="k")
 
-        nest(outer, by_rows if inner else carried)
+        nest(outer, by_rows if inner else carried, innermost="seq")
         return ()
 
     return emit
@@ -153,6 +153,8 @@ def _transpose_cumsum(
 def _jvp_cumprod(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
+    from jitnet.ops.control import for_
+
     results = current().rebind(eqn, primals)
     (x,), (t,) = primals, tangents
     if t is None:

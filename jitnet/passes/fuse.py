@@ -34,7 +34,8 @@ from jitnet.ir import (
 )
 from jitnet.ops.control import FUSED
 from jitnet.ops.primitive import Element, Primitive, Reduction
-from jitnet.ops.shape import BROADCAST, RESHAPE, UPDATE
+from jitnet.ops.shape import BROADCAST, RESHAPE
+from jitnet.ops.slicing import UPDATE
 
 CHEAP = 4
 """Flops per element up to which a value may be computed again instead of stored."""
@@ -358,9 +359,8 @@ class _Body:
         head = {i: (g.members[-1] if g else i) for i, g in unit_of.items()}
         waiting: dict[int, set[int]] = {h: set() for h in head.values()}
         for i in segment:
-            for v in self.eqns[i].operands:
-                j = self.index.get(v, -1)
-                if j in unit_of and head[j] != head[i]:
+            for j in self.dependences(i, unit_of[i], segment):
+                if head[j] != head[i]:
                     waiting[head[i]].add(head[j])
         followers: dict[int, list[int]] = {}
         for h, before in waiting.items():
@@ -378,6 +378,27 @@ class _Body:
                     heappush(ready, n)
         assert len(order) == len(waiting), "fusion made a cycle"
         return order
+
+    def dependences(self, i: int, group: _Group | None, segment: range) -> set[int]:
+        """The equations of this segment that must come before equation i; a group's member looks
+        through what is cloned into the group."""
+        found: set[int] = set()
+        stack = list(self.eqns[i].operands)
+        while stack:
+            v = stack.pop()
+            j = self.index.get(v, -1)
+            if j not in segment:
+                continue
+            if group is not None and j not in group.members and self.is_cloned(j, segment):
+                stack.extend(self.eqns[j].operands)
+            else:
+                found.add(j)
+        return found
+
+    def is_cloned(self, i: int, segment: range) -> bool:
+        """Whether readers in groups compute equation i themselves."""
+        eqn = self.eqns[i]
+        return is_free(eqn) or (i in segment and eqn.results[0] in self.inlined)
 
     def fused_eqn(self, group: _Group, segment: range, needed: set[Value]) -> Eqn | None:
         """The group as one equation that returns what others need of it."""
@@ -425,7 +446,7 @@ class _Region:
             return v
         if v not in self.env:
             i = self.body.index.get(v)
-            if i is not None and self.belongs(i, v):
+            if i is not None and self.belongs(i):
                 self.copy_eqn(self.body.eqns[i])
             else:
                 self.capture(v)
@@ -437,10 +458,8 @@ class _Region:
         copies = self.builder.rebind(eqn, [self.copy(o) for o in eqn.operands])
         self.env.update(zip(eqn.results, copies))
 
-    def belongs(self, i: int, v: Value) -> bool:
-        if i in self.members:
-            return True
-        return is_free(self.body.eqns[i]) or (v in self.body.inlined and i in self.segment)
+    def belongs(self, i: int) -> bool:
+        return i in self.members or self.body.is_cloned(i, self.segment)
 
     def capture(self, v: Value) -> None:
         for d in _value_dims(v.type):

@@ -1,0 +1,32 @@
+# `make demo` and `make test` work on a bare checkout that has only Python >= 3.11.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/examples
+	$(BIN)/python examples/train_digits.py
+
+test: .venv/test
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/bench
+	$(BIN)/python benchmarks/compare.py
+
+EXTRAS = $*
+
+.venv/%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	touch $@
+
+.venv/test: EXTRAS = test,examples
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,199 @@
+"""Kernel statements as LLVM IR: memory, control flow, calls, errors.
+
+%r = if %c { return %a } { return %b }        br i1 %c, label %then, label %else
+                                            then:  br label %join
+                                            else:  br label %join
+                                            join:  %r = phi float [ %a, %then ], [ %b, %else ]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jitnet.codegen.loops import emit_loop, emit_while
+from jitnet.codegen.rows import emit_scalar_eqn, is_scalar_op
+from jitnet.codegen.state import (
+    ErrorSite,
+    State,
+    address,
+    bind,
+    bind_view,
+    element_count,
+    leave,
+    require_memory,
+)
+from jitnet.codegen.tapes import TAPE_EMITTERS
+from jitnet.codegen.text import Index, value_type
+from jitnet.codegen.vectorize import emit_vector_loop
+from jitnet.codegen.workspace import planned_bytes
+from jitnet.ir import Eqn, Function, Op
+from jitnet.kernel import statements as S
+
+
+def emit_region(k: State, region: Function, arguments: Sequence[str]) -> list[str]:
+    """The region's results, its params bound to `arguments`."""
+    for param, text in zip(region.params, arguments):
+        bind(k, param, text)
+    emit_eqns(k, region.eqns)
+    return [k.text(v) for v in region.results]
+
+
+def emit_eqns(k: State, eqns: Sequence[Eqn]) -> None:
+    for eqn in eqns:
+        if is_scalar_op(eqn):
+            operands = [k.text(v) for v in eqn.operands]
+            k.names[eqn.result] = emit_scalar_eqn(k.module, k.w, eqn, operands, 1)
+        else:
+            EMITTERS[eqn.op](k, eqn)
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def _emit_load(k: State, eqn: Eqn) -> None:
+    buffer, *indices = eqn.operands
+    place = address(k, buffer, [k.index(i) for i in indices])
+    k.names[eqn.result] = k.w.load(buffer.dtype, place, hint=eqn.result.name)
+
+
+def _emit_store(k: State, eqn: Eqn) -> None:
+    buffer, value, *indices = eqn.operands
+    place = address(k, buffer, [k.index(i) for i in indices])
+    k.w.store(buffer.dtype, k.text(value), place)
+
+
+def _emit_alloc(k: State, eqn: Eqn) -> None:
+    buffer, w = eqn.result, k.w
+    size = planned_bytes(eqn)
+    if size is None:
+        count = element_count(k, buffer.buffer_type)
+        size_text = w.times(count, buffer.dtype.itemsize)
+        place = w.let(f"call ptr @heap_alloc(ptr %heap, i64 {size_text})", buffer.name)
+        require_memory(k, place, eqn.loc)
+    elif buffer in k.workspace.offsets:
+        offset = k.workspace.offsets[buffer]
+        place = w.let(f"getelementptr inbounds i8, ptr %workspace, i64 {offset}", buffer.name)
+    else:
+        place = "%" + w.fresh(buffer.name)
+        k.allocas.append(f"  {place} = alloca [{size} x i8], align 64")
+    bind(k, buffer, place, buffer)
+
+
+def _emit_constant(k: State, eqn: Eqn) -> None:
+    data = eqn.attrs["data"].array.tobytes()
+    name = f"@constant.{len(k.module.constants)}"
+    content = "".join(f"\\{byte:02X}" for byte in data)
+    k.module.constants.append(
+        f'{name} = private unnamed_addr constant [{len(data)} x i8] c"{content}", align 64'
+    )
+    bind(k, eqn.result, name, eqn.result)
+
+
+def _emit_free(k: State, eqn: Eqn) -> None:
+    k.w.add(f"call void @heap_free(ptr {k.text(eqn.operands[0])})")
+
+
+# -- control ---------------------------------------------------------------------------------------
+
+
+def _emit_for(k: State, eqn: Eqn) -> None:
+    (body,) = eqn.regions
+
+    def scalar_loop(low: Index, high: Index, initial: Sequence[str]) -> list[str]:
+        carries = [(value_type(c.type), text) for c, text in zip(eqn.operands[2:], initial)]
+
+        def emit_body(index: str, names: list[str]) -> list[str]:
+            return emit_region(k, body, [index, *names])
+
+        return emit_loop(k.w, low, high, 1, carries, emit_body, body.params[0].name)
+
+    finals = None
+    if eqn.attrs["kind"] == "vector":
+        finals = emit_vector_loop(k, eqn, scalar_loop)
+    if finals is None:
+        _note_scalar_loop(k, eqn)
+        low, high = (k.index(v) for v in eqn.operands[:2])
+        finals = scalar_loop(low, high, [k.text(v) for v in eqn.operands[2:]])
+    _bind_results(k, eqn, finals)
+
+
+def _note_scalar_loop(k: State, eqn: Eqn) -> None:
+    """An innermost loop that works in memory gains from store-to-load forwarding and hoisting."""
+    inner = [e.op for region in eqn.regions for e in region.walk()]
+    if S.LOAD in inner and S.FOR not in inner and S.WHILE not in inner:
+        k.needs_passes = True
+
+
+def _bind_results(k: State, eqn: Eqn, texts: Sequence[str]) -> None:
+    for result, text in zip(eqn.results, texts):
+        bind(k, result, text)
+
+
+def _emit_while(k: State, eqn: Eqn) -> None:
+    _note_scalar_loop(k, eqn)
+    cond, body = eqn.regions
+    carries = [(value_type(c.type), k.text(c)) for c in eqn.operands]
+    finals = emit_while(
+        k.w,
+        carries,
+        lambda names: emit_region(k, cond, names)[0],
+        lambda names: emit_region(k, body, names),
+    )
+    _bind_results(k, eqn, finals)
+
+
+def _emit_if(k: State, eqn: Eqn) -> None:
+    w, (then, orelse) = k.w, eqn.regions
+    labels = [w.fresh("then"), w.fresh("else")]
+    join = w.fresh("join")
+    w.branch(k.text(eqn.operands[0]), *labels)
+    ends: list[tuple[list[str], str]] = []
+    for label, region in zip(labels, (then, orelse)):
+        w.label(label)
+        values = emit_region(k, region, ())
+        ends.append((values, w.block))
+        w.jump(join)
+    w.label(join)
+    for result, a, b in zip(eqn.results, ends[0][0], ends[1][0]):
+        type = value_type(result.type)
+        phi = f"phi {type} [ {a}, %{ends[0][1]} ], [ {b}, %{ends[1][1]} ]"
+        bind(k, result, w.let(phi, result.name))
+
+
+# -- calls and errors ------------------------------------------------------------------------------
+
+
+def _emit_call_extern(k: State, eqn: Eqn) -> None:
+    name, types = eqn.attrs["name"], [value_type(v.type) for v in eqn.operands]
+    result = value_type(eqn.results[0].type) if eqn.results else "void"
+    k.module.externs[name] = f"declare {result} @{name}({', '.join(types)})"
+    arguments = ", ".join(f"{t} {k.text(v)}" for t, v in zip(types, eqn.operands))
+    call = f"call {result} @{name}({arguments})"
+    if eqn.results:
+        k.names[eqn.result] = k.w.let(call, eqn.result.name)
+    else:
+        k.w.add(call)
+
+
+def _emit_raise(k: State, eqn: Eqn) -> None:
+    for i, value in enumerate(eqn.operands):
+        slot = k.w.let(f"getelementptr inbounds i8, ptr %ret, i64 {8 * i}")
+        k.w.store(value.dtype, k.text(value), slot)
+    dtypes = tuple(v.dtype for v in eqn.operands)
+    leave(k, ErrorSite(eqn.attrs["error"], eqn.attrs["message"], eqn.loc, dtypes))
+
+
+EMITTERS: dict[Op, Callable[[State, Eqn], None]] = {
+    S.LOAD: _emit_load,
+    S.STORE: _emit_store,
+    S.ALLOC: _emit_alloc,
+    S.FREE: _emit_free,
+    S.CONSTANT: _emit_constant,
+    S.VIEW: bind_view,
+    S.FOR: _emit_for,
+    S.WHILE: _emit_while,
+    S.IF: _emit_if,
+    S.CALL_EXTERN: _emit_call_extern,
+    S.RAISE: _emit_raise,
+    **TAPE_EMITTERS,
+}

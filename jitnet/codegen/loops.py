@@ -1,0 +1,97 @@
+"""Loops as LLVM IR: the skeletons that kernel statements and expanded rows are put in.
+
+for i in range(low, high):             br i1 (low < high), label %pre, label %end
+    carry = body(i, carry)      pre:   br label %loop
+                                loop:  %i = phi [ low, %pre ], [ %next, %last ]
+                                       ...
+                                       br i1 (%next < high), label %loop, label %end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jitnet.codegen.text import Index, Writer
+
+Carry = tuple[str, str]
+"""The type and the initial value of what a loop carries."""
+
+Body = Callable[[str, list[str]], Sequence[str]]
+
+
+def emit_loop(
+    w: Writer,
+    low: Index,
+    high: Index,
+    step: int,
+    carries: Sequence[Carry],
+    body: Body,
+    name: str = "i",
+    hoisted: list[str] | None = None,
+) -> list[str]:
+    """`for i in range(low, high, step)`, tested at the end of each round.
+
+    Args:
+        carries: (type, initial value) of each.
+        body: `(index, carries) -> next carries`, writes one round.
+        hoisted: lines that `body` writes to; they are put before the first round.
+    """
+    initial = [text for _, text in carries]
+    if isinstance(low, int) and isinstance(high, int) and low >= high:
+        return initial
+    before, round_, end = w.block, w.fresh("loop"), w.fresh("end")
+    known = isinstance(low, int) and isinstance(high, int)
+    start = before if known else w.fresh("pre")
+    if not known:
+        w.branch(w.let(f"icmp slt i64 {low}, {high}"), start, end)
+        w.label(start)
+    mark = len(w.lines)
+    w.jump(round_)
+    w.label(round_)
+    phis = len(w.lines)
+    index = "%" + w.fresh(name)
+    names = ["%" + w.fresh("carry") for _ in carries]
+    w.lines.extend([""] * (1 + len(carries)))
+    values = body(index, names)
+    following = w.let(f"add nsw i64 {index}, {step}")
+    last = w.block
+    w.branch(w.let(f"icmp slt i64 {following}, {high}"), round_, end)
+    w.lines[phis] = f"  {index} = phi i64 [ {low}, %{start} ], [ {following}, %{last} ]"
+    for n, ((type, first), carry, value) in enumerate(zip(carries, names, values)):
+        w.lines[phis + 1 + n] = (
+            f"  {carry} = phi {type} [ {first}, %{start} ], [ {value}, %{last} ]"
+        )
+    w.label(end)
+    if hoisted:
+        w.lines[mark:mark] = hoisted
+    if known:
+        return list(values)
+    return [
+        w.let(f"phi {type} [ {first}, %{before} ], [ {value}, %{last} ]")
+        for (type, first), value in zip(carries, values)
+    ]
+
+
+def emit_while(
+    w: Writer,
+    carries: Sequence[Carry],
+    cond: Callable[[list[str]], str],
+    body: Callable[[list[str]], Sequence[str]],
+) -> list[str]:
+    """`while cond(carries): carries = body(carries)`; the final carries."""
+    head, round_, end = w.fresh("while"), w.fresh("do"), w.fresh("done")
+    before = w.block
+    w.jump(head)
+    w.label(head)
+    phis = len(w.lines)
+    names = ["%" + w.fresh("carry") for _ in carries]
+    w.lines.extend([""] * len(names))
+    w.branch(cond(names), round_, end)
+    w.label(round_)
+    values = body(names)
+    last = w.block
+    w.jump(head)
+    for n, ((type, first), name, value) in enumerate(zip(carries, names, values)):
+        w.lines[phis + n] = f"  {name} = phi {type} [ {first}, %{before} ], [ {value}, %{last} ]"
+    w.label(end)
+    return names

@@ -1,0 +1,633 @@
+"""Array IR to kernel IR: the one place where storage is decided.
+
+    %b = update %a, %v, %i      store %a.buf, %v, %i      // in place: nothing reads %a any more
+
+Equations are lowered in program order. Scalars become kernel scalars at once; views stay unwritten
+(`Lazy`); fused equations and ops with loops of their own write new memory, the caller's result
+buffers where they can, or the memory of what they replace. An update is in place unless the old
+content is read later: then the smaller of the two, what is read later or the whole, is copied and
+the copy is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jitnet.codegen import control
+from jitnet.codegen.origin import written
+from jitnet.codegen.schedule import emit_kernel
+from jitnet.codegen.scoped import ScopedBuilder, scope
+from jitnet.codegen.signature import (
+    AliasOutput,
+    BufferOutput,
+    HeapOutput,
+    Input,
+    Output,
+    ScalarOutput,
+    Signature,
+    Slot,
+)
+from jitnet.codegen.storage import (
+    Binding,
+    Copy,
+    Lazy,
+    Place,
+    Report,
+    Root,
+    box,
+    c_strides,
+    copy_elements,
+    k_value,
+    strides_of,
+)
+from jitnet.ir import ArrayType, BufferType, Dim, Eqn, Function, Literal, Value
+from jitnet.kernel import scalars as s
+from jitnet.kernel import statements as k
+from jitnet.ops.control import FUSED
+from jitnet.ops.primitive import Element, Kernel
+from jitnet.ops.slicing import SLICE, UPDATE
+from jitnet.passes.fuse import is_free, primitive
+
+
+@dataclass(frozen=True)
+class Program:
+    """A kernel Function, how a call's arrays map to its params, and what was decided."""
+
+    kernel: Function
+    signature: Signature
+    report: Report
+
+
+def lower(f: Function, layouts: Sequence[str]) -> Program:
+    """Lower a fused array Function. `layouts` gives "C", "F" or "strided" for each param.
+
+    The params of `f` are the call's inputs in order; a param that is a dim of another is passed
+    like any scalar.
+    """
+    report = Report()
+    builder = ScopedBuilder(f.name)
+    with builder:
+        env, inputs = _bind_params(builder, f, layouts)
+        hints, outputs, slots = _plan_outputs(builder, f)
+        body = Body(f, env, hints, report)
+        body.run()
+        results: list[Value] = []
+        for j, v in enumerate(f.results):
+            outputs[j] = _finish_output(body, v, outputs[j], slots.get(j), results)
+        _resolve_heap_dims(f, outputs, results, body)
+        body.release([body.place(v).root for v, o in zip(f.results, outputs) if _is_heap(o)])
+    kernel = builder.build(*results)
+    return Program(kernel, Signature(tuple(inputs), tuple(o for o in outputs if o)), report)
+
+
+def _bind_params(
+    builder: ScopedBuilder, f: Function, layouts: Sequence[str]
+) -> tuple[dict[Value, Binding], list[Input]]:
+    env: dict[Value, Binding] = {}
+    inputs: list[Input] = []
+    for p, layout in zip(f.params, layouts, strict=True):
+        rank = p.rank
+        inputs.append(Input(p.dtype, rank, layout if rank else "C"))
+        if rank == 0:
+            env[p] = builder.param(p.type, p.name)
+            continue
+        dims = tuple(_kernel_dim(d, env) for d in p.dims)
+        place = len(builder.params)
+        strides: tuple[Dim, ...] | None = None
+        if layout == "strided":
+            names = [f"{p.name}_s{a}" for a in range(rank)]
+            strides = tuple(builder.param(k.INDEX, name) for name in names)
+        elif layout == "F" and rank > 1:
+            step, reverse = 1, []
+            for d in dims:
+                reverse.append(step)
+                step *= d if isinstance(d, int) else 1
+            strides = tuple(reverse)
+        buffer = builder.param(BufferType(p.dtype, dims, strides), p.name)
+        builder.params.insert(place, builder.params.pop())
+        env[p] = Place(buffer, Root(writable=False), whole=False)
+    for p, binding in env.items():
+        if isinstance(binding, Place):
+            binding.root.values.append(p)
+    return env, inputs
+
+
+def _kernel_dim(dim: Dim, env: Mapping[Value, Binding]) -> Dim:
+    if isinstance(dim, int):
+        return dim
+    bound = env[dim]
+    assert isinstance(bound, Value)
+    return bound
+
+
+def _plan_outputs(
+    builder: ScopedBuilder, f: Function
+) -> tuple[dict[Value, Place], list[Output | None], dict[int, Place]]:
+    """A buffer param for each result whose shape is known, offered to what computes it."""
+    hints: dict[Value, Place] = {}
+    outputs: list[Output | None] = []
+    slots: dict[int, Place] = {}
+    for j, v in enumerate(f.results):
+        if v in f.params:
+            outputs.append(AliasOutput(f.params.index(v)))
+        elif v.rank and v.array_type.is_static:
+            buffer = builder.param(BufferType(v.dtype, v.dims), f"out{j}")
+            slots[j] = Place(buffer, Root(writable=True))
+            hints.setdefault(v, slots[j])
+            outputs.append(BufferOutput(v.dtype, v.shape))
+        else:
+            outputs.append(None)
+    return hints, outputs, slots
+
+
+def _finish_output(
+    body: Body, v: Value, planned: Output | None, slot: Place | None, results: list[Value]
+) -> Output | None:
+    if slot is not None:
+        body.move(v, slot, "the result is computed elsewhere")
+        return planned
+    if planned is not None:
+        return planned
+    if v.rank == 0:
+        results.append(body.scalar(v))
+        return ScalarOutput(len(results) - 1, v.dtype)
+    place = body.place(v)
+    if not (place.root.heap and place.whole and place.root.writable):
+        place = body.materialise(v, heap=True)
+    results.append(place.buffer)
+    return HeapOutput(len(results) - 1, v.dtype, ())
+
+
+def _is_heap(output: Output | None) -> bool:
+    return isinstance(output, HeapOutput)
+
+
+def _resolve_heap_dims(
+    f: Function, outputs: list[Output | None], results: list[Value], body: Body
+) -> None:
+    """Where the extents of run-time results are found: each is a result too."""
+    for j, output in enumerate(outputs):
+        if not isinstance(output, HeapOutput):
+            continue
+        dims: list[int | Slot] = []
+        for d in f.results[j].dims:
+            if isinstance(d, int):
+                dims.append(d)
+                continue
+            results.append(body.scalar(d))
+            dims.append(Slot(len(results) - 1))
+        outputs[j] = HeapOutput(output.slot, output.dtype, tuple(dims))
+
+
+class Body:
+    """Lowers the equations of one Function or region into the innermost open scope.
+
+    Attributes:
+        env: what each array value is at the kernel level.
+        hints: places that values had best be computed in.
+        last_use: the position of the last equation that reads a value; results are read last.
+    """
+
+    def __init__(
+        self, f: Function, env: dict[Value, Binding], hints: dict[Value, Place], report: Report
+    ) -> None:
+        self.f = f
+        self.env = env
+        self.hints = dict(hints)
+        self.report = report
+        self.position = 0
+        self.heaps: list[Place] = []
+        self.tapes: list[Value] = []
+        self.last_use: dict[Value, int] = {}
+        for i, eqn in enumerate(f.eqns):
+            self.last_use.update(dict.fromkeys(eqn.operands, i))
+        self.last_use.update(dict.fromkeys(f.results, len(f.eqns)))
+        self._spread_hints()
+
+    def _spread_hints(self) -> None:
+        """What an update is to end in, its base had best begin in."""
+        for eqn in reversed(self.f.eqns):
+            for base, result in written(eqn):
+                if result in self.hints and base not in self.env:
+                    self.hints.setdefault(base, self.hints[result])
+
+    def nested(
+        self, region: Function, env: dict[Value, Binding], hints: dict[Value, Place]
+    ) -> Body:
+        return Body(region, env, hints, self.report)
+
+    def run(self) -> None:
+        for i, eqn in enumerate(self.f.eqns):
+            self.position = i
+            scope().loc = eqn.loc
+            self.lower(eqn)
+        self.position = len(self.f.eqns)
+
+    def lower(self, eqn: Eqn) -> None:
+        if eqn.op in control.RULES:
+            control.RULES[eqn.op](self, eqn)
+            return
+        if eqn.op is FUSED:
+            self.lower_fused(eqn)
+            return
+        rule = primitive(eqn).lowering(eqn)
+        if isinstance(rule, Element) and eqn.result.rank == 0:
+            self.bind(eqn.result, rule.emit(_Context(self, eqn), eqn, ()))
+        elif isinstance(rule, Element) and is_free(eqn):
+            self.bind(eqn.result, Lazy(eqn))
+        elif isinstance(rule, Kernel):
+            self.lower_kernel(eqn, rule)
+        else:
+            raise AssertionError(f"{eqn.op.name} outside of a kernel: was the function fused?")
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def bind(self, v: Value, binding: Binding) -> None:
+        self.env[v] = binding
+        for root in self.roots(v):
+            root.values.append(v)
+
+    def roots(self, v: Value) -> list[Root]:
+        """The memory that reading v reads."""
+        binding = self.env.get(v)
+        if isinstance(binding, Place):
+            return [binding.root]
+        if isinstance(binding, Lazy):
+            return [r for o in binding.eqn.operands if o.rank for r in self.roots(o)]
+        return []
+
+    def scalar(self, v: Value) -> Value:
+        """A rank-0 value as a kernel scalar."""
+        if isinstance(v, Literal):
+            return v
+        binding = self.env[v]
+        assert isinstance(binding, Value), f"{v} is no scalar"
+        return binding
+
+    def dim(self, dim: Dim) -> Value:
+        return k.as_index(dim) if isinstance(dim, int) else self.scalar(dim)
+
+    def dims(self, v: Value) -> list[Value]:
+        return [self.dim(d) for d in v.dims]
+
+    def kernel_dims(self, v: Value) -> list[Dim]:
+        return [d if isinstance(d, int) else self.scalar(d) for d in v.dims]
+
+    def element(self, v: Value, index: Sequence[Value]) -> Value:
+        """The element of v at `index`, as a kernel scalar."""
+        binding = v if isinstance(v, Literal) else self.env[v]
+        if isinstance(binding, Place):
+            return k.load(binding.buffer, *index)
+        if isinstance(binding, Lazy):
+            rule = primitive(binding.eqn).lowering(binding.eqn)
+            assert isinstance(rule, Element)
+            return rule.emit(_Context(self, binding.eqn), binding.eqn, tuple(index))
+        return binding
+
+    def place(self, v: Value) -> Place:
+        """Memory that holds v, made now if there was none."""
+        binding = self.env[v]
+        return binding if isinstance(binding, Place) else self.materialise(v)
+
+    def buffer(self, v: Value) -> Value:
+        """A buffer that shows v: v's own, a strided view of another's, or new memory."""
+        binding = self.env[v]
+        if isinstance(binding, Place):
+            return binding.buffer
+        strided = self.strided(v)
+        if strided is None:
+            return self.materialise(v).buffer
+        base, offset, strides = strided
+        dims = self.kernel_dims(v)
+        return k.view(base, offset, dims, [_as_dim(t) for t in strides], v.name)
+
+    def strided(self, v: Value) -> tuple[Value, Value, tuple[Value, ...]] | None:
+        """v as strided memory of another value: `(buffer, offset, strides)`."""
+        binding = self.env[v]
+        if isinstance(binding, Place):
+            return binding.buffer, k.as_index(0), strides_of(binding.buffer)
+        assert isinstance(binding, Lazy)
+        rule = primitive(binding.eqn).lowering(binding.eqn)
+        if not isinstance(rule, Element) or rule.strided is None:
+            return None
+        source = binding.eqn.operands[0]
+        inner = self.strided(source) if source.rank else None
+        if inner is None:
+            return None
+        base, offset, strides = inner
+        mapped = rule.strided(binding.eqn, self.dim, offset, strides)
+        return None if mapped is None else (base, *mapped)
+
+    def alive_after(self, root: Root) -> list[Value]:
+        """Values in this memory that later equations read."""
+        return [v for v in root.values if self.last_use.get(v, -1) > self.position]
+
+    def busy(self, root: Root) -> bool:
+        """Whether this equation or a later one reads this memory."""
+        return any(self.last_use.get(v, -1) >= self.position for v in root.values)
+
+    # -- memory -----------------------------------------------------------------------------------
+
+    def new(self, v: Value, heap: bool = False) -> Place:
+        """Fresh memory of v's type."""
+        dims = self.kernel_dims(v)
+        dynamic = heap or any(isinstance(d, Value) for d in dims)
+        place = Place(k.alloc(v.dtype, dims, v.name, heap), Root(True, dynamic))
+        if dynamic:
+            self.heaps.append(place)
+        return place
+
+    def target(self, v: Value) -> Place:
+        """Memory to compute v in: where it is wanted in the end if that is free, else fresh."""
+        hint = self.hints.get(v)
+        return hint if hint is not None and not self.busy(hint.root) else self.new(v)
+
+    def materialise(self, v: Value, heap: bool = False) -> Place:
+        """Write v to memory of its own."""
+        place = self.new(v, heap=True) if heap else self.target(v)
+        buffer = place.buffer
+        box(self.dims(v), lambda index: k.store(buffer, self.element(v, index), *index))
+        self.note_copy(v, "a view is needed as memory")
+        self.report.kernels += 1
+        self.bind(v, place)
+        return place
+
+    def copy(self, v: Value, place: Place, reason: str) -> None:
+        """Write v's elements to a place."""
+        binding = self.env[v]
+        if isinstance(binding, Place):
+            copy_elements(binding.buffer, place.buffer, self.dims(v))
+        else:
+            buffer = place.buffer
+            box(self.dims(v), lambda index: k.store(buffer, self.element(v, index), *index))
+        self.note_copy(v, reason)
+
+    def move(self, v: Value, place: Place, reason: str) -> None:
+        """See to it that v is in this very place; what else is there and still read goes aside."""
+        binding = self.env[v]
+        if isinstance(binding, Place) and binding.root is place.root and binding.whole:
+            return
+        for w in [w for w in place.root.values if self.last_use.get(w, -1) >= self.position]:
+            if w is not v:
+                self.snapshot(w)
+        self.copy(v, place, reason)
+        self.bind(v, place)
+
+    def note_copy(self, v: Value, reason: str) -> None:
+        self.report.copies.append(Copy(v.array_type, reason, scope().loc))
+
+    def acquire(self, v: Value, result: Value) -> Place:
+        """Memory with v's content that may be overwritten to become `result`."""
+        binding = self.env[v]
+        if isinstance(binding, Lazy):
+            place = self.target(result)
+            self.copy(v, place, "an update begins with it")
+            return place
+        assert isinstance(binding, Place)
+        if binding.whole and binding.root.writable:
+            later = self.alive_after(binding.root)
+            views = [w for w in later if isinstance(self.env[w], Lazy)]
+            if later and len(later) == len(views) and _smaller(views, v):
+                for w in views:
+                    self.snapshot(w)
+                later = []
+            if not later:
+                return binding
+        place = self.target(result)
+        readers = ", ".join(f"%{w.name}" for w in self.alive_after(binding.root) if w.name)
+        why = (
+            f"{readers or 'the old content'} is read later"
+            if binding.root.writable
+            else ("an argument must keep its content")
+        )
+        self.copy(v, place, why)
+        return place
+
+    def snapshot(self, view: Value) -> None:
+        """Keep what a view shows before its memory is overwritten."""
+        place = self.new(view)
+        self.copy(view, place, "a view is read after its memory is overwritten")
+        self.bind(view, place)
+
+    def release(self, kept: Sequence[Root]) -> None:
+        """Free what this body allocated at run time, but for what it hands on."""
+        for place in self.heaps:
+            if place.root not in kept:
+                k.free(place.buffer)
+        for tape in self.tapes:
+            k.tape_free(tape)
+
+    # -- equations that write ---------------------------------------------------------------------
+
+    def lower_kernel(self, eqn: Eqn, rule: Kernel) -> None:
+        """An op with loops or routines of its own."""
+        op = primitive(eqn)
+        outputs: dict[Value, Place] = {}
+        if op.writes is not None:
+            outputs[eqn.result] = self.acquire(eqn.operands[op.writes], eqn.result)
+        arrays = [r for r in eqn.results if r.rank]
+        if rule.bound is not None:
+            for r, dims in zip(arrays, [d for d in rule.bound(eqn) if d]):
+                bound = [d if isinstance(d, int) else self.scalar(d) for d in dims]
+                place = Place(k.alloc(r.dtype, bound, r.name, heap=True), Root(True, heap=True))
+                self.heaps.append(place)
+                outputs[r] = place
+        written_roots = [p.root for p in outputs.values()]
+        inputs = [self.input(v, i == op.writes, written_roots) for i, v in enumerate(eqn.operands)]
+        for r in arrays:
+            if r not in outputs:
+                outputs[r] = self.target(r)
+        buffers = [outputs[r].buffer for r in arrays]
+        scalars = iter(rule.emit(_Context(self, eqn), eqn, inputs, buffers))
+        for r in eqn.results:
+            if r.rank == 0:
+                self.bind(r, next(scalars))
+        for r in arrays:
+            self.bind(r, self.shrunk(r, outputs[r]) if rule.bound else outputs[r])
+        self.report.kernels += 1
+
+    def shrunk(self, v: Value, place: Place) -> Place:
+        """The leading part of memory that was allocated for the largest v."""
+        dims = self.kernel_dims(v)
+        strides = [_as_dim(t) for t in c_strides([k_value(d) for d in dims])]
+        return Place(k.view(place.buffer, 0, dims, strides, v.name), place.root)
+
+    def input(self, v: Value, is_base: bool, written_roots: Sequence[Root]) -> Value:
+        if v.rank == 0:
+            return self.scalar(v)
+        if not is_base and any(r in written_roots for r in self.roots(v)):
+            self.snapshot(v)  # it would be overwritten while it is read
+        return self.buffer(v)
+
+    def lower_fused(self, eqn: Eqn) -> None:
+        """A group of equations as one kernel."""
+        (region,) = eqn.regions
+        outer = dict(zip(region.params, eqn.operands))
+        updates = [e for e in region.eqns if e.op is UPDATE and e.result in region.results]
+        places: dict[Value, Place] = {}
+        clashing: Eqn | None = None
+        results = dict(zip(region.results, eqn.results))
+        for update in updates:
+            base = outer[update.operands[0]]
+            place = self.acquire(base, results[update.result])
+            places[update.result] = place
+            if self.clashes(region, eqn, update, outer, place.root):
+                clashing = update
+        if clashing is not None:
+            self.lower_clashing(eqn, clashing, places[clashing.result])
+            return
+        memory = _KernelMemory(self, eqn, outer, results, places)
+        scalars = emit_kernel(region, eqn.attrs["rows"], memory)
+        memory.release()
+        for inner, result in results.items():
+            self.bind(result, places[inner] if result.rank else scalars[inner])
+        self.report.kernels += 1
+
+    def clashes(
+        self, region: Function, eqn: Eqn, update: Eqn, outer: Mapping[Value, Value], root: Root
+    ) -> bool:
+        """Whether the kernel reads the memory it overwrites at other elements than it writes."""
+        for p in region.params:
+            if p.rank == 0 or root not in self.roots(outer[p]):
+                continue
+            readers = [e for e in region.eqns if p in e.operands and e is not update]
+            if readers and (eqn.attrs["rows"] is not None or p is not update.operands[0]):
+                return True
+            if not all(_same_slice(e, update) for e in readers):
+                return True
+        return False
+
+    def lower_clashing(self, eqn: Eqn, update: Eqn, place: Place) -> None:
+        """The kernel first computes the new content aside, as NumPy does, then writes it."""
+        (region,) = eqn.regions
+        value = update.operands[1]
+        eqns = tuple(e for e in region.eqns if e is not update)
+        results = tuple(value if r is update.result else r for r in region.results)
+        aside = Function(region.name, region.params, eqns, results, region.level)
+        j = region.results.index(update.result)
+        outer = dict(zip(region.params, eqn.operands))
+        dims = tuple(self.outer_dim(d, outer) for d in value.dims)
+        held = Value(ArrayType(value.dtype, dims), value.name)
+        outs = (*eqn.results[:j], held, *eqn.results[j + 1 :])
+        self.last_use[held] = self.position
+        self.lower_fused(Eqn(FUSED, eqn.operands, eqn.attrs, (aside,), outs, eqn.loc))
+        rank = value.rank
+        starts = [self.scalar(outer.get(o, o)) for o in update.operands[2 : 2 + rank]]
+        steps = update.attrs["steps"]
+        source = self.buffer(held)
+
+        def write(index: tuple[Value, ...]) -> None:
+            at = [s.add(a, s.mul(i, t)) for a, i, t in zip(starts, index, steps)]
+            k.store(place.buffer, k.load(source, *index), *at)
+
+        box(self.dims(held), write)
+        self.note_copy(held, "what is written is read elsewhere in the same statement")
+        self.bind(eqn.results[j], place)
+
+    def outer_dim(self, dim: Dim, outer: Mapping[Value, Value]) -> Dim:
+        return dim if isinstance(dim, int) else outer[dim]
+
+
+def _as_dim(value: Value) -> Dim:
+    return int(value.item) if isinstance(value, Literal) else value
+
+
+def _smaller(views: Sequence[Value], base: Value) -> bool:
+    """Whether copying these views is known to move less than copying the base."""
+    if not base.array_type.is_static:
+        return all(v.array_type.is_static for v in views)
+    sizes = [_size(v) for v in views]
+    return None not in sizes and sum(n for n in sizes if n) < (_size(base) or 0)
+
+
+def _size(v: Value) -> int | None:
+    if not v.array_type.is_static:
+        return None
+    n = 1
+    for d in v.shape:
+        n *= d
+    return n
+
+
+def _same_slice(reader: Eqn, update: Eqn) -> bool:
+    """Whether a slice shows exactly the elements that an update overwrites."""
+    rank = update.operands[0].rank
+    return (
+        reader.op is SLICE
+        and reader.operands[1 : 1 + rank] == update.operands[2 : 2 + rank]
+        and reader.attrs["steps"] == update.attrs["steps"]
+        and reader.result.dims == update.operands[1].dims
+    )
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What a lowering rule asks while it emits."""
+
+    body: Body
+    eqn: Eqn
+
+    def load(self, operand: int, index: Sequence[Value]) -> Value:
+        return self.body.element(self.eqn.operands[operand], index)
+
+    def dim(self, dim: Dim) -> Value:
+        return self.body.dim(dim)
+
+
+@dataclass
+class _KernelMemory:
+    """The storage of one fused kernel."""
+
+    body: Body
+    eqn: Eqn
+    outer: Mapping[Value, Value]
+    results: Mapping[Value, Value]
+    places: dict[Value, Place]
+    buffers: dict[Value, Value] = field(default_factory=dict)
+    scratched: list[Value] = field(default_factory=list)
+
+    def input(self, param: Value) -> Value:
+        if param not in self.buffers:
+            v = self.outer[param]
+            self.buffers[param] = self.body.buffer(v) if v.rank else self.body.scalar(v)
+        return self.buffers[param]
+
+    def dim(self, dim: Dim) -> Value:
+        return self.body.dim(dim if isinstance(dim, int) else self.outer[dim])
+
+    def output(self, result: Value) -> Value:
+        if result not in self.places:
+            v = self.results[result]
+            self.places[result] = self.reused(result, v) or self.body.target(v)
+        return self.places[result].buffer
+
+    def reused(self, result: Value, v: Value) -> Place | None:
+        """The memory of an operand that ends here and is read only where the result is written."""
+        (region,) = self.eqn.regions
+        if v in self.body.hints or self.eqn.attrs["rows"] is not None or len(region.results) > 1:
+            return None
+        for p in region.params:
+            place = self.body.env.get(self.outer[p])
+            if not isinstance(place, Place) or p.type != result.type:
+                continue
+            if not (place.whole and place.root.writable) or self.body.alive_after(place.root):
+                continue
+            others = [q for q in region.params if q.rank and q is not p]
+            if any(place.root in self.body.roots(self.outer[q]) for q in others):
+                continue
+            readers = [e for e in region.eqns if p in e.operands]
+            if all(primitive(e).is_pointwise and e.result.dims == p.dims for e in readers):
+                return place
+        return None
+
+    def scratch(self, result: Value, dims: Sequence[Dim]) -> Value:
+        extents = [d if isinstance(d, int) else self.body.scalar(self.outer[d]) for d in dims]
+        buffer = k.alloc(result.dtype, extents, result.name)
+        if any(isinstance(d, Value) for d in extents):
+            self.scratched.append(buffer)
+        return buffer
+
+    def release(self) -> None:
+        for buffer in self.scratched:
+            k.free(buffer)

@@ -1,0 +1,147 @@
+"""grad, jvp, vjp and Jacobians of a function, inside a running trace.
+
+    value_and_grad(fn, (w, x), {}, argnums=0, has_aux=False)
+      # %value, %dw = the Function of value_and_grad(fn), inlined with its operands %w, %x
+
+Each traces `fn`, transforms the Function and inlines what comes out. Jacobians loop over unit
+vectors in the IR, so they compile as one program whatever their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitnet import errors, ir, ops, transforms
+from jitnet.frontend.context import current_trace
+from jitnet.frontend.inner import (
+    Argnums,
+    Callee,
+    Inner,
+    builder,
+    fitting,
+    trace_inner,
+    zeros,
+    zeros_like,
+)
+from jitnet.frontend.jitted import Jitted
+from jitnet.frontend.pytree import (
+    LEAF,
+    TreeDef,
+    flatten,
+    flatten_like,
+    leaf_paths,
+    register_pytree_node,
+    unflatten,
+)
+from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap
+from jitnet.ir import ArrayType, Builder, Function, Value
+
+# -- gradients of scalars --------------------------------------------------------------------------
+
+
+def value_and_grad(
+    fn: Callee, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums, has_aux: bool
+) -> tuple[Any, Any]:
+    """fn's result, and the gradient in trees like the arguments."""
+    inner = trace_inner(fn, args, kwargs, argnums, "grad")
+    result = _scalar_result(inner, has_aux)
+    count = len(inner.function.results)
+    tree = inner.traced.out_tree
+    if result is None:
+        values = builder().inline(inner.function, inner.operands)
+        nothing = {i: zeros_like(inner.leaves[i]) for i in inner.chosen}
+        return unflatten(tree, inner.results(values)), inner.like_arguments(nothing)
+    both = transforms.value_and_grad(inner.function, inner.wrt, result)
+    values = builder().inline(both, inner.operands)
+    gradient = inner.like_arguments(inner.flavoured(values[count:]))
+    return unflatten(tree, inner.results(values[:count])), gradient
+
+
+def _scalar_result(inner: Inner, has_aux: bool) -> int | None:
+    """Which result is differentiated; None for a constant.
+
+    Raises:
+        DifferentiationError: where it is no float scalar.
+    """
+    tokens = inner.traced.out_tree.tokens
+    if has_aux:
+        _check_pair(inner, "grad")
+    if tokens[1 if has_aux else 0] is not LEAF:
+        raise errors.DifferentiationError(
+            f"grad of {inner.name}: the function returns a container, not one float scalar",
+            remedy="return the scalar, or (scalar, aux) with has_aux=True",
+        )
+    output = inner.traced.outputs[0]
+    if output.result is None and isinstance(output.value, float):
+        return None
+    value = lift(output.value).value if output.result is None else None
+    value = value or inner.function.results[output.result or 0]
+    if value.rank or not value.dtype.is_inexact:
+        raise errors.DifferentiationError(
+            f"grad of {inner.name}: the function returns {value.dtype}{list(value.dims)}",
+            why="a gradient is that of one float scalar",
+            remedy="reduce the result (.sum(), .mean()), or use jacrev, vjp or jvp",
+        )
+    return output.result
+
+
+def _check_pair(inner: Inner, what: str) -> None:
+    first = inner.traced.out_tree.tokens[0]
+    if first is LEAF or first[0] is not tuple or first[2] != 2:
+        raise errors.DifferentiationError(
+            f"{what} of {inner.name} with has_aux: the function does not return a pair",
+            remedy="return value, aux",
+        )
+
+
+# -- directional derivatives -----------------------------------------------------------------------
+
+
+def jvp(fn: Callee, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    """fn's result, and its tangent; trees of one structure."""
+    inner = trace_inner(fn, primals, {}, range(len(primals)), "jvp")
+    leaves, tree = flatten(primals)
+    directions = flatten_like(tree, tangents, "tangents")
+    paths = leaf_paths(tree)
+    given = [
+        fitting(directions[i], lift(leaves[i]).value.array_type, f"the tangent of primal {paths[i]}")
+        for i in inner.chosen
+    ]
+    order = sorted(range(len(given)), key=lambda k: inner.wrt[k])
+    pushed, nonzero = transforms.jvp(inner.function, inner.nonzero)
+    values = builder().inline(pushed, [*inner.operands, *(given[k] for k in order)])
+    count = len(inner.function.results)
+    moved = iter(values[count:])
+    tangent_of = {i: next(moved) for i, moves in enumerate(nonzero) if moves}
+    results = inner.results(values[:count])
+    out = []
+    for output, result in zip(inner.traced.outputs, results):
+        if output.result in tangent_of:
+            out.append(wrap(tangent_of[output.result], output.flavour))
+        else:
+            out.append(zeros_like(result))
+    tree = inner.traced.out_tree
+    return unflatten(tree, results), unflatten(tree, out)
+
+
+# -- linear maps -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """A function's derivative at a point, as a linear Function.
+
+    Attributes:
+        results: the leaves of the function's result.
+        residuals: values of the running trace that the linear Function needs.
+        linear: `(residuals, a tangent for each of inner.chosen) → a tangent for each of moving`.
+        moving: the outputs that have tangents.
+    """
+
+    inner: Inner
+    results: list[Any]
+    residuals: tuple[Value, ...]
+    linear: Function
+    moving: tuple[int, ...]

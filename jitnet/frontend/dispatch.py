@@ -1,0 +1,58 @@
+"""How a tracer reaches the NumPy API: one function each for ufuncs, functions and indexing.
+
+    x + y        →  apply(np.add, "__call__", (x, y), {})
+    x.sum(0)     →  call(np.sum, x, 0)
+    x[1:]        →  getitem(x, slice(1, None))
+
+The API's tables stand above the tracer and are installed here by `trace`. On the way in, the user's
+place is noted; the watch for unknown functions rests while jitnet itself works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jitnet.frontend.context import current_trace, enter
+from jitnet.frontend.watch import Rest
+
+
+class _Surface:
+    apply: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
+    call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+    getitem: Callable[[Any, Any], Any]
+
+
+def install(apply: Any, call: Any, getitem: Any) -> None:
+    """Connect the tables of ufuncs, of functions, and indexing."""
+    _Surface.apply = staticmethod(apply)
+    _Surface.call = staticmethod(call)
+    _Surface.getitem = staticmethod(getitem)
+
+
+def apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A ufunc, or a method of one, on operands of which some are traced."""
+    with Rest():
+        note_place()
+        return _Surface.apply(ufunc, method, inputs, kwargs)
+
+
+def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """A NumPy function on arguments of which some are traced."""
+    with Rest():
+        note_place()
+        return _Surface.call(function, args, kwargs)
+
+
+def getitem(x: Any, key: Any) -> Any:
+    """`x[key]`."""
+    with Rest():
+        note_place()
+        return _Surface.getitem(x, key)
+
+
+def note_place() -> None:
+    """Equations bound from now on carry the user's present line."""
+    trace = current_trace()
+    if trace is not None:
+        enter(trace)

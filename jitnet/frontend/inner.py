@@ -1,0 +1,216 @@
+"""Functions traced inside another trace, in some of their leaves: what every transform starts from.
+
+    def step(w, x):                 # the running trace: %w, %x
+        return grad(loss)(w, x)     # loss is traced as @loss(%w, %x.captured), and %w, %x are its
+                                    # operands where the transformed Function is inlined
+
+Only the leaves that are differentiated become arguments of the inner Function. All else is passed
+as it is and captured, so ints stay ints and an outer derivative sees everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitnet import errors, ir, ops
+from jitnet.frontend.pytree import flatten, unflatten
+from jitnet.frontend.signature import LeafType, Static, abstract
+from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
+from jitnet.frontend.tracer import Tracer, lift, running_trace, wrap
+from jitnet.ir import ArrayType, Builder, Function, Value
+
+Callee = Callable[..., Any]
+Argnums = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A function traced inside another trace.
+
+    Attributes:
+        name: the function's, for messages.
+        operands: values of the running trace for the params of the traced Function.
+        args: the positional arguments; `argnums` those that are differentiated.
+        leaves: all leaves of the arguments.
+        chosen: the leaves that are differentiated; `wrt` the params that stand for them.
+    """
+
+    name: str
+    traced: Traced
+    operands: tuple[Value, ...]
+    args: tuple[Any, ...]
+    argnums: Argnums
+    leaves: tuple[Any, ...]
+    chosen: tuple[int, ...]
+    wrt: tuple[int, ...]
+
+    @property
+    def function(self) -> Function:
+        return self.traced.function
+
+    @property
+    def nonzero(self) -> list[bool]:
+        """Which params are differentiated."""
+        return [i in self.wrt for i in range(len(self.function.params))]
+
+    def like_arguments(self, derivative: Mapping[int, Any]) -> Any:
+        """The differentiated arguments with other leaves: a tree, or a tuple of trees where
+        `argnums` is a sequence. Leaves that `derivative` does not have stay as they are."""
+        trees = []
+        for n in positions(self.argnums, self.args, ""):
+            start = sum(len(flatten(arg)[0]) for arg in self.args[:n])
+            leaves, tree = flatten(self.args[n])
+            both = [derivative.get(start + i, leaf) for i, leaf in enumerate(leaves)]
+            trees.append(unflatten(tree, both))
+        return trees[0] if isinstance(self.argnums, int) else tuple(trees)
+
+    def flavoured(self, values: Sequence[Value]) -> dict[int, Tracer]:
+        """One new value for each differentiated leaf, of its flavour."""
+        return {
+            i: wrap(value, lift(self.leaves[i]).flavour) for i, value in zip(self.chosen, values)
+        }
+
+    def results(self, values: Sequence[Value]) -> list[Any]:
+        """The leaves of the function's result, where its Function's results are `values`."""
+        made: dict[int, Any] = {}
+        return [self._result(output, values, made) for output in self.traced.outputs]
+
+    def _result(self, output: Output, values: Sequence[Value], made: dict[int, Any]) -> Any:
+        if output.result is None:
+            return output.value
+        if output.source is not None:
+            source = self.traced.inputs[output.source]
+            return source.capture if source.leaf is None else self.leaves[source.leaf]
+        if output.result not in made:
+            made[output.result] = wrap(values[output.result], output.flavour)
+        return made[output.result]
+
+    def moving(self, output: Output) -> bool:
+        """Whether an output can depend on the differentiated leaves at all."""
+        if output.result is None:
+            return False
+        return self.function.results[output.result].dtype.is_inexact
+
+
+def trace_inner(
+    fn: Callee, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums, what: str
+) -> Inner:
+    """Trace `fn(*args, **kwargs)` with the float leaves of the arguments `argnums` as params.
+
+    Args:
+        what: the transform, for messages.
+
+    Raises:
+        DifferentiationError: where such an argument has integers, or none of them has floats.
+    """
+    leaves, tree = flatten((tuple(args), kwargs))
+    names = argument_names(fn, tree)
+    name = function_name(fn)
+    wanted = _leaves_of(args, positions(argnums, args, what))
+    chosen = [
+        i
+        for i, leaf in enumerate(leaves)
+        if i in wanted and _is_differentiable(leaf, f"{what} of {name}: argument {names[i]}")
+    ]
+    if not chosen:
+        raise errors.DifferentiationError(
+            f"{what} of {name}: there are no floats in argument {argnums}",
+            remedy="pass a float array, or choose another argument with argnums=",
+        )
+    types: list[LeafType] = [
+        abstract(lift(leaf)) if i in chosen else Static(leaf) for i, leaf in enumerate(leaves)
+    ]
+    traced = trace_function(fn, tree, types)
+    operands = []
+    param_of: dict[int, int] = {}
+    for i, source in enumerate(traced.inputs):
+        if source.leaf is not None:
+            param_of[source.leaf] = i
+        operands.append(
+            lift(source.capture if source.leaf is None else leaves[source.leaf]).value
+        )
+    wrt = tuple(param_of[i] for i in chosen)
+    return Inner(
+        name, traced, tuple(operands), tuple(args), argnums, tuple(leaves), tuple(chosen), wrt
+    )
+
+
+def positions(argnums: Argnums, args: Sequence[Any], what: str) -> tuple[int, ...]:
+    """argnums as positions of arguments, counted from the front."""
+    asked = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for n in asked:
+        if not -len(args) <= n < len(args):
+            raise errors.ArgumentError(
+                f"{what}: argnums={n}, but the function was called with {len(args)} positional "
+                "arguments",
+                remedy="pass the differentiated arguments by position",
+            )
+    return tuple(n % len(args) for n in asked)
+
+
+def _leaves_of(args: Sequence[Any], argnums: Sequence[int]) -> set[int]:
+    wanted: set[int] = set()
+    start = 0
+    for i, arg in enumerate(args):
+        count = len(flatten(arg)[0])
+        if i in argnums:
+            wanted.update(range(start, start + count))
+        start += count
+    return wanted
+
+
+def _is_differentiable(leaf: Any, where: str) -> bool:
+    """Whether a leaf is differentiated; bools and what is no number is left as it is."""
+    if type(leaf) is bool or not isinstance(leaf, (int, float, Tracer, *_ARRAYS)):
+        return False
+    own = lift(leaf)
+    if own.value.dtype.is_inexact:
+        return True
+    raise errors.DifferentiationError(
+        f"{where} is {errors.describe(leaf)}",
+        why="derivatives are taken in floats only",
+        remedy="pass it as floats, x.astype(np.float64), or choose arguments with argnums=",
+    )
+
+
+def builder() -> Builder:
+    """The builder of the running trace."""
+    return running_trace().builder
+
+
+def zeros(type: ArrayType) -> Value:
+    """An array, or a scalar, of zeros."""
+    zero = ir.literal(0, type.dtype)
+    return ops.full(zero, type.dims) if type.dims else zero
+
+
+def zeros_like(leaf: Any) -> Any:
+    """The zero derivative of a leaf: a number of its flavour and dtype; what is none stays."""
+    if isinstance(leaf, (int, float, Tracer, *_ARRAYS)):
+        own = lift(leaf)
+        return wrap(zeros(own.value.array_type), own.flavour)
+    return leaf
+
+
+def fitting(leaf: Any, type: ArrayType, what: str) -> Value:
+    """A tangent or cotangent as a value of this type. Python numbers are weak.
+
+    Raises:
+        ShapeError, DTypeError: where it does not fit; `what` names it.
+    """
+    own = lift(leaf)
+    value = own.value
+    if value.dims != type.dims:
+        raise errors.ShapeError(
+            f"{what} has shape {list(value.dims)}, and what it belongs to has {list(type.dims)}"
+        )
+    if value.dtype == type.dtype:
+        return value
+    if own.flavour == "python":
+        return ops.convert(value, type.dtype)
+    raise errors.DTypeError(
+        f"{what} has dtype {value.dtype}, and what it belongs to has {type.dtype}",
+        remedy=f"convert it: .astype(np.{type.dtype.numpy})",
+    )

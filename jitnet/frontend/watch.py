@@ -1,0 +1,81 @@
+"""Watches a traced function for calls that must not be run once and baked into the program.
+
+    def f(x):
+        return x + np.random.rand(3)     # refused: jitnet cannot see inside `rand`
+
+While the user's code runs, the interpreter reports each call of a function written in C. Those of
+Python's own library and of NumPy that only compute are let through; random numbers, clocks, the
+operating system and other packages' C functions are refused. jitnet's own work is not watched.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType, TracebackType
+from typing import Any
+
+from jitnet import errors
+from jitnet.source import is_internal
+
+_HOSTS = frozenset(
+    ("time", "random", "_random", "_datetime", "datetime", "secrets", "uuid", "_uuid", "posix")
+    + ("nt", "socket", "_socket", "select", "subprocess", "_posixsubprocess")
+)
+
+_VERDICTS: dict[tuple[str, str], bool] = {}
+
+
+class Watch:
+    """Watch the code inside; the profiler that was there before comes back afterwards."""
+
+    def __enter__(self) -> None:
+        self._before = sys.getprofile()
+        sys.setprofile(_hook)
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(self._before)
+
+
+class Rest:
+    """No watch over the code inside."""
+
+    __slots__ = ("_resume",)
+
+    def __enter__(self) -> None:
+        self._resume = sys.getprofile() is _hook
+        if self._resume:
+            sys.setprofile(None)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._resume:
+            sys.setprofile(_hook)
+
+
+def _hook(frame: FrameType, event: str, function: Any) -> None:
+    if event != "c_call" or is_internal(frame.f_code.co_filename):
+        return
+    owner = getattr(function, "__self__", None)
+    module = getattr(function, "__module__", None) or type(owner).__module__
+    key = (module, function.__name__)
+    refused = _VERDICTS.get(key)
+    if refused is None:
+        refused = _VERDICTS[key] = _is_refused(module)
+    if refused:
+        sys.setprofile(None)
+        raise errors.UnsupportedFunctionError(
+            f"a call of {module}.{function.__name__}, which is written in C",
+            why="run while tracing, its answer of that one time would be compiled in",
+            remedy="call it outside, and pass what it returns as an argument",
+        )
+
+
+def _is_refused(module: str) -> bool:
+    root = module.split(".")[0]
+    if root == "numpy":
+        return module.startswith("numpy.random")
+    return root in _HOSTS or root not in sys.stdlib_module_names

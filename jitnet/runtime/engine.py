@@ -1,0 +1,163 @@
+"""Compiles LLVM IR text to native code in this process. The one place that uses LLVM.
+
+    native = compile_module(emit(kernel, host_target()))
+    native.address                      # of the entry function
+
+LLVM is imported on the first compilation. Code lives as long as its `Native`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from jitnet.codegen.llvm import LlvmModule
+from jitnet.kernel.target import Target
+from jitnet.runtime.externs import extern_address
+
+_LOCK = threading.RLock()
+_NUMBERS = itertools.count()
+
+
+class CompileError(Exception):
+    """LLVM refused a module: an error in jitnet itself; the text is in the message."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where a compilation's time went."""
+
+    parse: float
+    passes: float
+    codegen: float
+    link: float
+
+
+@dataclass(frozen=True, eq=False)
+class Native:
+    """Machine code of a module.
+
+    Attributes:
+        module: what it was made from.
+        address: of the entry function.
+        object: the object file, for a cache.
+        seconds: what the compilation took.
+    """
+
+    module: LlvmModule
+    address: int
+    object: bytes
+    seconds: Seconds
+    _library: Any  # unloads the code when it goes
+
+    @cached_property
+    def asm(self) -> str:
+        """The assembly text."""
+        with _LOCK:
+            return str(_machine().emit_assembly(_parse(self.module)[0]))
+
+
+@lru_cache(maxsize=1)
+def _llvm() -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+@lru_cache(maxsize=1)
+def host_target() -> Target:
+    """The machine that this process runs on."""
+    llvm = _llvm()
+    flags = llvm.get_host_cpu_features()
+    triple = llvm.get_process_triple()
+    if flags.get("avx512f") and flags.get("avx512vl") and flags.get("avx512dq"):
+        width = 64
+    elif flags.get("avx2"):
+        width = 32
+    else:
+        width = 16
+    return Target(triple, llvm.get_host_cpu_name(), flags.flatten(), width)
+
+
+@lru_cache(maxsize=1)
+def _machine() -> Any:
+    llvm, target = _llvm(), host_target()
+    # level 2 of code generation: the scheduler matters, level 3 gains nothing more
+    return llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu,
+        features=target.features,
+        opt=2,
+        reloc="pic",
+        codemodel="small",
+        jit=True,
+    )
+
+
+@lru_cache(maxsize=1)
+def _jit() -> Any:
+    return _llvm().create_lljit_compiler(_machine(), use_jit_link=True)
+
+
+def _parse(module: LlvmModule) -> tuple[Any, float]:
+    """The module in LLVM, its passes run, and the time at which it was parsed."""
+    llvm, machine = _llvm(), _machine()
+    try:
+        parsed = llvm.parse_assembly(module.text)
+    except RuntimeError as error:
+        raise CompileError(f"{error}\n{module.text}") from error
+    parsed.triple = host_target().triple
+    parsed.data_layout = str(machine.target_data)
+    now = time.perf_counter()
+    if module.needs_passes:
+        _run_passes(llvm, machine, parsed)
+    return parsed, now
+
+
+def _run_passes(llvm: Any, machine: Any, parsed: Any) -> None:
+    options = llvm.create_pipeline_tuning_options(1)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+
+
+def compile_module(module: LlvmModule) -> Native:
+    """Compile, link and load.
+
+    Raises:
+        CompileError: LLVM refuses the text.
+        NotAvailableError: an extern routine's library is missing.
+    """
+    with _LOCK:
+        begin = time.perf_counter()
+        parsed, read = _parse(module)
+        optimised = time.perf_counter()
+        code = _machine().emit_object(parsed)
+        generated = time.perf_counter()
+        library, address = _link(module, code)
+        end = time.perf_counter()
+    seconds = Seconds(read - begin, optimised - read, generated - optimised, end - generated)
+    return Native(module, address, code, seconds, library)
+
+
+def load_object(module: LlvmModule, code: bytes) -> Native:
+    """Link and load an object file that a compilation of the same module made."""
+    with _LOCK:
+        begin = time.perf_counter()
+        library, address = _link(module, code)
+        end = time.perf_counter()
+    return Native(module, address, code, Seconds(0.0, 0.0, 0.0, end - begin), library)
+
+
+def _link(module: LlvmModule, code: bytes) -> tuple[Any, int]:
+    builder = _llvm().JITLibraryBuilder().add_object_img(code)
+    builder.export_symbol(module.entry)
+    for name in module.externs:
+        builder.import_symbol(name, extern_address(name))
+    builder.add_current_process()
+    library = builder.link(_jit(), f"kernel{next(_NUMBERS)}")
+    return library, int(library[module.entry])

@@ -1,0 +1,47 @@
+"""Addresses of the routines that programs call outside: OpenBLAS.
+
+The library is loaded when the first program needs it, privately (no symbol of it is seen by other
+libraries, nor the other way round), and set to one thread: how work is split is this project's
+business.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from pathlib import Path
+
+from jitnet.errors import NotAvailableError
+
+
+@lru_cache(maxsize=1)
+def _openblas() -> ctypes.CDLL:
+    try:
+        import scipy_openblas32
+    except ImportError as error:
+        raise NotAvailableError(
+            "matrix products need the package scipy-openblas32",
+            remedy="pip install scipy-openblas32",
+        ) from error
+    folder = Path(scipy_openblas32.get_lib_dir())
+    files = [
+        p for p in folder.iterdir() if p.name.startswith(("lib", scipy_openblas32.get_library()))
+    ]
+    shared = [p for p in files if {".so", ".dylib", ".dll"} & set(p.suffixes)]
+    library = ctypes.CDLL(str(min(shared)), mode=ctypes.RTLD_LOCAL)
+    library.scipy_openblas_set_num_threads(1)
+    return library
+
+
+def extern_address(symbol: str) -> int:
+    """The address of a C function of OpenBLAS.
+
+    Raises:
+        NotAvailableError: where OpenBLAS or the function is missing.
+    """
+    function = getattr(_openblas(), symbol, None)
+    if function is None:
+        raise NotAvailableError(f"OpenBLAS has no function {symbol}")
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address

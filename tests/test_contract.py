@@ -1,0 +1,80 @@
+"""The contract: every array op has all its rules, and they agree with each other on its samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from op_functions import assert_same, function_of
+
+import jitnet.ops  # noqa: F401  (fills the registry)
+from jitnet.interp import evaluate
+from jitnet.ir import TypeRuleError, parse, registry
+from jitnet.ops.primitive import Element, Kernel, Primitive, Reduction, Structured
+
+OPS = {name: op for name, op in registry("array").items() if isinstance(op, Primitive)}
+WITH_SAMPLES = [name for name, op in OPS.items() if not op.has_regions]
+
+
+def test_every_array_op_is_a_primitive() -> None:
+    assert len(OPS) == len(registry("array"))
+    assert len(OPS) > 100
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_rule_is_present_or_declined(name: str) -> None:
+    op = OPS[name]
+    assert op.name == name
+    assert all(callable(rule) for rule in (op.type_rule, op.numpy, op.jvp, op.transpose))
+    assert op.lower
+    assert all(isinstance(rule, Element | Kernel | Reduction | Structured) for rule in op.lower)
+    assert op.has_regions or list(op.samples())
+
+
+@pytest.mark.parametrize("name", WITH_SAMPLES)
+def test_type_rule_agrees_with_reference(name: str) -> None:
+    """The interpreter checks what the reference returns against the types on record."""
+    op = OPS[name]
+    for sample in op.samples():
+        f, args = function_of(op, sample, literals=True)
+        evaluate(f, args)
+
+
+@pytest.mark.parametrize("name", WITH_SAMPLES)
+def test_text_round_trips(name: str) -> None:
+    op = OPS[name]
+    seen = set()
+    for sample in op.samples():
+        f, _ = function_of(op, sample, literals=True)
+        text = str(f)
+        if text not in seen:
+            seen.add(text)
+            assert parse(text) == f
+            assert str(parse(text)) == text
+
+
+@pytest.mark.parametrize("name", WITH_SAMPLES)
+def test_extents_and_starts_may_be_values(name: str) -> None:
+    """Where an op takes i64 scalars, parameters give what literals give."""
+    op = OPS[name]
+    for sample in op.samples():
+        f, args = function_of(op, sample, literals=True)
+        try:
+            g, more = function_of(op, sample)
+        except TypeRuleError:
+            continue  # this sample's dims are checked against static ones
+        if len(more) == len(args):
+            continue
+        for x, y in zip(evaluate(f, args), evaluate(g, more)):
+            if name != "empty":
+                assert_same(x, y)
+        assert parse(str(g)) == g
+
+
+def test_references_do_not_write_to_their_operands() -> None:
+    for name in WITH_SAMPLES:
+        for sample in OPS[name].samples():
+            f, args = function_of(OPS[name], sample, literals=True)
+            before = [np.copy(a) for a in args]
+            evaluate(f, args)
+            for a, b in zip(args, before):
+                assert_same(a, b)

@@ -1,0 +1,263 @@
+"""Bad input: the right class, with the user's line, the operation, the types and a remedy."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+import math
+import time
+
+import numpy as np
+import pytest
+
+import jitnet
+from jitnet import errors, jit
+
+
+def failure(fn, *args, raises, also):
+    """The error of jit(fn)(*args); checks that it points into fn and is NumPy's class too."""
+    with pytest.raises(raises) as caught:
+        jit(fn)(*args)
+    error = caught.value
+    assert isinstance(error, errors.JitnetError)
+    assert isinstance(error, also)
+    assert error.code in str(error)
+    text, first = inspect.getsourcelines(fn)
+    place = error.frames[0]
+    assert place.file == __file__
+    assert first <= place.line < first + len(text)
+    assert f"{place.file}:{place.line}" in str(error)
+    return str(error)
+
+
+def test_shapes_that_do_not_broadcast():
+    def f(x, b):
+        h = x + b
+        return h
+
+    text = failure(f, np.ones(3), np.ones(4), raises=errors.ShapeError, also=ValueError)
+    assert "add" in text
+    assert "3" in text
+    assert "4" in text
+    assert "h = x + b" in text
+    assert "^^^^^" in text
+
+
+def test_products_that_do_not_fit():
+    def f(x, w):
+        return x @ w
+
+    text = failure(f, np.ones((2, 3)), np.ones((2, 3)), raises=errors.ShapeError, also=ValueError)
+    assert "matmul" in text
+
+
+def test_dtypes_that_numpy_refuses():
+    def f(x):
+        return np.bitwise_and(x, 1)
+
+    text = failure(f, np.ones(3), raises=errors.DTypeError, also=TypeError)
+    assert "bitwise_and" in text
+    assert "float64" in text or "f64" in text
+
+
+def test_truth_of_an_array():
+    def f(x):
+        if x.sum() > 0:
+            return x
+        return -x
+
+    text = failure(f, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
+    assert "np.where" in text
+    assert "bool" in text
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: float(x[0]),
+        lambda x: int(x[0]),
+        lambda x: math.sqrt(x[0]),
+        lambda x: range(x.astype(int)[0]),
+        lambda x: x.tolist(),
+        lambda x: x[0].item(),
+        lambda x: np.asarray(x),
+        lambda x: np.array([x, x]),
+        lambda x: [0, 1, 2][x.astype(int)[0]],
+        lambda x: {x[0]: 1},
+        lambda x: complex(x[0]),
+        lambda x: round(x[0]),
+    ],
+)
+def test_values_needed_while_tracing(use):
+    text = failure(use, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
+    assert "remedy:" in text
+
+
+def test_float_arguments_do_not_decide():
+    def f(lr):
+        return lr if lr > 0 else -lr
+
+    failure(f, 1.0, raises=errors.ConcretizationError, also=TypeError)
+
+
+def test_functions_that_jitnet_does_not_have():
+    def f(x):
+        return np.linalg.svd(x)
+
+    text = failure(f, np.eye(3), raises=errors.UnsupportedFunctionError, also=NotImplementedError)
+    assert "svd" in text
+
+
+def test_leaked_tracers():
+    kept = {}
+
+    def leak(x):
+        globals()["_LEAKED"] = x
+        return x
+
+    jitnet.trace(leak)(np.ones(3))
+    leaked = globals().pop("_LEAKED")
+    with pytest.raises(errors.LeakedTracerError, match="outside"):
+        leaked + 1
+
+    def f(x):
+        return x + kept["x"]
+
+    kept["x"] = leaked
+    text = failure(f, np.ones(3), raises=errors.LeakedTracerError, also=RuntimeError)
+    assert "return it as a result" in text
+
+
+def test_element_assignment():
+    def f(x):
+        x[0] = 1.0
+        return x
+
+    text = failure(f, np.ones(3), raises=errors.MutationError, also=TypeError)
+    assert "np.where" in text
+
+
+@pytest.mark.parametrize("name", ["fill", "sort", "partition", "put", "resize"])
+def test_methods_that_change_the_array(name):
+    def f(x):
+        return getattr(x, name)(0)
+
+    failure(f, np.ones(3), raises=errors.MutationError, also=TypeError)
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        np.ones(2, np.float16),
+        np.ones(2, np.complex128),
+        np.ones(2, np.longdouble),
+        np.array(["a"]),
+        np.array([None]),
+        np.array(["2020-01-01"], "M8[D]"),
+        np.ones(2, ">f8"),
+        np.ma.masked_array([1.0, 2.0], [True, False]),
+        np.ones(2).view(np.recarray),
+        np.float16(1),
+        1j,
+    ],
+)
+def test_arrays_that_jitnet_does_not_have(x):
+    with pytest.raises(errors.UnsupportedDTypeError, match="argument x") as caught:
+        jit(lambda x: x)(x)
+    assert "remedy:" in str(caught.value)
+
+    def captures(y):
+        return y + x
+
+    failure(captures, 1.0, raises=errors.UnsupportedDTypeError, also=TypeError)
+
+
+def test_arguments_that_cannot_be_told_apart():
+    with pytest.raises(errors.ArgumentError, match=r"argument s .*set"):
+        jit(lambda s: 1)({1, 2})
+
+
+def test_results_that_may_hold_traced_values():
+    with pytest.raises(errors.ArgumentError, match="function"):
+        jit(lambda x: lambda: x)(1.0)
+
+
+def test_ints_out_of_range():
+    same = 1 << 70
+    assert jit(lambda n: n)(same) == same
+
+    def f(x):
+        return x + (1 << 70)
+
+    failure(f, np.ones(2, int), raises=errors.IntegerOverflowError, also=OverflowError)
+
+
+def test_options_that_are_not_there():
+    for options in ({"device": "cuda"}, {"threads": 4}, {"verify": True}, {"fast_math": True}):
+        with pytest.raises(errors.NotAvailableError, match="not available in this version"):
+            jit(lambda x: x, **options)
+    with pytest.raises(ValueError, match="device"):
+        jit(lambda x: x, device="tpu")
+    assert jit(lambda x: x + 1, device="cpu", threads=1)(1) == 2
+
+
+def test_the_functions_own_exceptions_pass_through():
+    def f(x):
+        if x.shape != (2,):
+            raise ValueError("two, please")
+        return x
+
+    with pytest.raises(ValueError, match="two, please"):
+        jit(f)(np.ones(3))
+    jit(f)(np.ones(2))
+
+
+def test_no_frames_of_jitnet_between_the_users():
+    def f(x):
+        return bool(x.sum())
+
+    with pytest.raises(errors.ConcretizationError) as caught:
+        jit(f)(np.ones(3))
+    frames = []
+    traceback = caught.value.__traceback__
+    while traceback:
+        frames.append(traceback.tb_frame.f_code.co_name)
+        traceback = traceback.tb_next
+    assert frames[-1] == "f"
+    assert len(frames) <= 4
+
+
+def test_every_class_has_its_own_code():
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    classes = [c for c in classes if issubclass(c, errors.JitnetError)]
+    assert len({c.code for c in classes}) == len(classes)
+
+
+class Mode(enum.Enum):
+    FAST = 1
+    SLOW = 2
+
+
+def test_enums_are_static():
+    f = jit(lambda x, mode: x * 2 if mode is Mode.FAST else x)
+    assert f(1.0, Mode.FAST) == 2.0
+    assert f(1.0, Mode.SLOW) == 1.0
+
+
+def test_raising_errstate_is_refused():
+    def f(x):
+        return x / 0.0
+
+    with np.errstate(divide="raise"):
+        failure(f, np.ones(3), raises=errors.UnsupportedFunctionError, also=NotImplementedError)
+
+
+def test_unknown_functions_without_source_are_refused():
+    def clock(x):
+        return x + time.time()
+
+    def dice(x):
+        return x + np.random.rand(3)
+
+    for f in (clock, dice):
+        failure(f, np.ones(3), raises=errors.UnsupportedFunctionError, also=NotImplementedError)
