@@ -1,6 +1,6 @@
 """Look inside: a function's IR, its gradient's IR, the fused kernels, and the machine code.
 
-    python examples/inspect_ir.py
+python examples/inspect_ir.py
 """
 
 import numpy as np

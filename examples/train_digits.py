@@ -10,6 +10,7 @@ arrays. `jit` and `value_and_grad` are applied at the bottom, where the training
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from typing import NamedTuple
@@ -55,12 +56,14 @@ def loss(params, x, y):
 def adam_step(params, state, grads, rate=LEARNING_RATE, beta1=0.9, beta2=0.999, eps=1e-8):
     """One step of Adam (Kingma and Ba, 2015), without changing anything in place."""
     step = state.step + 1
-    scale = rate * np.sqrt(1 - beta2**step) / (1 - beta1**step)
+    scale = rate * (1 - beta2**step) ** 0.5 / (1 - beta1**step)
     new_params, means, squares = [], [], []
     for layer, grad, mean, square in zip(params, grads, state.mean, state.square):
         mean = {k: beta1 * mean[k] + (1 - beta1) * grad[k] for k in grad}
         square = {k: beta2 * square[k] + (1 - beta2) * grad[k] ** 2 for k in grad}
-        new_params.append({k: layer[k] - scale * mean[k] / (np.sqrt(square[k]) + eps) for k in grad})
+        new_params.append(
+            {k: layer[k] - scale * mean[k] / (np.sqrt(square[k]) + eps) for k in grad}
+        )
         means.append(mean)
         squares.append(square)
     return new_params, Adam(step, means, squares)
@@ -123,7 +126,7 @@ def initial(dtype, seed=1):
             "w": (rng.standard_normal((n, m)) * np.sqrt(2 / n)).astype(dtype),
             "b": np.zeros(m, dtype),
         }
-        for n, m in zip(sizes, sizes[1:])
+        for n, m in itertools.pairwise(sizes)
     ]
     zeros = [{k: np.zeros_like(v) for k, v in layer.items()} for layer in params]
     return params, Adam(0.0, zeros, zeros)

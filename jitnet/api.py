@@ -14,11 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from jitnet import errors, ir
-from jitnet.frontend import derivatives
+from jitnet.frontend import derivatives, linear
 from jitnet.frontend.jitted import Jitted, Lowered
-from jitnet.frontend.pytree import flatten, register_pytree_node
-from jitnet.frontend.signature import abstract
-from jitnet.frontend.trace import argument_names, trace_function
+from jitnet.frontend.pytree import register_pytree_node
 
 __all__ = [
     "Jitted",
@@ -40,7 +38,7 @@ Function = Callable[..., Any]
 Argnums = int | Sequence[int]
 
 _JVP = Jitted(derivatives.jvp)  # the function is a static argument of theirs
-_VJP = Jitted(derivatives.vjp)
+_VJP = Jitted(linear.vjp)
 
 
 @overload
@@ -182,7 +180,7 @@ def jacfwd(fn: Function, argnums: Argnums = 0) -> Jitted:
     """The Jacobian, a column at a time: `result.shape + argument.shape` for each pair of leaves."""
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return derivatives.jacfwd(fn, args, kwargs, argnums)
+        return linear.jacfwd(fn, args, kwargs, argnums)
 
     return _transformed(fn, jacobian, "jacfwd")
 
@@ -191,7 +189,7 @@ def jacrev(fn: Function, argnums: Argnums = 0) -> Jitted:
     """The Jacobian, a row at a time: `result.shape + argument.shape` for each pair of leaves."""
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return derivatives.jacrev(fn, args, kwargs, argnums)
+        return linear.jacrev(fn, args, kwargs, argnums)
 
     return _transformed(fn, jacobian, "jacrev")
 
@@ -211,9 +209,6 @@ def trace(fn: Function) -> Callable[..., ir.Function]:
     own = fn.__wrapped__ if isinstance(fn, Jitted) else fn
 
     def traced(*args: Any, **kwargs: Any) -> ir.Function:
-        leaves, tree = flatten((args, kwargs))
-        names = argument_names(own, tree)
-        types = [abstract(x, path=name) for x, name in zip(leaves, names)]
-        return trace_function(own, tree, types).function
+        return Jitted(own).trace(args, kwargs)[0].function
 
     return traced

@@ -11,6 +11,7 @@ from jitnet.codegen.llvm import LlvmModule, emit
 from jitnet.codegen.signature import Input, ScalarOutput, Signature
 from jitnet.ir import ArrayType, BufferType, Builder, Function, Type, Value
 from jitnet.ir.types import from_numpy
+from jitnet.kernel.interp import run as interpret
 from jitnet.runtime.engine import compile_module, host_target
 from jitnet.runtime.native import NativeProgram
 
@@ -50,6 +51,31 @@ def native(kernel: Function) -> NativeProgram:
 def run(body: Callable[..., Any], *args: Any) -> list[Any]:
     """Compile `body` for these arguments and call it; arrays are changed in place."""
     return native(build([type_of(a) for a in args], body))(args)
+
+
+def outcome(f: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """What f returns, or what it raises."""
+    try:
+        return f(), None
+    except Exception as error:
+        return None, error
+
+
+def check(body: Callable[..., Any], *args: Any) -> list[Any]:
+    """As `run`; the kernel's interpreter must do the same, errors and all."""
+    kernel = build([type_of(a) for a in args], body)
+    copies = [a.copy(order="K") for a in args]
+    expected, failure = outcome(lambda: interpret(kernel, copies, expand=True))
+    results, error = outcome(lambda: native(kernel)(args))
+    assert (type(error), str(error)) == (type(failure), str(failure))
+    if error is not None:
+        raise error
+    for x, y in zip(args, copies):
+        assert same_bits(x, y)
+    for x, y in zip(results, expected):
+        assert x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, rtol=1e-14)  # folds may be reassociated
+    return list(results)
 
 
 def same_bits(x: Any, y: Any) -> bool:

@@ -30,8 +30,9 @@ def function_of(
     return b.build(*results), args
 
 
-def assert_same(actual: Any, expected: Any, ulps: int = 0) -> None:
-    """Equal dtype, shape and bits, but for the payload and sign of NaN; or up to `ulps` apart."""
+def assert_same(actual: Any, expected: Any, ulps: int | None = None) -> None:
+    """Equal dtype, shape and bits, but for the payload and sign of NaN; or up to `ulps` apart,
+    where 0 equals -0."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape
@@ -41,7 +42,7 @@ def assert_same(actual: Any, expected: Any, ulps: int = 0) -> None:
     nan = np.isnan(expected)
     np.testing.assert_array_equal(np.isnan(actual), nan)
     a, b = actual[~nan], expected[~nan]
-    if ulps:
+    if ulps is not None:
         with np.errstate(all="ignore"):
             close = np.abs(a - b) <= ulps * np.spacing(np.maximum(np.abs(a), np.abs(b)))
         bad = ~(close | (a == b))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from op_kernels import run_kernel
 
 from jitnet import ops
 from jitnet.interp import evaluate
@@ -127,6 +128,21 @@ def test_running_product_rule_with_zeros(axis: int, reverse: bool, exclusive: bo
     np.testing.assert_allclose(out, numerical(lambda x: run(body, x), ZEROS, T9), atol=1e-8)
 
 
+def test_running_product_rule_with_extents_as_values() -> None:
+    with Builder("jvp") as b:
+        n, m = b.param(ArrayType(T.i64), "n"), b.param(ArrayType(T.i64), "m")
+        x, t = b.param(ArrayType(T.f64, (n, m)), "x"), b.param(ArrayType(T.f64, (n, m)), "t")
+        ops.cumprod(x, 1)
+        eqn = b.eqns[-1]
+        _, (dy,) = eqn.op.jvp(eqn, (x,), (t,), None)
+    for shape in ((3, 3), (0, 2), (2, 0)):
+        z, dz = np.resize(ZEROS, shape), np.resize(T9, shape)
+        (out,) = evaluate(b.build(dy), [*map(np.int64, shape), z, dz])
+        np.testing.assert_allclose(
+            out, numerical(lambda z: np.cumprod(z, axis=1), z, dz), atol=1e-8
+        )
+
+
 def test_extrema_share_among_ties() -> None:
     x = np.array([[2.0, 1.0, 2.0], [0.0, 5.0, 1.0]])
     t = np.array([[1.0, 10.0, 4.0], [1.0, 7.0, 3.0]])
@@ -185,3 +201,23 @@ def test_exclusive_leaves_the_element_out() -> None:
     np.testing.assert_array_equal(out, [1.0, 2.0, 6.0])
     out = run(lambda v: ops.cumsum(v, 0, reverse=True, exclusive=True), x)
     np.testing.assert_array_equal(out, [8.0, 5.0, 0.0])
+
+
+# -- lowering --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", [ops.scan.CUMSUM, ops.scan.CUMPROD, ops.reduce.ARGMAX])
+@pytest.mark.parametrize("backward", [False, True])
+def test_kernels_with_extents_as_values_and_strides(op: Any, backward: bool) -> None:
+    for sample in op.samples():
+        (x,) = sample.operands
+        with Builder("f") as b:
+            n = b.param(ArrayType(T.i64), "n")
+            dims = tuple(n if d == x.shape[0] else d for d in x.shape)
+            (y,) = b.bind(op, [b.param(ArrayType(T.from_numpy(x.dtype), dims))], sample.attrs)
+        with np.errstate(all="ignore"):
+            (expected,) = op.numpy(b.eqns[-1], x)
+        strided = np.repeat(x, 2, axis=-1)[..., ::2]
+        targets = [np.zeros_like(np.repeat(expected, 2, axis=-1))[..., ::2]] if y.rank else []
+        (out,) = run_kernel(b.eqns[-1], [strided], {n: x.shape[0]}, targets, backward)
+        np.testing.assert_array_equal(out, expected)

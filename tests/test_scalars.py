@@ -50,7 +50,7 @@ def test_expansion_is_numpy(op):
 @pytest.mark.parametrize("op", ARGUMENTS)
 def test_expansion_has_the_type_of_the_row(op):
     for dtypes in combinations(op):
-        if op.expand is not None:
+        if op.expand is not None and dtypes[-1].kind not in op.llvm:
             assert expansion(op, dtypes).results[0].dtype == op.result_dtype(dtypes)
 
 
@@ -135,7 +135,11 @@ def exact_fma(x, y, z, dtype):
         return np.float64(exact.numerator / exact.denominator)
     # f32: the neighbour that is nearest, ties to even
     guess = np.float32(exact.numerator / exact.denominator)
-    near = [guess, np.nextafter(guess, np.float32(np.inf)), np.nextafter(guess, np.float32(-np.inf))]
+    near = [
+        guess,
+        np.nextafter(guess, np.float32(np.inf)),
+        np.nextafter(guess, np.float32(-np.inf)),
+    ]
     near = [v for v in near if np.isfinite(v)]
     return min(near, key=lambda v: (abs(Fraction(float(v)) - exact), int(v.view(np.int32)) & 1))
 
@@ -145,7 +149,7 @@ def exact_fma(x, y, z, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_fma_rounds_once(dtype, data):
     width = 32 if dtype is np.float32 else 64
-    numbers = st.floats(-1e12, 1e12, width=width) | st.floats(-4.0, 4.0, width=width)
+    numbers = st.floats(-(2.0**40), 2.0**40, width=width) | st.floats(-4.0, 4.0, width=width)
     x, y = data.draw(numbers), data.draw(numbers)
     # half of the time an addend that nearly cancels the product
     z = data.draw(numbers) if data.draw(st.booleans()) else -float(dtype(dtype(x) * dtype(y)))

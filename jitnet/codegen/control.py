@@ -27,6 +27,7 @@ from jitnet.codegen.storage import (
     strides_of,
 )
 from jitnet.ir import BufferType, Dim, Eqn, Function, Literal, Op, TapeType, Value
+from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
 from jitnet.ops.control import CHECK, FOR, IF, WHILE
@@ -242,6 +243,8 @@ def _finish_carries(
             body.heaps = [h for h in body.heaps if h is not c.memory]
             body.heaps.append(place)
         body.bind(c.result, place)
+        for other in settled.swapped:  # it ended in the memory of any of these
+            other.memory.root.values.append(c.result)
 
 
 # -- loops -----------------------------------------------------------------------------------------
@@ -270,7 +273,7 @@ def _lower_for(body: Body, eqn: Eqn) -> None:
     with inner_scope:
         i = counter
         if eqn.attrs["reverse"]:
-            i = s.sub(s.sub(trips, 1), counter)
+            i = ix.subtract(ix.subtract(trips, ix.ONE), counter)
         env[region.params[0]] = i
         for p, source in zip(region.params[first + n_carries :], sources):
             _bind_slice(p, source, i, env)
@@ -377,7 +380,7 @@ def _row(buffer: Value, i: Value) -> Value:
     """The i-th subarray of a buffer along its first axis, as a view."""
     strides = strides_of(buffer)
     dims = buffer.dims[1:]
-    return k.view(buffer, s.mul(i, strides[0]), dims, [_dim(t) for t in strides[1:]])
+    return k.view(buffer, ix.multiply(i, strides[0]), dims, [_dim(t) for t in strides[1:]])
 
 
 def _bind_slice(p: Value, source: Value, i: Value, env: dict[Value, Binding]) -> None:

@@ -26,8 +26,9 @@ from jitnet.codegen.tapes import TAPE_EMITTERS
 from jitnet.codegen.text import Index, value_type
 from jitnet.codegen.vectorize import emit_vector_loop
 from jitnet.codegen.workspace import planned_bytes
-from jitnet.ir import Eqn, Function, Op
+from jitnet.ir import Eqn, Function, Literal, Op
 from jitnet.kernel import statements as S
+from jitnet.kernel.externs import EXTERNS
 
 
 def emit_region(k: State, region: Function, arguments: Sequence[str]) -> list[str]:
@@ -164,15 +165,19 @@ def _emit_if(k: State, eqn: Eqn) -> None:
 
 
 def _emit_call_extern(k: State, eqn: Eqn) -> None:
-    name, types = eqn.attrs["name"], [value_type(v.type) for v in eqn.operands]
-    result = value_type(eqn.results[0].type) if eqn.results else "void"
-    k.module.externs[name] = f"declare {result} @{name}({', '.join(types)})"
-    arguments = ", ".join(f"{t} {k.text(v)}" for t, v in zip(types, eqn.operands))
-    call = f"call {result} @{name}({arguments})"
-    if eqn.results:
-        k.names[eqn.result] = k.w.let(call, eqn.result.name)
-    else:
-        k.w.add(call)
+    """The library's integers have 32 bits; the sizes that kernels pass have 64."""
+    extern = EXTERNS[eqn.attrs["name"]]
+    texts = [f"i32 {number}" for number in extern.leading]
+    for value in eqn.operands:
+        type, text = value_type(value.type), k.text(value)
+        if type == "i64":
+            assert not isinstance(value, Literal) or value.item < 2**31, "too large for BLAS"
+            short = text if isinstance(value, Literal) else k.w.let(f"trunc i64 {text} to i32")
+            type, text = "i32", short
+        texts.append(f"{type} {text}")
+    types = ", ".join(text.split()[0] for text in texts)
+    k.module.externs[extern.symbol] = f"declare void @{extern.symbol}({types})"
+    k.w.add(f"call void @{extern.symbol}({', '.join(texts)})")
 
 
 def _emit_raise(k: State, eqn: Eqn) -> None:

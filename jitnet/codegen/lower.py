@@ -42,7 +42,7 @@ from jitnet.codegen.storage import (
     strides_of,
 )
 from jitnet.ir import ArrayType, BufferType, Dim, Eqn, Function, Literal, Value
-from jitnet.kernel import scalars as s
+from jitnet.kernel import indices as ix
 from jitnet.kernel import statements as k
 from jitnet.ops.control import FUSED
 from jitnet.ops.primitive import Element, Kernel
@@ -487,7 +487,10 @@ class Body:
     def clashes(
         self, region: Function, eqn: Eqn, update: Eqn, outer: Mapping[Value, Value], root: Root
     ) -> bool:
-        """Whether the kernel reads the memory it overwrites at other elements than it writes."""
+        """Whether the kernel reads the memory it overwrites at other elements than it writes, and
+        not all of it before it writes the only one."""
+        if all(d == 1 for d in update.operands[1].dims):
+            return False
         for p in region.params:
             if p.rank == 0 or root not in self.roots(outer[p]):
                 continue
@@ -518,7 +521,7 @@ class Body:
         source = self.buffer(held)
 
         def write(index: tuple[Value, ...]) -> None:
-            at = [s.add(a, s.mul(i, t)) for a, i, t in zip(starts, index, steps)]
+            at = [ix.position(i, a, t) for a, i, t in zip(starts, index, steps)]
             k.store(place.buffer, k.load(source, *index), *at)
 
         box(self.dims(held), write)

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from jitnet.codegen.scoped import ScopedBuilder, pure_reads, scope
 from jitnet.ir import Dim, Eqn, Function, Literal, Value, registry
+from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
 from jitnet.kernel.scalars import ScalarOp
@@ -139,8 +140,8 @@ class _Kernel:
         self.memory = memory
         self.eqns = {r: eqn for eqn in region.eqns for r in eqn.results}
         self.position = {r: i for i, r in enumerate(self.eqns)}
-        members = [eqn for eqn in region.eqns if not is_free(eqn)]
-        self.dims = max((iteration_dims(e) for e in members), key=len)
+        members = [iteration_dims(eqn) for eqn in region.eqns if not is_free(eqn)]
+        self.dims = max(members or [v.dims for v in region.results], key=len)
         self.outputs = {v: v for v in dict.fromkeys(region.results)}
         self.level: dict[Value, int] = {}
         self.costs: dict[Value, int] = {}
@@ -451,7 +452,7 @@ class _Kernel:
             rank = len(index)
             starts = [self.value(o, ()) for o in eqn.operands[2 : 2 + rank]]
             steps = eqn.attrs["steps"]
-            index = tuple(s.add(a, s.mul(i, t)) for a, i, t in zip(starts, index, steps))
+            index = tuple(ix.position(i, a, t) for a, i, t in zip(starts, index, steps))
         elif one_row:
             index = index[self.rows :]
         k.store(buffer, value, *index)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jitnet.ir import ArrayType, BufferType, Dim, Eqn, Literal, Loc, Value
-from jitnet.kernel import scalars as s
+from jitnet.kernel import indices as ix
 from jitnet.kernel import statements as k
 
 
@@ -85,7 +85,7 @@ def c_strides(dims: Sequence[Value]) -> tuple[Value, ...]:
     step: Value = k.as_index(1)
     for extent in reversed(dims):
         strides.append(step)
-        step = s.mul(extent, step)
+        step = ix.multiply(extent, step)
     return tuple(reversed(strides))
 
 
@@ -120,7 +120,7 @@ def copy_elements(source: Value, target: Value, dims: Sequence[Value]) -> None:
     if is_contiguous(source.buffer_type) and is_contiguous(target.buffer_type) and len(dims) > 1:
         total = k.as_index(1)
         for extent in dims:
-            total = s.mul(total, extent)
+            total = ix.multiply(total, extent)
         source, target = flat(source, total), flat(target, total)
         dims = [total]
     box(dims, lambda index: k.store(target, k.load(source, *index), *index))

@@ -10,16 +10,17 @@ values: what it needs of an outer trace, or of an array from outside, becomes an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from jitnet import errors, source
 from jitnet.ir import UNKNOWN, ArrayType, Builder, Frame, Literal, Loc, Value
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -82,7 +83,7 @@ def current_trace() -> Trace | None:
     return _TRACE.get()
 
 
-def run_traced(trace: Trace, body: Callable[[], Any]) -> Any:
+def run_traced(trace: Trace, body: Callable[[], Result]) -> Result:
     """`body()` with `trace` as the current one. Frames below this one are the traced program's."""
     token = _TRACE.set(trace)
     try:
@@ -91,16 +92,6 @@ def run_traced(trace: Trace, body: Callable[[], Any]) -> Any:
     finally:
         _TRACE.reset(token)
         trace.active = False
-
-
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Hide the running trace: what is called inside compiles and runs on its own."""
-    token = _TRACE.set(None)
-    try:
-        yield
-    finally:
-        _TRACE.reset(token)
 
 
 # -- where the user's program is -------------------------------------------------------------------

@@ -1,42 +1,30 @@
-"""grad, jvp, vjp and Jacobians of a function, inside a running trace.
+"""grad and jvp of a function, inside a running trace.
 
     value_and_grad(fn, (w, x), {}, argnums=0, has_aux=False)
       # %value, %dw = the Function of value_and_grad(fn), inlined with its operands %w, %x
 
-Each traces `fn`, transforms the Function and inlines what comes out. Jacobians loop over unit
-vectors in the IR, so they compile as one program whatever their size.
+Each traces `fn`, transforms the Function and inlines what comes out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from jitnet import errors, ir, ops, transforms
+from jitnet import errors, ops, transforms
 from jitnet.frontend.context import current_trace
 from jitnet.frontend.inner import (
     Argnums,
     Callee,
     Inner,
     builder,
+    check_pair,
     fitting,
     trace_inner,
-    zeros,
     zeros_like,
 )
-from jitnet.frontend.jitted import Jitted
-from jitnet.frontend.pytree import (
-    LEAF,
-    TreeDef,
-    flatten,
-    flatten_like,
-    leaf_paths,
-    register_pytree_node,
-    unflatten,
-)
-from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap
-from jitnet.ir import ArrayType, Builder, Function, Value
+from jitnet.frontend.pytree import LEAF, flatten, flatten_like, leaf_paths, unflatten
+from jitnet.frontend.tracer import Tracer, lift, wrap
 
 # -- gradients of scalars --------------------------------------------------------------------------
 
@@ -67,7 +55,7 @@ def _scalar_result(inner: Inner, has_aux: bool) -> int | None:
     """
     tokens = inner.traced.out_tree.tokens
     if has_aux:
-        _check_pair(inner, "grad")
+        check_pair(inner, "grad")
     if tokens[1 if has_aux else 0] is not LEAF:
         raise errors.DifferentiationError(
             f"grad of {inner.name}: the function returns a container, not one float scalar",
@@ -87,15 +75,6 @@ def _scalar_result(inner: Inner, has_aux: bool) -> int | None:
     return output.result
 
 
-def _check_pair(inner: Inner, what: str) -> None:
-    first = inner.traced.out_tree.tokens[0]
-    if first is LEAF or first[0] is not tuple or first[2] != 2:
-        raise errors.DifferentiationError(
-            f"{what} of {inner.name} with has_aux: the function does not return a pair",
-            remedy="return value, aux",
-        )
-
-
 # -- directional derivatives -----------------------------------------------------------------------
 
 
@@ -106,7 +85,9 @@ def jvp(fn: Callee, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tupl
     directions = flatten_like(tree, tangents, "tangents")
     paths = leaf_paths(tree)
     given = [
-        fitting(directions[i], lift(leaves[i]).value.array_type, f"the tangent of primal {paths[i]}")
+        fitting(
+            directions[i], lift(leaves[i]).value.array_type, f"the tangent of primal {paths[i]}"
+        )
         for i in inner.chosen
     ]
     order = sorted(range(len(given)), key=lambda k: inner.wrt[k])
@@ -126,22 +107,16 @@ def jvp(fn: Callee, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tupl
     return unflatten(tree, results), unflatten(tree, out)
 
 
-# -- linear maps -----------------------------------------------------------------------------------
+def stop_gradient(x: Any) -> Any:
+    """The same tree, constant for every derivative around."""
+    if current_trace() is None:
+        return x
+    leaves, tree = flatten(x)
+    return unflatten(tree, [_stopped(leaf) for leaf in leaves])
 
 
-@dataclass(frozen=True)
-class Linearised:
-    """A function's derivative at a point, as a linear Function.
-
-    Attributes:
-        results: the leaves of the function's result.
-        residuals: values of the running trace that the linear Function needs.
-        linear: `(residuals, a tangent for each of inner.chosen) → a tangent for each of moving`.
-        moving: the outputs that have tangents.
-    """
-
-    inner: Inner
-    results: list[Any]
-    residuals: tuple[Value, ...]
-    linear: Function
-    moving: tuple[int, ...]
+def _stopped(leaf: Any) -> Any:
+    if type(leaf) is not Tracer or not leaf.value.dtype.is_inexact:
+        return leaf
+    own = lift(leaf)
+    return wrap(ops.stop_gradient(own.value), own.flavour)

@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 
-from jitnet import errors
 from jitnet.frontend.pytree import flatten, node_kind
 from jitnet.source import is_internal
 
@@ -62,16 +61,6 @@ class Guards:
                 return False
         return all(_unchanged(*container) for container in self.containers)
 
-    def check_untouched(self, name: str) -> None:
-        """Raise MutationError where the trace itself has changed something."""
-        if not self.hold():
-            raise errors.MutationError(
-                f"{name} changes a global, a closure variable, an attribute or a container that "
-                "it reads",
-                why="it would change while the function is traced, and not when it is run",
-                remedy="return the new value as a result, and assign it in the caller",
-            )
-
 
 def _same(now: Any, expected: Any) -> bool:
     if type(now) is not type(expected):
@@ -79,7 +68,7 @@ def _same(now: Any, expected: Any) -> bool:
     if isinstance(now, float):
         return now == expected and math.copysign(1.0, now) == math.copysign(1.0, expected)
     if isinstance(now, MethodType):
-        return now == expected
+        return bool(now == expected)
     return isinstance(now, _PLAIN) and repr(now) == repr(expected)
 
 

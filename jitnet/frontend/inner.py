@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from jitnet import errors, ir, ops
-from jitnet.frontend.pytree import flatten, unflatten
+from jitnet.frontend.pytree import LEAF, flatten, unflatten
 from jitnet.frontend.signature import LeafType, Static, abstract
 from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
 from jitnet.frontend.tracer import Tracer, lift, running_trace, wrap
@@ -128,9 +130,7 @@ def trace_inner(
     for i, source in enumerate(traced.inputs):
         if source.leaf is not None:
             param_of[source.leaf] = i
-        operands.append(
-            lift(source.capture if source.leaf is None else leaves[source.leaf]).value
-        )
+        operands.append(lift(source.capture if source.leaf is None else leaves[source.leaf]).value)
     wrt = tuple(param_of[i] for i in chosen)
     return Inner(
         name, traced, tuple(operands), tuple(args), argnums, tuple(leaves), tuple(chosen), wrt
@@ -161,9 +161,15 @@ def _leaves_of(args: Sequence[Any], argnums: Sequence[int]) -> set[int]:
     return wanted
 
 
+def is_number(leaf: Any) -> bool:
+    """Whether a leaf is an array or a number, traced or not; bools are not."""
+    kinds = (int, float, np.ndarray, np.number)
+    return type(leaf) is Tracer or (isinstance(leaf, kinds) and type(leaf) is not bool)
+
+
 def _is_differentiable(leaf: Any, where: str) -> bool:
     """Whether a leaf is differentiated; bools and what is no number is left as it is."""
-    if type(leaf) is bool or not isinstance(leaf, (int, float, Tracer, *_ARRAYS)):
+    if not is_number(leaf):
         return False
     own = lift(leaf)
     if own.value.dtype.is_inexact:
@@ -188,7 +194,7 @@ def zeros(type: ArrayType) -> Value:
 
 def zeros_like(leaf: Any) -> Any:
     """The zero derivative of a leaf: a number of its flavour and dtype; what is none stays."""
-    if isinstance(leaf, (int, float, Tracer, *_ARRAYS)):
+    if is_number(leaf):
         own = lift(leaf)
         return wrap(zeros(own.value.array_type), own.flavour)
     return leaf
@@ -214,3 +220,13 @@ def fitting(leaf: Any, type: ArrayType, what: str) -> Value:
         f"{what} has dtype {value.dtype}, and what it belongs to has {type.dtype}",
         remedy=f"convert it: .astype(np.{type.dtype.numpy})",
     )
+
+
+def check_pair(inner: Inner, what: str) -> None:
+    """Refuse a result that is not `(value, aux)`."""
+    first = inner.traced.out_tree.tokens[0]
+    if first is LEAF or first[0] is not tuple or first[2] != 2:
+        raise errors.DifferentiationError(
+            f"{what} of {inner.name} with has_aux: the function does not return a pair",
+            remedy="return value, aux",
+        )

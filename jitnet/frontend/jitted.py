@@ -10,7 +10,6 @@ the program itself. Inside of another trace a Jitted is the plain function.
 from __future__ import annotations
 
 import contextlib
-import functools
 import inspect
 import itertools
 import os
@@ -27,10 +26,11 @@ import numpy as np
 
 from jitnet import config, errors, ir
 from jitnet.frontend import backend, guards, signature
+from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, current_trace
 from jitnet.frontend.pytree import LEAF, TreeDef, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
-from jitnet.frontend.trace import Traced, function_name, trace_function
+from jitnet.frontend.trace import Traced, argument_names, function_name, trace_function
 
 CACHE_SIZE = 256
 
@@ -51,14 +51,12 @@ class Specialisation:
     Attributes:
         sources: for each param of the executable a leaf of the arguments, or a captured array.
         outputs: as in Traced, with `result` counting the executable's results.
-        guards: what the function read from outside.
     """
 
     traced: Traced
     executable: backend.Executable
     sources: tuple[tuple[int | None, Any], ...]
     outputs: tuple[Any, ...]
-    guards: guards.Guards
 
     def run(self, leaves: Sequence[Any]) -> Any:
         flat = [array if leaf is None else leaves[leaf] for leaf, array in self.sources]
@@ -121,7 +119,7 @@ class Lowered:
         return call
 
 
-class Jitted:
+class Jitted(Wrapper):
     """A callable that compiles `fn` for each kind of arguments that it meets."""
 
     def __init__(self, fn: Callable[..., Any], static: Sequence[int | str] = ()) -> None:
@@ -200,14 +198,14 @@ class Jitted:
         except TypeError:
             self._refuse_unhashable(leaves, structure)
             raise
-        if found is not None and found.guards.hold():
+        if found is not None and found.traced.guards.hold():
             self._hits += 1
             self._touch(key)
             return found, leaves
         with self._lock:
             key, leaves, structure = self._key(args, kwargs)  # another thread may have been first
             found = self._cache.get(key)
-            if found is None or not found.guards.hold():
+            if found is None or not found.traced.guards.hold():
                 self._misses += 1
                 found = self._specialise(args, kwargs)
                 self._cache[self._key(args, kwargs)[0]] = found
@@ -220,46 +218,38 @@ class Jitted:
             self._cache.move_to_end(key)
 
     def _refuse_unhashable(self, leaves: Sequence[Any], structure: tuple[Any, ...]) -> None:
-        from jitnet.frontend.trace import argument_names
-
         names = argument_names(self.__wrapped__, TreeDef(structure))
         for leaf, name in zip(leaves, names):
             signature.abstract(leaf, path=name)
 
     def _specialise(self, args: Any, kwargs: Any) -> Specialisation:
         started = time.perf_counter()
+        traced, types = self.trace(args, kwargs)
+        milliseconds = {"trace": 1e3 * (time.perf_counter() - started)}
+        made = _assemble(traced, types)
+        milliseconds |= made.executable.milliseconds
+        _report(traced, types, made, milliseconds, 1e3 * (time.perf_counter() - started))
+        return made
+
+    def trace(self, args: Any, kwargs: Any) -> tuple[Traced, list[LeafType]]:
+        """Trace the function, again for each int that turns out to be needed as a value."""
         while True:
             _, leaves, structure = self._key(args, kwargs)
             static = self._static_ints.get(structure, frozenset())
+            tree = TreeDef(structure)
+            names = argument_names(self.__wrapped__, tree)
+            types = [signature.abstract(x, i in static, names[i]) for i, x in enumerate(leaves)]
             try:
-                traced, types, held = self._trace(leaves, TreeDef(structure), static)
-                break
+                return trace_function(self.__wrapped__, tree, types, restartable=True), types
             except NeedStatic as need:
                 self._static_ints[structure] = static | need.leaves
-        traced_at = time.perf_counter()
-        made = _assemble(traced, types, held)
-        stages = {"trace": 1e3 * (traced_at - started), **made.executable.milliseconds}
-        _report(self, traced, types, made, stages, time.perf_counter() - started)
-        return made
-
-    def _trace(
-        self, leaves: Sequence[Any], tree: TreeDef, static: frozenset[int]
-    ) -> tuple[Traced, list[LeafType], guards.Guards]:
-        from jitnet.frontend.trace import argument_names
-
-        names = argument_names(self.__wrapped__, tree)
-        types = [signature.abstract(x, i in static, names[i]) for i, x in enumerate(leaves)]
-        held = guards.collect(self.__wrapped__, [t.value for t in types if isinstance(t, Static)])
-        traced = trace_function(self.__wrapped__, tree, types, restartable=True)
-        held.check_untouched(function_name(self.__wrapped__))
-        return traced, types, held
 
 
 def _parameter_names(fn: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(fn).parameters)
 
 
-def _assemble(traced: Traced, types: Sequence[LeafType], held: guards.Guards) -> Specialisation:
+def _assemble(traced: Traced, types: Sequence[LeafType]) -> Specialisation:
     """Compile what is not simply an argument, and plan how results are handed out."""
     function = traced.function
     shown = {o.result for o in traced.outputs if o.result is not None}
@@ -273,7 +263,7 @@ def _assemble(traced: Traced, types: Sequence[LeafType], held: guards.Guards) ->
     layouts = [_layout(types, source) for source in traced.inputs]
     executable = backend.compile(program, layouts)
     sources = tuple((s.leaf, s.capture) for s in traced.inputs)
-    return Specialisation(traced, executable, sources, outputs, held)
+    return Specialisation(traced, executable, sources, outputs)
 
 
 def _layout(types: Sequence[LeafType], source: Any) -> str:
@@ -290,31 +280,24 @@ _DUMPS = itertools.count(1)
 
 
 def _report(
-    jitted: Jitted,
     traced: Traced,
     types: Sequence[LeafType],
     made: Specialisation,
-    stages: Mapping[str, float],
-    seconds: float,
+    milliseconds: Mapping[str, float],
+    total: float,
 ) -> None:
     settings = config.read()
-    name = function_name(jitted.__wrapped__)
+    name = traced.function.name
     if "compiles" in settings.log:
-        times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in stages.items())
+        times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in milliseconds.items())
         kinds = signature.describe(traced.names, types)
-        line = f"jitnet: compiled {name}({kinds}) in {1e3 * seconds:.1f} ms ({times})"
+        line = f"jitnet: compiled {name}({kinds}) in {total:.1f} ms ({times})"
         print(line, file=sys.stderr, flush=True)
-    if settings.dump is not None:
-        os.makedirs(settings.dump, exist_ok=True)
-        number = next(_DUMPS)
-        for i, (stage, text) in enumerate(made.executable.stages.items()):
-            path = os.path.join(settings.dump, f"{number:04d}-{name}-{i}-{stage}.txt")
-            with open(path, "w", encoding="utf-8") as file:
-                file.write(text)
-
-
-def unwrap(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The function under jit's wrapper and partial applications."""
-    while isinstance(fn, (Jitted, functools.partial)):
-        fn = fn.__wrapped__ if isinstance(fn, Jitted) else fn.func
-    return fn
+    if settings.dump is None:
+        return
+    os.makedirs(settings.dump, exist_ok=True)
+    number = next(_DUMPS)
+    for i, (stage, text) in enumerate(made.executable.stages.items()):
+        path = os.path.join(settings.dump, f"{number:04d}-{name}-{i}-{stage}.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)

@@ -228,8 +228,8 @@ def _flatten_like(tokens: Iterator[Any], x: Any, leaves: list[Any], what: str) -
             f"{what} is {_word(type(x))} where the tree it must match has {_word(cls)}"
         )
     children, own = kind.flatten(x)
-    if own != meta and issubclass(cls, dict) and set(x) == set(meta[0]):  # type: ignore[index]
-        children, own = [x[key] for key in meta[0]], meta  # type: ignore[index]
+    if own != meta and issubclass(cls, dict) and set(x) == set(meta[0]):
+        children, own = [x[key] for key in meta[0]], meta
     if own != meta or len(children) != count:
         raise errors.ArgumentError(
             f"{what} has {list(kind.paths(own, len(children)))} where the tree it must match has "

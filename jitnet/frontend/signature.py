@@ -17,7 +17,7 @@ import numpy as np
 
 from jitnet import errors, ir
 from jitnet.frontend.pytree import declare_leaf, flatten_into
-from jitnet.frontend.tracer import Flavour, Tracer, check_array, supported_dtype
+from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift, supported_dtype
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,12 @@ def make_key(
             key.append(_INT)
         elif isinstance(leaf, np.generic):
             key.append(leaf.dtype)
-        elif isinstance(leaf, np.ndarray):
-            check_array(leaf, "an argument")
+        elif cls is Tracer:
+            lift(leaf)  # refuses it, for no trace is running
         elif cls is Static:
             key.append(typed(leaf.value))
+        elif isinstance(leaf, np.ndarray):
+            key.append((cls, leaf.dtype))  # a subclass, which `abstract` refuses
         else:
             key.append((cls, leaf))
     return tuple(key), leaves, structure

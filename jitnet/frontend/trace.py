@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir
-from jitnet.frontend import functions, indexing, ufuncs
+from jitnet.frontend import functions, guards, indexing, ufuncs
+from jitnet.frontend.closures import Substitution, changed
 from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
 from jitnet.frontend.pytree import TreeDef, flatten, leaf_paths, unflatten
-from jitnet.frontend.signature import Abstract, LeafType
-from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift
+from jitnet.frontend.signature import Abstract, LeafType, Static
+from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift, lift_array
 from jitnet.frontend.watch import Watch
 from jitnet.ir import ArrayType, Function, Value
 
@@ -65,6 +66,7 @@ class Traced:
             the result tree, then extents that their shapes need.
         out_tree, outputs: the result tree and how its leaves are made.
         names: a name for each leaf of the arguments.
+        guards: what the function read from outside.
     """
 
     function: Function
@@ -72,6 +74,7 @@ class Traced:
     out_tree: TreeDef
     outputs: tuple[Output, ...]
     names: tuple[str, ...]
+    guards: guards.Guards
 
 
 def trace_function(
@@ -103,26 +106,65 @@ def _trace(
     trace: Trace,
     restartable: bool,
 ) -> Traced:
+    held = guards.collect(fn, [leaf.value for leaf in leaves if isinstance(leaf, Static)])
+    outside = Substitution(lift_array)
+    bring_in = outside.of if held.shapes else _as_it_is  # copies only where an array is reached
     arguments = [
         _argument(trace, i, leaf, names[i], restartable)
         if isinstance(leaf, Abstract)
-        else leaf.value
+        else bring_in(leaf.value)
         for i, leaf in enumerate(leaves)
     ]
     whole = unflatten(tree, arguments)
     args, kwargs = whole
+    traced_fn = bring_in(fn)
     with Watch():
-        out = fn(*args, **kwargs)
+        out = traced_fn(*args, **kwargs)
+    if not (outside.unchanged() and held.hold()):
+        raise changed(function_name(fn))
     _check_unchanged(whole, tree, arguments, fn)
-    out_leaves, out_tree = flatten(out)
+    return _freeze(trace, out, names, held)
+
+
+def _as_it_is(x: Any) -> Any:
+    return x
+
+
+def _freeze(trace: Trace, out: Any, names: tuple[str, ...], held: guards.Guards) -> Traced:
+    """The Function of a trace that has returned `out`."""
+    leaves, tree = flatten(out)
+    place: dict[int, int] = {}  # of a tracer by identity: the same object is the same result
     results: list[Value] = []
-    places: dict[int, int] = {}
-    outputs = tuple(_output(trace, leaf, results, places) for leaf in out_leaves)
+    for leaf in leaves:
+        if type(leaf) is Tracer and id(leaf) not in place:
+            place[id(leaf)] = len(results)
+            results.append(lift(leaf).value)
     results += _missing_extents(trace, results)
-    function = trace.builder.build(*results)
+    function, inputs = _build(trace, results)
+    params = {p: i for i, p in enumerate(function.params)}
+    outputs = tuple(
+        _traced_output(leaf, place[id(leaf)], params)
+        if type(leaf) is Tracer
+        else _untraced_output(leaf)
+        for leaf in leaves
+    )
+    return Traced(function, inputs, tree, outputs, names, held)
+
+
+def _traced_output(leaf: Tracer, result: int, params: dict[Value, int]) -> Output:
+    own = lift(leaf)
+    return Output(result, own.flavour, None if own.fresh else params.get(own.value))
+
+
+def _build(trace: Trace, results: Sequence[Value]) -> tuple[Function, tuple[Input, ...]]:
+    """The traced Function, with params for all arguments and for captures that it uses."""
+    used = {v for eqn in trace.builder.eqns for v in eqn.operands} | set(results)
+    used.update(d for p in trace.builder.params for d in p.dims if isinstance(d, Value))
     captured = {c.value: c.source for c in trace.captures.values()}
-    inputs = tuple(Input(trace.arguments.get(p), captured.get(p)) for p in function.params)
-    return Traced(function, inputs, out_tree, outputs, names)
+    params = [p for p in trace.builder.params if p in trace.arguments or p in used]
+    trace.builder.params[:] = params
+    inputs = tuple(Input(trace.arguments.get(p), captured.get(p)) for p in params)
+    return trace.builder.build(*results), inputs
 
 
 def _argument(trace: Trace, i: int, leaf: Abstract, name: str, restartable: bool) -> Tracer:
@@ -149,20 +191,7 @@ def _check_unchanged(
     )
 
 
-def _output(trace: Trace, leaf: Any, results: list[Value], places: dict[int, int]) -> Output:
-    if type(leaf) is not Tracer:
-        return _untraced_output(trace, leaf)
-    own = lift(leaf)
-    if id(leaf) not in places:
-        places[id(leaf)] = len(results)
-        results.append(own.value)
-    source = None
-    if own.value in trace.builder.params and not own.fresh:
-        source = trace.builder.params.index(own.value)
-    return Output(places[id(leaf)], own.flavour, source)
-
-
-def _untraced_output(trace: Trace, leaf: Any) -> Output:
+def _untraced_output(leaf: Any) -> Output:
     if isinstance(leaf, np.ndarray):
         check_array(leaf, "a result")
     elif not isinstance(leaf, _STATIC_RESULTS):

@@ -324,7 +324,7 @@ def lift(x: Any) -> Tracer:
     if isinstance(x, np.generic):
         return Tracer(Literal(x, supported_dtype(x.dtype)), running_trace(), "scalar")
     if isinstance(x, np.ndarray):
-        return _lift_array(x)
+        return lift_array(x)
     if isinstance(x, (list, tuple)):
         return _lift_sequence(x)
     if isinstance(x, (int, float)):  # an IntEnum, a user's subclass of float
@@ -365,16 +365,17 @@ def _lift_int(x: int) -> Tracer:
     return Tracer(Literal(x, dtype), running_trace(), "python")
 
 
-def _lift_array(x: np.ndarray[Any, Any]) -> Tracer:
+def lift_array(x: np.ndarray[Any, Any], name: str = "captured") -> Tracer:
+    """An array from outside, as an input of the running trace."""
     trace = running_trace()
     check_array(x, "an array")
     type = ArrayType(supported_dtype(x.dtype), x.shape)
-    return Tracer(trace.capture(id(x), x, type, "captured"), trace, "array")
+    return Tracer(trace.capture(id(x), x, type, name), trace, "array")
 
 
 def _lift_sequence(x: list[Any] | tuple[Any, ...]) -> Tracer:
     if not _holds_tracer(x):
-        return _lift_array(np.array(x))
+        return lift_array(np.array(x))
     rows = [lift(item) for item in x]
     arrays = [Tracer(row.value, row.trace, "array") for row in rows]
     stacked: Tracer = call(np.stack, arrays)

@@ -16,6 +16,7 @@ from jitnet.ir.value import (
     Value,
     as_dim,
     as_value,
+    attrs_key,
     substitute_dims,
     substitute_type,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Value",
     "as_dim",
     "as_value",
+    "attrs_key",
     "current",
     "effect_of",
     "facts",

@@ -57,9 +57,11 @@ class Builder:
         """Params of the same types and names, dims that are among `values` mapped to the new
         params."""
         env: dict[Value, Value] = {}
+        params: list[Value] = []
         for v in values:
-            env[v] = self.param(substitute_type(v.type, env), v.name)
-        return tuple(env[v] for v in values)
+            params.append(self.param(substitute_type(v.type, env), v.name))
+            env[v] = params[-1]
+        return tuple(params)
 
     def bind(
         self,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from jitnet.ir.loc import UNKNOWN, Loc
 from jitnet.ir.printer import print_function
-from jitnet.ir.value import Attrs, Value, substitute_type
+from jitnet.ir.value import Attrs, Value, attrs_key, substitute_type
 
 if TYPE_CHECKING:
     from jitnet.ir.op import Op
@@ -89,7 +89,9 @@ def _equal_functions(f: Function, g: Function, env: dict[Value, Value]) -> bool:
 
 
 def _equal_eqns(a: Eqn, b: Eqn, env: dict[Value, Value]) -> bool:
-    if a.op is not b.op or len(a.operands) != len(b.operands) or dict(a.attrs) != dict(b.attrs):
+    if a.op is not b.op or len(a.operands) != len(b.operands):
+        return False
+    if attrs_key(a.attrs) != attrs_key(b.attrs):
         return False
     if not all(env.get(x, x) == y for x, y in zip(a.operands, b.operands)):
         return False

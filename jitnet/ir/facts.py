@@ -57,8 +57,9 @@ class Affine:
 
 
 def _affine(terms: dict[Value, int], const: int, exact: bool) -> Affine:
-    wrapped = ((v, _signed(c)) for v, c in terms.items())
-    return Affine(frozenset((v, c) for v, c in wrapped if c), _signed(const), exact)
+    wrapped = {v: _signed(c) for v, c in terms.items()}
+    exact = exact and wrapped == terms and _signed(const) == const
+    return Affine(frozenset((v, c) for v, c in wrapped.items() if c), _signed(const), exact)
 
 
 def _signed(n: int) -> int:

@@ -98,6 +98,18 @@ Attrs = Mapping[str, Any]
 these."""
 
 
+def attrs_key(attrs: Attrs) -> tuple[Any, ...]:
+    """A hashable key, equal for the same attributes only: 1, 1.0 and True differ, and so do 0.0 and
+    -0.0, while nan equals itself."""
+    return tuple((name, _exact(attrs[name])) for name in sorted(attrs))
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_exact, value))
+    return (type(value), value.hex() if isinstance(value, float) else value)
+
+
 class Dense:
     """Constant array data as an attribute: immutable, compared by bytes."""
 

@@ -346,7 +346,7 @@ def _expand_ldexp(x: Value, n: Value) -> Value:
     """x * 2**n, in three factors such that only the last one rounds."""
     f = Format(x)
     wide = T.i64 if n.dtype is T.i64 else T.i32
-    limit = 2 * f.bias + f.mantissa + 100
+    limit = 2 * (f.bias + f.mantissa)  # whatever x is, it overflows or vanishes
     n = cast(minimum(maximum(cast(n, wide), -limit), limit), f.integer)
     top, bottom = f.bias, 1 - f.bias
     down = bottom + f.mantissa + 1

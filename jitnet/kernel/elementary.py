@@ -35,18 +35,18 @@ def _vector(name: str, numpy: Any, expand: Callable[[Value], Value], cost: int) 
 # -- vectors ---------------------------------------------------------------------------------------
 
 exp = _vector("exp", np.exp, vmath.exp, 20)
+exp2 = _vector("exp2", np.exp2, vmath.exp2, 20)
+expm1 = _vector("expm1", np.expm1, vmath.expm1, 25)
 log = _vector("log", np.log, vmath.log, 30)
+log1p = _vector("log1p", np.log1p, vmath.log1p, 35)
+log2 = _vector("log2", np.log2, vmath.log2, 30)
+log10 = _vector("log10", np.log10, vmath.log10, 30)
 tanh = _vector("tanh", np.tanh, vmath.tanh, 40)
 sin = _vector("sin", np.sin, vmath.sin, 25)
 cos = _vector("cos", np.cos, vmath.cos, 25)
 
 # -- the C library ---------------------------------------------------------------------------------
 
-exp2 = _library("exp2", np.exp2, "exp2")
-expm1 = _library("expm1", np.expm1, "expm1")
-log2 = _library("log2", np.log2, "log2")
-log10 = _library("log10", np.log10, "log10")
-log1p = _library("log1p", np.log1p, "log1p")
 cbrt = _library("cbrt", np.cbrt, "cbrt")
 tan = _library("tan", np.tan, "tan")
 arcsin = _library("arcsin", np.arcsin, "asin")

@@ -59,6 +59,7 @@ def run(
     """
     state = _State(expand, backward)
     values = [_argument(p, a) for p, a in zip(f.params, args, strict=True)]
+    _check_layouts(state, f.params, values)
     with np.errstate(all="ignore"):
         results = _run(state, f, values)
     return tuple(r.array if isinstance(r, Buffer) else r for r in results)
@@ -78,6 +79,24 @@ def _argument(param: Value, value: Any) -> Any:
         assert value.ndim == param.rank, f"{param!r} has rank {param.rank}, not {value.ndim}"
         return of_array(value)
     return value
+
+
+def _check_layouts(state: _State, params: Sequence[Value], args: Sequence[Any]) -> None:
+    """An array that is not laid out as its param says would be a caller's mistake."""
+    state.values.update(zip(params, args))
+    for param, arg in zip(params, args):
+        if not isinstance(arg, Buffer):
+            continue
+        type, array = param.buffer_type, arg.array
+        dims = [d if isinstance(d, int) else int(state.read(d)) for d in type.dims]
+        assert list(array.shape) == dims, f"{param!r} is {dims}, not {list(array.shape)}"
+        if type.strides is None:
+            assert array.flags.c_contiguous, f"{param!r} is not C-contiguous"
+            continue
+        strides = [d if isinstance(d, int) else int(state.read(d)) for d in type.strides]
+        for dim, stride, found in zip(dims, strides, array.strides):
+            fits = array.size == 0 or dim == 1 or found == stride * array.itemsize
+            assert fits, f"{param!r} has strides {strides}, not {array.strides} bytes"
 
 
 def _run(state: _State, f: Function, args: Sequence[Any]) -> list[Any]:

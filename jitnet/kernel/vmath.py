@@ -55,11 +55,15 @@ class Constants:
 
     Attributes:
         magic: 1.5 * 2**mantissa; `magic_bits` is its pattern.
-        exp_range: beyond, exp is 0 or inf.
+        exp_range, exp2_range: beyond, exp and exp2 are 0 or inf.
+        expm1_low: below, expm1 is -1.
         exp_ln2, log_ln2: log(2) in two parts; n * log_ln2[0] is exact for every exponent n.
         half_pi: pi / 2 in three parts, all but the last with as many bits as the mantissa.
         circle: up to here three parts of pi / 2 are enough.
+        per_ln2, log10_2, per_ln10: 1 / log(2), log10(2), 1 / log(10), each in two parts; n times
+            the first part of log10_2 is exact.
         exp: of (exp(r) - 1 - r) / r**2 for |r| <= log(2) / 2.
+        exp2: of (2**r - 1 - r log(2)) / r**2 for |r| <= 1/2.
         log: f32: of (log1p(f) - f + f**2 / 2) / f**3 for sqrt(1/2) <= 1 + f <= sqrt(2);
             f64: of (2 atanh(s) - 2 s) / s**3 in s**2, where 1 + f = (1 + s) / (1 - s).
         sin, cos: of (sin(r) - r) / r**3 and (cos(r) - 1 + r**2 / 2) / r**4 in r**2, |r| <= pi / 4.
@@ -74,12 +78,18 @@ class Constants:
     magic: float
     magic_bits: int
     exp_range: tuple[float, float]
+    exp2_range: tuple[float, float]
+    expm1_low: float
     exp_ln2: tuple[float, float]
     log_ln2: tuple[float, float]
+    per_ln2: tuple[float, float]
+    log10_2: tuple[float, float]
+    per_ln10: tuple[float, float]
     sqrt_half_bits: int
     half_pi: tuple[float, float, float]
     circle: float
     exp: Sequence[float]
+    exp2: Sequence[float]
     log: Sequence[float]
     sin: Sequence[float]
     cos: Sequence[float]
@@ -96,12 +106,18 @@ F32 = Constants(
     magic=12582912.0,
     magic_bits=0x4B400000,
     exp_range=(-104.0, 89.0),
+    exp2_range=(-152.0, 129.0),
+    expm1_low=-18.0,
     exp_ln2=(0.6931471228599548, 5.7699990475432854e-08),
     log_ln2=(0.693145751953125, 1.4286068203094173e-06),
+    per_ln2=(1.4426950216293335, 1.925963033500011e-08),
+    log10_2=(0.301025390625, 4.605039066518657e-06),
+    per_ln10=(0.4342944920063019, -1.0103049952192578e-08),
     sqrt_half_bits=0x3F3504F3,
     half_pi=(1.570796251296997, 7.549789415861596e-08, 5.390302858158119e-15),
     circle=1e5,
     exp=(0.49999994, 0.16666521, 0.04166839, 0.008368745, 0.0013814538),
+    exp2=(0.24022648, 0.05550362, 0.009618527, 0.0013390207, 0.00015321087),
     log=(
         0.3333333,
         -0.25000826,
@@ -127,8 +143,13 @@ F64 = Constants(
     magic=6755399441055744.0,
     magic_bits=0x4338000000000000,
     exp_range=(-746.0, 710.0),
+    exp2_range=(-1078.0, 1025.0),
+    expm1_low=-38.0,
     exp_ln2=(0.6931471805599453, 2.3190468138462996e-17),
     log_ln2=(0.6931471803691238, 1.9082149292705877e-10),
+    per_ln2=(1.4426950408889634, 2.0355273740931033e-17),
+    log10_2=(0.3010299956640665, -8.532344317057107e-14),
+    per_ln10=(0.4342944819032518, 1.098319650216765e-17),
     sqrt_half_bits=0x3FE6A09E667F3BCD,
     half_pi=(1.5707963267948966, 6.123233995736765e-17, 1.082856673921914e-32),
     circle=1e9,
@@ -144,6 +165,19 @@ F64 = Constants(
         2.7557705513661646e-07,
         2.5112997501977242e-08,
         2.0793077196538263e-09,
+    ),
+    exp2=(
+        0.24022650695910072,
+        0.055504108664821646,
+        0.00961812910762821,
+        0.0013333558146398623,
+        0.00015403530393890715,
+        1.5252733850552995e-05,
+        1.321548637677399e-06,
+        1.0178053008204887e-07,
+        7.05505871681751e-09,
+        4.4564609133972924e-10,
+        2.5506132330687756e-11,
     ),
     log=(
         0.6666666666666735,
@@ -194,33 +228,62 @@ def _round(x: Value, scale: float, c: Constants) -> tuple[Value, Value]:
     return sub(t, c.magic), bits_of(t)
 
 
-# -- exp and tanh ----------------------------------------------------------------------------------
+# -- exponentials ----------------------------------------------------------------------------------
 
-_PER_LN2 = 1.4426950408889634
+_LN2, _PER_LN2 = 0.6931471805599453, 1.4426950408889634
 
 
-def _exp_reduced(x: Value, c: Constants) -> tuple[Value, Value]:
-    """p and t with exp(x) = p * 2**n; n is t - c.magic_bits."""
-    n, t = _round(x, _PER_LN2, c)
-    r = fma(n, -c.exp_ln2[0], x)
-    r = fma(n, -c.exp_ln2[1], r)
-    tail = fma(_horner(c.exp, r), mul(r, r), r)
-    return add(tail, 1.0), t
+def _clamp(x: Value, low: float, high: float) -> Value:
+    """nan stays."""
+    x = select(lt(x, low), lit(low, x), x)
+    return select(gt(x, high), lit(high, x), x)
+
+
+def _expm1_reduced(x: Value, c: Constants) -> tuple[Value, Value, Value]:
+    """p, n and t with exp(x) = (1 + p) * 2**n; t holds n as in `_round`."""
+    t, bits = _round(x, _PER_LN2, c)
+    r = fma(t, -c.exp_ln2[0], x)
+    r = fma(t, -c.exp_ln2[1], r)
+    return fma(_horner(c.exp, r), mul(r, r), r), t, bits
+
+
+def _power(n: Value, c: Constants, dtype: DType, offset: int = 0) -> Value:
+    """2**(n + offset), of an n as in `_round`, in the range of normal floats."""
+    return bitcast(shl(add(n, c.bias + offset - c.magic_bits), c.mantissa), dtype)
+
+
+def _scale(p: Value, n: Value, c: Constants) -> Value:
+    """p * 2**n in two steps: 2**n alone may be beyond the range of floats though the product is
+    not, and only the last step may round, to a denormal."""
+    both = add(n, 2 * c.bias - c.magic_bits)  # n and the biases of two powers of two
+    first = lshr(both, lit(1, both))
+    second = sub(both, first)
+    p = mul(p, bitcast(shl(first, c.mantissa), p.dtype))
+    return mul(p, bitcast(shl(second, c.mantissa), p.dtype))
 
 
 def exp(x: Value) -> Value:
-    """Scales in two steps: 2**n alone may be beyond the range of floats though p * 2**n is not, and
-    only the last product may round, to a denormal."""
     c = _constants(x)
-    low, high = c.exp_range
-    x = select(lt(x, low), lit(low, x), x)
-    x = select(gt(x, high), lit(high, x), x)
-    p, t = _exp_reduced(x, c)
-    both = add(t, 2 * c.bias - c.magic_bits)  # n and the biases of two powers of two
-    first = lshr(both, lit(1, both))
-    second = sub(both, first)
-    p = mul(p, bitcast(shl(first, c.mantissa), x.dtype))
-    return mul(p, bitcast(shl(second, c.mantissa), x.dtype))
+    p, _, n = _expm1_reduced(_clamp(x, *c.exp_range), c)
+    return _scale(add(p, 1.0), n, c)
+
+
+def exp2(x: Value) -> Value:
+    c = _constants(x)
+    x = _clamp(x, *c.exp2_range)
+    whole, n = _round(x, 1.0, c)
+    r = sub(x, whole)
+    return _scale(add(fma(_horner(c.exp2, r), mul(r, r), mul(r, _LN2)), 1.0), n, c)
+
+
+def expm1(x: Value) -> Value:
+    """(1 + p) * 2**n - 1, where 2**n - 1 is exact; halved, because 2**n may be out of range."""
+    c = _constants(x)
+    p, whole, n = _expm1_reduced(_clamp(x, c.expm1_low, c.exp_range[1]), c)
+    half = _power(n, c, x.dtype, offset=-1)
+    y = mul(fma(half, p, sub(half, 0.5)), 2.0)
+    y = select(eq(whole, 0.0), p, y)
+    return select(eq(x, 0.0), x, y)  # keeps -0.0
 
 
 def tanh(x: Value) -> Value:
@@ -232,13 +295,14 @@ def tanh(x: Value) -> Value:
     if len(c.tanh_over) > 1:
         ratio = div(ratio, _horner(c.tanh_over, z))
     near = fma(mul(a, z), ratio, a)
-    p, t = _exp_reduced(mul(select(gt(a, c.tanh_range), lit(c.tanh_range, a), a), 2.0), c)
-    e = mul(p, bitcast(shl(add(t, c.bias - c.magic_bits), c.mantissa), x.dtype))
+    doubled = mul(select(gt(a, c.tanh_range), lit(c.tanh_range, a), a), 2.0)
+    p, _, n = _expm1_reduced(doubled, c)
+    e = mul(add(p, 1.0), _power(n, c, x.dtype))
     far = sub(lit(1.0, x), div(lit(2.0, x), add(e, 1.0)))
     return copysign(select(lt(a, 0.6), near, far), x)
 
 
-# -- log -------------------------------------------------------------------------------------------
+# -- logarithms ------------------------------------------------------------------------------------
 
 
 def _split_exponent(x: Value, c: Constants) -> tuple[Value, Value]:
@@ -255,32 +319,67 @@ def _split_exponent(x: Value, c: Constants) -> tuple[Value, Value]:
     return sub(m, 1.0), k
 
 
-def _log_f32(f: Value, k: Value, c: Constants) -> Value:
-    f2 = mul(f, f)
-    y = fma(k, c.log_ln2[1], mul(_horner(c.log, f), mul(f2, f)))
-    y = add(fma(f2, -0.5, y), f)
-    return fma(k, c.log_ln2[0], y)
+def _split_any(x: Value, c: Constants) -> tuple[Value, Value]:
+    """The same for denormal x too."""
+    lift = c.mantissa + 2
+    tiny = lt(x, 2.0 ** (1 - c.bias))
+    f, k = _split_exponent(select(tiny, mul(x, 2.0**lift), x), c)
+    return f, sub(k, select(tiny, lit(float(lift), x), lit(0.0, x)))
 
 
-def _log_f64(f: Value, k: Value, c: Constants) -> Value:
-    """f - f**2/2 + s * (f**2/2 + R) instead of 2 s + s R: f is exact, s is not (fdlibm's log)."""
+def _log_near_1(f: Value, c: Constants, low: Value) -> Value:
+    """log(1 + f) + low, where low is small against f or comes with a larger term."""
+    if c is F32:
+        f2 = mul(f, f)
+        y = fma(_horner(c.log, f), mul(f2, f), low)
+        return add(fma(f2, -0.5, y), f)
+    # f - f**2/2 + s * (f**2/2 + R) instead of 2 s + s R: f is exact, s is not (fdlibm's log)
     s = div(f, add(f, 2.0))
     z = mul(s, s)
     half_square = mul(mul(f, f), 0.5)
-    tail = fma(s, fma(_horner(c.log, z), z, half_square), mul(k, c.log_ln2[1]))
-    return fma(k, c.log_ln2[0], sub(f, sub(half_square, tail)))
+    tail = fma(s, fma(_horner(c.log, z), z, half_square), low)
+    return sub(f, sub(half_square, tail))
+
+
+def _with_poles(x: Value, y: Value, pole: float) -> Value:
+    """y, but -inf where x is at the pole, nan below it and where x is nan, inf where x is inf."""
+    y = select(lt(x, np.inf), y, x)
+    at_pole = select(eq(x, pole), lit(-np.inf, x), lit(np.nan, x))
+    return select(gt(x, pole), y, at_pole)
 
 
 def log(x: Value) -> Value:
     c = _constants(x)
-    smallest_normal, lift = 2.0 ** (1 - c.bias), c.mantissa + 2
-    tiny = lt(x, smallest_normal)
-    f, k = _split_exponent(select(tiny, mul(x, 2.0**lift), x), c)
-    k = sub(k, select(tiny, lit(float(lift), x), lit(0.0, x)))
-    y = _log_f32(f, k, c) if c is F32 else _log_f64(f, k, c)
-    y = select(lt(x, np.inf), y, x)
-    pole = select(eq(x, 0.0), lit(-np.inf, x), lit(np.nan, x))
-    return select(gt(x, 0.0), y, pole)
+    f, k = _split_any(x, c)
+    y = fma(k, c.log_ln2[0], _log_near_1(f, c, mul(k, c.log_ln2[1])))
+    return _with_poles(x, y, 0.0)
+
+
+def log1p(x: Value) -> Value:
+    """log(u) + (1 + x - u) / u for the rounded sum u = 1 + x."""
+    c = _constants(x)
+    u = add(x, 1.0)
+    lost = select(gt(x, 1.0), sub(lit(1.0, x), sub(u, x)), sub(x, sub(u, 1.0)))
+    f, k = _split_exponent(u, c)
+    y = fma(k, c.log_ln2[0], _log_near_1(f, c, fma(k, c.log_ln2[1], div(lost, u))))
+    return select(eq(x, 0.0), x, _with_poles(x, y, -1.0))  # keeps -0.0
+
+
+def log2(x: Value) -> Value:
+    c = _constants(x)
+    f, k = _split_any(x, c)
+    y = _log_near_1(f, c, lit(0.0, x))
+    y = add(fma(y, c.per_ln2[0], mul(y, c.per_ln2[1])), k)
+    return _with_poles(x, y, 0.0)
+
+
+def log10(x: Value) -> Value:
+    c = _constants(x)
+    f, k = _split_any(x, c)
+    y = _log_near_1(f, c, lit(0.0, x))
+    low = fma(y, c.per_ln10[1], mul(k, c.log10_2[1]))
+    y = fma(k, c.log10_2[0], fma(y, c.per_ln10[0], low))
+    return _with_poles(x, y, 0.0)
 
 
 # -- sin and cos -----------------------------------------------------------------------------------

@@ -7,7 +7,21 @@ eqn.op is ops.mul                             # a pointwise op is its own builde
 eqn.op is ops.reduce.REDUCE_SUM               # other ops are the constants of their modules
 """
 
-from jitnet.ops import create, index, join, lift, linalg, pointwise, reduce, scan, shape, slicing
+from jitnet.ops import (
+    control,
+    create,
+    index,
+    join,
+    lift,
+    linalg,
+    pointwise,
+    reduce,
+    scan,
+    shape,
+    slicing,
+    tape,
+)
+from jitnet.ops.control import call, check, for_, fused, if_, while_
 from jitnet.ops.create import const, empty, iota
 from jitnet.ops.index import compress, gather, scatter
 from jitnet.ops.join import concatenate, pad
@@ -100,6 +114,7 @@ from jitnet.ops.reduce import (
 from jitnet.ops.scan import cumprod, cumsum
 from jitnet.ops.shape import broadcast, broadcast_to, full, reshape, transpose, zeros_like
 from jitnet.ops.slicing import slice, update
+from jitnet.ops.tape import tape_get, tape_length, tape_new, tape_push
 
 __all__ = [
     "abs",
@@ -119,11 +134,14 @@ __all__ = [
     "bitwise_xor",
     "broadcast",
     "broadcast_to",
+    "call",
     "cbrt",
     "ceil",
+    "check",
     "compress",
     "concatenate",
     "const",
+    "control",
     "convert",
     "copysign",
     "cos",
@@ -144,15 +162,18 @@ __all__ = [
     "fmax",
     "fmin",
     "fmod",
+    "for_",
     "frexp_exponent",
     "frexp_mantissa",
     "full",
+    "fused",
     "gather",
     "gcd",
     "ge",
     "gt",
     "heaviside",
     "hypot",
+    "if_",
     "index",
     "invert",
     "iota",
@@ -214,9 +235,15 @@ __all__ = [
     "sub",
     "tan",
     "tanh",
+    "tape",
+    "tape_get",
+    "tape_length",
+    "tape_new",
+    "tape_push",
     "transpose",
     "trunc",
     "update",
+    "while_",
     "zeros_like",
     "zmul",
 ]

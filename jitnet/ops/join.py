@@ -153,7 +153,7 @@ CONCATENATE = Primitive(
 
 def concatenate(xs: Sequence[Value], axis: int = 0) -> Value:
     """The arrays one after the other along `axis`; their other dims must be equal."""
-    extent = sum_dims([x.dims[axis] for x in xs])
+    extent = sum_dims([d for x in xs for d in x.dims[axis : axis + 1]])
     (result,) = current().bind(CONCATENATE, (*xs, as_value(extent)), {"axis": axis})
     return result
 

@@ -17,6 +17,7 @@ from itertools import pairwise
 from jitnet.ir import Attrs, Dim, Eqn, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
+from jitnet.kernel.externs import NO_TRANS, TRANS
 from jitnet.kernel.indices import ZERO, add, multiply
 from jitnet.kernel.statements import alloc, branch, call_extern, free, load, store, view
 from jitnet.ops.loops import copy, fill, fold, nest
@@ -25,7 +26,6 @@ from jitnet.ops.primitive import Context
 Axes = tuple[int, ...]
 Pairs = tuple[Axes, Axes]
 
-CBLAS_NO_TRANS, CBLAS_TRANS = 111, 112
 _TINY = 64  # multiplications; below, a call costs more than the loops
 
 
@@ -191,8 +191,8 @@ class Block:
     contiguous: bool
 
     def collapse(self, axes: Axes) -> Dim | None:
-        """The stride of several axes taken as one (C order), None where they have no common one.
-        The stride of nothing is 0."""
+        """The stride of several axes taken as one (C order): 0 where there is but one element, None
+        where they have no common one or repeat the same element."""
         axes = tuple(a for a in axes if self.extents[a] != 1)
         for a, b in pairwise(axes):
             if self.contiguous:
@@ -202,7 +202,10 @@ class Block:
             n, step = self.extents[b], self.strides[b]
             if not isinstance(n, int) or not isinstance(step, int) or self.strides[a] != n * step:
                 return None
-        return self.strides[axes[-1]] if axes else 0
+        if not axes:
+            return 0
+        stride = self.strides[axes[-1]]
+        return None if stride == 0 else stride
 
     def size(self, axes: Axes) -> Dim:
         return _product([self.extents[a] for a in axes])
@@ -437,7 +440,7 @@ def _blas(routine: str, out: Block) -> tuple[str, Literal, Literal]:
 
 
 def _flag(transposed: bool) -> Literal:
-    return Literal(CBLAS_TRANS if transposed else CBLAS_NO_TRANS, T.i32)
+    return Literal(TRANS if transposed else NO_TRANS, T.i32)
 
 
 def _at_least_one(lead: Dim) -> Value:

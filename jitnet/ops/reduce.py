@@ -34,8 +34,8 @@ from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import load, loop, store
 from jitnet.ops.lift import accumulate, mul, scale, select
-from jitnet.ops.pointwise import convert, eq, reciprocal
 from jitnet.ops.loops import nest
+from jitnet.ops.pointwise import convert, eq, reciprocal
 from jitnet.ops.primitive import (
     Context,
     JvpRule,

@@ -63,7 +63,7 @@ def special(dtype: T.DType) -> np.ndarray[Any, Any]:
         return np.array(values, dtype.numpy)
     f = np.finfo(dtype.numpy.name)
     tiny, largest, eps = float(f.smallest_subnormal), float(f.max), float(f.eps)
-    values_f = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.5, 1.5, -2.5, 1.0 + eps]
+    values_f = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.25, 1.5, -2.5, 1.0 + eps]
     values_f += [1e10, tiny, -largest, float(f.smallest_normal), 3.0, -0.75]
     return np.array(values_f, dtype.numpy)
 

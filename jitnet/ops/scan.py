@@ -31,6 +31,7 @@ from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
 from jitnet.kernel.indices import ONE, ZERO, subtract
 from jitnet.kernel.statements import load, loop, store
+from jitnet.ops.control import for_
 from jitnet.ops.lift import accumulate, add, zmul
 from jitnet.ops.loops import nest
 from jitnet.ops.primitive import (
@@ -153,8 +154,6 @@ def _transpose_cumsum(
 def _jvp_cumprod(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
-    from jitnet.ops.control import for_
-
     results = current().rebind(eqn, primals)
     (x,), (t,) = primals, tangents
     if t is None:
@@ -166,14 +165,15 @@ def _jvp_cumprod(
     x, before, t = (transpose(v, to_front) for v in (x, before, t))
 
     def step(
-        i: Value, dy: Value, x: Value, before: Value, dx: Value
+        i: Value, consts: Sequence[Value], carries: Sequence[Value], xs: Sequence[Value]
     ) -> tuple[Sequence[Value], Sequence[Value]]:
+        (dy,), (x, before, dx) = carries, xs
         following = add(zmul(x, dy), zmul(before, dx))
         return (following,), (dy if exclusive else following,)
 
     start = full(Literal(0.0, x.dtype), x.dims[1:])
-    steps = as_value(x.dims[0])
-    _, dy = for_(steps, step, (), (start,), (x, before, t), reverse=reverse)
+    extents = tuple(dict.fromkeys(d for d in x.dims[1:] if not isinstance(d, int)))
+    _, dy = for_(as_value(x.dims[0]), step, extents, (start,), (x, before, t), reverse=reverse)
     return results, (transpose(dy, back),)
 
 

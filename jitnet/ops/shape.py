@@ -196,7 +196,7 @@ BROADCAST = Primitive(
 def broadcast(x: Value, dims: Sequence[Dim], axes: Sequence[int]) -> Value:
     """x stretched to `dims`: its axis i becomes axis `axes[i]`, where its extent is 1 or that of
     the result; the other axes are new."""
-    if x.dims == tuple(dims):
+    if x.dims == tuple(dims) and list(axes) == list(range(x.rank)):
         return x
     operands = [x, *map(as_value, dims)]
     (result,) = current().bind(BROADCAST, operands, {"axes": tuple(axes)})

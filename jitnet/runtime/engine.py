@@ -120,7 +120,13 @@ def _parse(module: LlvmModule) -> tuple[Any, float]:
 
 
 def _run_passes(llvm: Any, machine: Any, parsed: Any) -> None:
+    # The vectoriser and the unroller double the time, and what they find in such loops is
+    # seldom faster: loops worth vectorising are written as vectors.
     options = llvm.create_pipeline_tuning_options(1)
+    options.loop_vectorization = False
+    options.slp_vectorization = False
+    options.loop_interleaving = False
+    options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
 

@@ -34,12 +34,12 @@ def _openblas() -> ctypes.CDLL:
 
 
 def extern_address(symbol: str) -> int:
-    """The address of a C function of OpenBLAS.
+    """The address of a C function of OpenBLAS, by its usual name; the package adds a prefix.
 
     Raises:
         NotAvailableError: where OpenBLAS or the function is missing.
     """
-    function = getattr(_openblas(), symbol, None)
+    function = getattr(_openblas(), f"scipy_{symbol}", None)
     if function is None:
         raise NotAvailableError(f"OpenBLAS has no function {symbol}")
     address = ctypes.cast(function, ctypes.c_void_p).value

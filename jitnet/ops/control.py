@@ -1,0 +1,407 @@
+"""Control flow: `if`, `for`, `while`, `call`, `fused`; and `check`, which raises.
+
+    %s: f64 = for %n, %x, 0.0 {carries=1, consts=1, reverse=false} (%i: i64, %x: f64[8], %s: f64) {
+      ...
+      return %s.1
+    }
+
+Regions are closed: what they use comes in through their params. The dims of a region's results are
+ints, params of the region or other results of it, so that a loop may carry `%k: i64, %z: f64[%k]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitnet.ir import (
+    ArrayType,
+    Attrs,
+    Builder,
+    Dim,
+    Effect,
+    Eqn,
+    Function,
+    ResultDim,
+    Type,
+    TypeRuleError,
+    Value,
+    as_dim,
+    current,
+    substitute_type,
+)
+from jitnet.ir import types as T
+from jitnet.ops.primitive import (
+    Primitive,
+    Sample,
+    Structured,
+    nondifferentiable,
+    not_linear,
+)
+
+Region = Function | Callable[..., Any]
+Evaluate = Callable[[Function, Sequence[Any]], Sequence[Any]]
+
+INDEX = T.scalar(T.i64)
+
+
+def no_samples() -> Iterator[Sample]:
+    return iter(())
+
+
+# -- regions ---------------------------------------------------------------------------------------
+
+
+def result_types(
+    region: Function, bound: dict[Value, Value], offset: int = 0
+) -> tuple[Type, ...]:
+    """The types of a region's results as its equation's results: dims that are results of the
+    region become ResultDims, dims that are params become what `bound` maps them to."""
+    env = dict(bound)
+    for i, r in enumerate(region.results):
+        if r.type == INDEX and r not in env:
+            env[r] = ResultDim(i + offset)
+    return tuple(substitute_type(r.type, env) for r in region.results)
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise TypeRuleError(message)
+
+
+def check_params(
+    op: str, operands: Sequence[Value], params: Sequence[Value], env: dict[Value, Value]
+) -> None:
+    """Params must have the types of the operands, dims mapped by position."""
+    require(len(operands) == len(params), f"{op}: {len(params)} params for {len(operands)} values")
+    env.update(zip(params, operands))
+    for v, p in zip(operands, params):
+        wanted = substitute_type(p.type, env)
+        require(wanted == v.type, f"{op}: the region takes {wanted} as {p}, not {v.type}")
+
+
+def as_region(name: str, body: Region, like: Sequence[Value], lead: Sequence[Type] = ()) -> Function:
+    """A region from a callable: it gets params of the types of `lead`, then of those of `like`."""
+    if isinstance(body, Function):
+        return body
+    with Builder(name) as b:
+        b.loc = current().loc
+        first = [b.param(type) for type in lead]
+        results = body(*first, *b.params_like(like))
+    return b.build(*as_tuple(results))
+
+
+def as_tuple(values: Any) -> tuple[Value, ...]:
+    return (values,) if isinstance(values, Value) else tuple(values or ())
+
+
+# -- if --------------------------------------------------------------------------------------------
+
+
+def _infer_if(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    pred, *rest = operands
+    then, orelse = regions
+    require(pred.type == T.scalar(T.bool_), f"if: the condition is {pred.type}, not bool")
+    arms: list[tuple[Type, ...]] = []
+    for region in (then, orelse):
+        env: dict[Value, Value] = {}
+        check_params("if", rest, region.params, env)
+        arms.append(result_types(region, env))
+    require(len(arms[0]) == len(arms[1]), "if: the arms return different numbers of values")
+    for a, b in zip(*arms):
+        require(same_type(a, b), f"if: one arm returns {a}, the other {b}")
+    return arms[0]
+
+
+def same_type(a: Type, b: Type) -> bool:
+    if not (isinstance(a, ArrayType) and isinstance(b, ArrayType)):
+        return a == b
+    return a.dtype == b.dtype and len(a.dims) == len(b.dims) and all(map(same_dim, a.dims, b.dims))
+
+
+def same_dim(a: Dim, b: Dim) -> bool:
+    if isinstance(a, ResultDim) and isinstance(b, ResultDim):
+        return a.index == b.index
+    return a is b or a == b
+
+
+def _numpy_if(eqn: Eqn, evaluate: Evaluate, pred: Any, *operands: Any) -> tuple[Any, ...]:
+    return tuple(evaluate(eqn.regions[0 if pred else 1], operands))
+
+
+IF = Primitive(
+    "if",
+    infer=_infer_if,
+    numpy=_numpy_if,
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+)
+
+
+def if_(pred: Value, then: Region, orelse: Region, operands: Sequence[Value]) -> tuple[Value, ...]:
+    """`then(*operands)` where `pred` holds, else `orelse(*operands)`; both return the same types."""
+    regions = (as_region("then", then, operands), as_region("else", orelse, operands))
+    return current().bind(IF, (pred, *operands), {}, regions)
+
+
+# -- for -------------------------------------------------------------------------------------------
+
+
+def _infer_for(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    (body,) = regions
+    n, *rest = operands
+    n_consts, n_carries = attrs["consts"], attrs["carries"]
+    require(n.type == INDEX, f"for: the trip count is {n.type}, not i64")
+    fixed = n_consts + n_carries
+    params = body.params[1:]
+    env: dict[Value, Value] = {}
+    check_params("for", rest[:fixed], params[:fixed], env)
+    for x, p in zip(rest[fixed:], params[fixed:], strict=True):
+        row = substitute_type(p.type, env)
+        wanted = x.array_type.with_dims(x.dims[1:])
+        require(x.dims[0] == as_dim(n), f"for: {x} of {x.type} is scanned {n} times")
+        require(row == wanted, f"for: the region takes {row} as {p}, not {wanted}")
+    carried = body.params[1 + n_consts : 1 + fixed]
+    types = carried_types("for", body.results[:n_carries], carried, env)
+    for y in body.results[n_carries:]:
+        y_type = substitute_type(y.type, env)
+        assert isinstance(y_type, ArrayType)
+        types.append(ArrayType(y_type.dtype, (as_dim(n), *y_type.dims)))
+    return tuple(types)
+
+
+def carried_types(
+    op: str, results: Sequence[Value], carried: Sequence[Value], env: dict[Value, Value]
+) -> list[Type]:
+    """What a loop returns for its carries: their types, carried dims as ResultDims."""
+    require(len(results) == len(carried), f"{op}: {len(results)} results for the carries")
+    step = dict(zip(carried, results))
+    for r, p in zip(results, carried):
+        wanted = substitute_type(p.type, step)
+        require(wanted == r.type, f"{op}: {p} is carried as {wanted}, but the body returns {r.type}")
+    final: dict[Value, Value] = dict(env)
+    final.update({p: ResultDim(i) for i, p in enumerate(carried) if p.type == INDEX})
+    return [substitute_type(p.type, final) for p in carried]
+
+
+def _numpy_for(eqn: Eqn, evaluate: Evaluate, n: Any, *operands: Any) -> tuple[Any, ...]:
+    (body,) = eqn.regions
+    n_consts, n_carries = eqn.attrs["consts"], eqn.attrs["carries"]
+    consts, rest = operands[:n_consts], operands[n_consts:]
+    carries, xs = list(rest[:n_carries]), rest[n_carries:]
+    steps = range(int(n))
+    ys: dict[int, Sequence[Any]] = {}
+    for i in reversed(steps) if eqn.attrs["reverse"] else steps:
+        out = evaluate(body, (np.int64(i), *consts, *carries, *(x[i] for x in xs)))
+        carries, ys[i] = list(out[:n_carries]), out[n_carries:]
+    stacked: list[Any] = []
+    for j, r in enumerate(eqn.results[n_carries:]):
+        if steps:
+            stacked.append(np.stack([ys[i][j] for i in steps]))
+        else:
+            dims = [d if isinstance(d, int) else 0 for d in r.dims[1:]]
+            stacked.append(np.empty((0, *dims), r.dtype.numpy))
+    return (*carries, *stacked)
+
+
+FOR = Primitive(
+    "for",
+    infer=_infer_for,
+    numpy=_numpy_for,
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+)
+
+
+def for_(
+    n: Value,
+    body: Region,
+    consts: Sequence[Value] = (),
+    carries: Sequence[Value] = (),
+    xs: Sequence[Value] = (),
+    reverse: bool = False,
+) -> tuple[Value, ...]:
+    """Run `body(i, consts, carries, xs[i])` for i in [0, n); it returns `(carries, ys)`, or the
+    carries alone. Returns the final carries, then the ys stacked along a new first axis of extent
+    n. With `reverse`, i runs from n - 1 down to 0."""
+    if not isinstance(body, Function):
+        body = _loop_region(body, consts, carries, xs)
+    attrs = {"consts": len(consts), "carries": len(carries), "scans": len(xs), "reverse": reverse}
+    return current().bind(FOR, (n, *consts, *carries, *xs), attrs, (body,))
+
+
+def _loop_region(
+    body: Callable[..., Any],
+    consts: Sequence[Value],
+    carries: Sequence[Value],
+    xs: Sequence[Value],
+) -> Function:
+    with Builder("body") as b:
+        b.loc = current().loc
+        i = b.param(INDEX, "i")
+        inner = b.params_like([*consts, *carries])
+        env = dict(zip([*consts, *carries], inner))
+        rows = [
+            b.param(substitute_type(x.array_type.with_dims(x.dims[1:]), env), x.name) for x in xs
+        ]
+        results = body(i, inner[: len(consts)], inner[len(consts) :], tuple(rows))
+    if isinstance(results, tuple) and len(results) == 2 and not isinstance(results[0], Value):
+        carried, stacked = results
+        return b.build(*as_tuple(carried), *as_tuple(stacked))
+    return b.build(*as_tuple(results))
+
+
+# -- while -----------------------------------------------------------------------------------------
+
+
+def _infer_while(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    cond, body = regions
+    n_consts = attrs["consts"]
+    env: dict[Value, Value] = {}
+    check_params("while", operands, cond.params, {})
+    check_params("while", operands, body.params, env)
+    require(
+        len(cond.results) == 1 and cond.results[0].type == T.scalar(T.bool_),
+        "while: the condition returns one bool",
+    )
+    return tuple(carried_types("while", body.results, body.params[n_consts:], env))
+
+
+def _numpy_while(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
+    cond, body = eqn.regions
+    n_consts = eqn.attrs["consts"]
+    consts, carries = operands[:n_consts], operands[n_consts:]
+    while evaluate(cond, (*consts, *carries))[0]:
+        carries = tuple(evaluate(body, (*consts, *carries)))
+    return tuple(carries)
+
+
+WHILE = Primitive(
+    "while",
+    infer=_infer_while,
+    numpy=_numpy_while,
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+)
+
+
+def while_(
+    cond: Region, body: Region, consts: Sequence[Value] = (), carries: Sequence[Value] = ()
+) -> tuple[Value, ...]:
+    """While `cond(consts, carries)` holds, `carries = body(consts, carries)`."""
+    regions: list[Function] = []
+    for name, region in (("cond", cond), ("body", body)):
+        if isinstance(region, Function):
+            regions.append(region)
+            continue
+        with Builder(name) as b:
+            b.loc = current().loc
+            inner = b.params_like([*consts, *carries])
+            results = region(inner[: len(consts)], inner[len(consts) :])
+        regions.append(b.build(*as_tuple(results)))
+    attrs = {"consts": len(consts), "carries": len(carries)}
+    return current().bind(WHILE, (*consts, *carries), attrs, regions)
+
+
+# -- call, fused -----------------------------------------------------------------------------------
+
+
+def _infer_call(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    (callee,) = regions
+    env: dict[Value, Value] = {}
+    check_params("call", operands, callee.params, env)
+    return result_types(callee, env)
+
+
+def _numpy_call(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
+    return tuple(evaluate(eqn.regions[0], operands))
+
+
+CALL = Primitive(
+    "call",
+    infer=_infer_call,
+    numpy=_numpy_call,
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+)
+
+FUSED = Primitive(
+    "fused",
+    infer=_infer_call,
+    numpy=_numpy_call,
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+)
+
+
+def call(f: Function, args: Sequence[Value]) -> tuple[Value, ...]:
+    """The results of a Function on these values; a pass inlines it."""
+    return current().bind(CALL, args, {"name": f.name}, (f,))
+
+
+def fused(f: Function, args: Sequence[Value], rows: int | None = None) -> tuple[Value, ...]:
+    """A group of equations that is lowered to one kernel; see `passes.fuse`."""
+    return current().bind(FUSED, args, {"rows": rows}, (f,))
+
+
+# -- check -----------------------------------------------------------------------------------------
+
+
+def _infer_check(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    require(operands[0].type == T.scalar(T.bool_), "check: the condition is a bool scalar")
+    require(all(v.rank == 0 for v in operands), "check: values are scalars")
+    return ()
+
+
+def _numpy_check(eqn: Eqn, ok: Any, *values: Any) -> tuple[Any, ...]:
+    from jitnet.errors import raise_from_program
+
+    if not ok:
+        message = eqn.attrs["message"].format(*(v.item() for v in values))
+        raise_from_program(eqn.attrs["error"], message, eqn.loc.frames)
+    return ()
+
+
+CHECK = Primitive(
+    "check",
+    infer=_infer_check,
+    numpy=_numpy_check,
+    jvp=nondifferentiable,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    effect=Effect.MAY_RAISE,
+)
+
+
+def check(ok: Value, values: Sequence[Value], error: str, message: str) -> None:
+    """Raise the exception class named `error` where `ok` is false; `{0}`, `{1}` of the message are
+    filled in with `values`."""
+    current().bind(CHECK, (ok, *values), {"error": error, "message": message})

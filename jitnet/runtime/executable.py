@@ -1,0 +1,139 @@
+"""An array Function as something that runs: the compiler from end to end.
+
+    executable = compile(function, ["C", "F"])
+    outputs = executable.run([x, y])
+
+    traced → optimized → fused → kernels → llvm → native code
+
+The stages are kept as text that is printed on demand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jitnet.codegen.llvm import emit
+from jitnet.codegen.lower import Program, lower
+from jitnet.codegen.storage import Copy
+from jitnet.codegen.workspace import plan_workspace
+from jitnet.ir import BufferType, Function, Value
+from jitnet.kernel.scalars import ScalarOp
+from jitnet.kernel.statements import FOR
+from jitnet.passes import optimize
+from jitnet.passes.fuse import fuse
+from jitnet.runtime.engine import compile_module, host_target
+from jitnet.runtime.native import NativeProgram
+
+STAGES = ("traced", "optimized", "fused", "kernels", "llvm", "asm")
+
+
+class Stages(Mapping[str, str]):
+    """The text of each stage, printed when it is asked for."""
+
+    def __init__(self, printers: Mapping[str, Callable[[], str]]) -> None:
+        self._printers = printers
+
+    def __getitem__(self, stage: str) -> str:
+        return self._printers[stage]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._printers)
+
+    def __len__(self) -> int:
+        return len(self._printers)
+
+
+@dataclass(frozen=True)
+class Executable:
+    """A compiled Function.
+
+    Attributes:
+        run: flat arguments (arrays of the params' dtypes, dims and layout classes; Python or NumPy
+            numbers for rank 0) → the Function's results.
+        stages: the text of each stage, in order.
+        milliseconds: what each stage took to make.
+        cost: rough work of one call, see `cost_of`.
+        copies: copies of arrays that the program makes and NumPy's semantics did not ask for.
+    """
+
+    run: Callable[[Sequence[Any]], Sequence[Any]]
+    stages: Mapping[str, str]
+    milliseconds: Mapping[str, float]
+    cost: Mapping[str, int]
+    copies: Sequence[Copy]
+
+
+def compile(function: Function, layouts: Sequence[str]) -> Executable:
+    """Compile a Function whose params have these layout classes ("C", "F" or "strided")."""
+    clock = _Clock()
+    optimized = optimize(function)
+    clock.lap("optimize")
+    fused = fuse(optimized)
+    clock.lap("fuse")
+    program = lower(fused, layouts)
+    clock.lap("lower")
+    module = emit(program.kernel, host_target())
+    clock.lap("emit")
+    native = compile_module(module)
+    clock.lap("native")
+    stages = Stages(
+        {
+            "traced": lambda: str(function),
+            "optimized": lambda: str(optimized),
+            "fused": lambda: str(fused),
+            "kernels": lambda: str(program.kernel),
+            "llvm": lambda: module.text,
+            "asm": lambda: native.asm,
+        }
+    )
+    run = NativeProgram(native, program.signature)
+    return Executable(run, stages, clock.laps, cost_of(program), program.report.copies)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.laps[stage] = (now - self._last) * 1e3
+        self._last = now
+
+
+def cost_of(program: Program) -> dict[str, int]:
+    """Rough work of one call: "kernels" (loop nests and library calls), "flops" (an extent known
+    only at run time counts as one), "bytes" of the arguments and results, "copies" of arrays that
+    storage made necessary, "peak_bytes": planned temporary memory."""
+    kernel = program.kernel
+    return {
+        "kernels": program.report.kernels,
+        "flops": _flops(kernel, 1),
+        "bytes": sum(_bytes(p) for p in kernel.params),
+        "copies": len(program.report.copies),
+        "peak_bytes": plan_workspace(kernel).size,
+    }
+
+
+def _flops(f: Function, times: int) -> int:
+    total = 0
+    for eqn in f.eqns:
+        if isinstance(eqn.op, ScalarOp):
+            total += times * eqn.op.cost
+        trips = 1
+        if eqn.op is FOR:
+            low, high = (getattr(v, "item", None) for v in eqn.operands[:2])
+            trips = max(int(high) - int(low), 0) if low is not None and high is not None else 1
+        total += sum(_flops(region, times * trips) for region in eqn.regions)
+    return total
+
+
+def _bytes(v: Value) -> int:
+    count = 1
+    if isinstance(v.type, BufferType):
+        for d in v.dims:
+            count *= d if isinstance(d, int) else 1
+    return count * v.dtype.itemsize
