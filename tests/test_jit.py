@@ -241,7 +241,7 @@ def test_functions_without_source():
     f = namespace["f"]
     x = np.linspace(-1, 1, 5)
     np.testing.assert_allclose(jit(f)(x), f(x), rtol=1e-15)
-    assert "%h = tanh %x" in str(jitnet.trace(f)(x))
+    assert "%h: f64[5] = tanh %x" in str(jitnet.trace(f)(x))
 
 
 def test_jit_inside_jit_and_functions_as_arguments():

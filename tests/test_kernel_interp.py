@@ -176,7 +176,7 @@ def test_arguments_must_be_laid_out_as_the_params_say():
     plain = build([vector()], lambda x: [k.load(x, 0)])
     strided = build([BufferType(T.f64, (4,), (2,))], lambda x: [k.load(x, 1)])
     assert run(strided, [np.arange(8.0)[::2]]) == (2.0,)
-    for f, x in ((plain, np.zeros(7)), (plain, np.zeros(16)[::2]), (strided, np.zeros(4))):
+    for f, x in ((plain, np.zeros(7)), (plain, np.zeros(16)[::2]), (strided, np.zeros(5)[::2])):
         with pytest.raises(AssertionError, match="p0"):
             run(f, [x])
 

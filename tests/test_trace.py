@@ -172,4 +172,4 @@ def test_target_name_reads_every_kind_of_store():
 
     f()
     exec("top = probe()", {"probe": probe})
-    assert list(found.values()) == ["cell", "plain", "", "plain", "top"]
+    assert list(found.values()) == ["cell", "plain", "", "", "top"]

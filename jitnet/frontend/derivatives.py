@@ -90,9 +90,8 @@ def jvp(fn: Callee, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tupl
         )
         for i in inner.chosen
     ]
-    order = sorted(range(len(given)), key=lambda k: inner.wrt[k])
     pushed, nonzero = transforms.jvp(inner.function, inner.nonzero)
-    values = builder().inline(pushed, [*inner.operands, *(given[k] for k in order)])
+    values = builder().inline(pushed, [*inner.operands, *given])
     count = len(inner.function.results)
     moved = iter(values[count:])
     tangent_of = {i: next(moved) for i, moves in enumerate(nonzero) if moves}

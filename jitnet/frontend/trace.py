@@ -116,13 +116,14 @@ def _trace(
         for i, leaf in enumerate(leaves)
     ]
     whole = unflatten(tree, arguments)
+    before = flatten(whole)
     args, kwargs = whole
     traced_fn = bring_in(fn)
     with Watch():
         out = traced_fn(*args, **kwargs)
     if not (outside.unchanged() and held.hold()):
         raise changed(function_name(fn))
-    _check_unchanged(whole, tree, arguments, fn)
+    _check_unchanged(whole, before, fn)
     return _freeze(trace, out, names, held)
 
 
@@ -177,11 +178,9 @@ def _argument(trace: Trace, i: int, leaf: Abstract, name: str, restartable: bool
     return Tracer(value, trace, leaf.flavour)
 
 
-def _check_unchanged(
-    whole: Any, tree: TreeDef, arguments: Sequence[Any], fn: Callable[..., Any]
-) -> None:
-    leaves, now = flatten(whole)
-    if now == tree and all(a is b for a, b in zip(leaves, arguments)):
+def _check_unchanged(whole: Any, before: tuple[list[Any], TreeDef], fn: Callable[..., Any]) -> None:
+    leaves, tree = flatten(whole)
+    if tree == before[1] and all(a is b for a, b in zip(leaves, before[0])):
         return
     raise errors.MutationError(
         f"{function_name(fn)} changes a container among its arguments",

@@ -53,14 +53,15 @@ class Builder:
         self.params.append(value)
         return value
 
-    def params_like(self, values: Sequence[Value]) -> tuple[Value, ...]:
-        """Params of the same types and names, dims that are among `values` mapped to the new
-        params."""
-        env: dict[Value, Value] = {}
-        params: list[Value] = []
-        for v in values:
-            params.append(self.param(substitute_type(v.type, env), v.name))
-            env[v] = params[-1]
+    def params_like(
+        self, values: Sequence[Value], known: Mapping[Value, Value] | None = None
+    ) -> tuple[Value, ...]:
+        """Params of the same types and names. Dims that are among `values`, in whatever order, are
+        mapped to the new params; those that are `known`, to what they are known to be."""
+        params = [self.param(v.type, v.name) for v in values]
+        env = {**dict(zip(reversed(values), reversed(params))), **(known or {})}
+        for param, v in zip(params, values):
+            param.type = substitute_type(v.type, env)
         return tuple(params)
 
     def bind(

@@ -106,7 +106,7 @@ class Facts:
     def __init__(self, f: Function) -> None:
         self._ranges: dict[Value, Range] = {}
         self._forms: dict[Value, Affine] = {}
-        self._steps: dict[Value, Steps] = {}
+        self._steps: dict[Value, tuple[int, T.Dim, T.Dim]] = {}  # inner loops have larger numbers
         self._regions = Counter(id(r) for eqn in f.walk() for r in eqn.regions)
         self._function(f)
 
@@ -142,19 +142,18 @@ class Facts:
 
     def _at_least(self, form: Affine, bound: int) -> bool:
         """Whether form >= bound. An index of a loop is put at the end of its steps that makes the
-        form least, one after the other: `n - i` becomes `n - (n - 1)`."""
+        form least, the innermost first: `n - i` becomes `n - (n - 1)`."""
         while form.exact:
             if self._least(form) >= bound:
                 return True
-            index = next(((v, c) for v, c in form.terms if v in self._steps), None)
-            if index is None:
+            indices = [(self._steps[v], v, c) for v, c in form.terms if v in self._steps]
+            if not indices:
                 return False
-            value, coefficient = index
-            low, high = self._steps[value]
+            (_, low, high), index, coefficient = max(indices, key=lambda item: item[0][0])
             end = self.affine(low)
             if coefficient < 0:
                 end = self.affine(high).plus(Affine(frozenset(), -1))
-            own = Affine(frozenset([(value, 1)]), 0)
+            own = Affine(frozenset([(index, 1)]), 0)
             form = form.plus(own, -coefficient).plus(end, coefficient)
         return False
 
@@ -210,7 +209,7 @@ class Facts:
             if param.rank == 0:
                 self._forms[param] = self.affine(entry)
             return
-        self._steps[param] = entry
+        self._steps[param] = (len(self._steps), entry.low, entry.high)
         self._ranges[param] = Range(self.range(entry.low).lo, self.range(entry.high).hi - 1)
 
 

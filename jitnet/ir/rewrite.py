@@ -16,6 +16,7 @@ stay behind: `passes.dce` sweeps.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,8 +25,24 @@ from jitnet.ir.core import Eqn, Function
 from jitnet.ir.op import Op
 from jitnet.ir.value import Literal, Value, substitute_type
 
-Definition = Callable[[Value], Eqn | None]
-"""Gives the equation that binds a value; None for params and literals."""
+
+class Definition:
+    """What a rule may ask of the values that an equation reads.
+
+    `definition(v)` is the equation that binds v; None for params and literals.
+    """
+
+    def __init__(self, eqns: dict[Value, Eqn], uses: Counter[Value]) -> None:
+        self.eqns = eqns
+        self.uses = uses
+
+    def __call__(self, v: Value) -> Eqn | None:
+        return self.eqns.get(v)
+
+    def is_read_once(self, v: Value) -> bool:
+        """Whether only the equation at hand reads v, for sure: then its own may be replaced."""
+        return self.uses[v] <= 1
+
 
 RuleFn = Callable[[Eqn, Definition], Value | Sequence[Value] | None]
 
@@ -56,6 +73,17 @@ def rewrite(f: Function, rules: Iterable[Rule]) -> Function:
     return _Rewriter(_by_op(rules), f.level, {}, {}).function(f)
 
 
+def _count_uses(f: Function) -> Counter[Value]:
+    """How often each value is read in f itself; its regions count where they are lexical."""
+    uses = Counter(f.results)
+    for eqn in f.eqns:
+        uses.update(eqn.operands)
+        if f.level == "kernel":
+            for region in eqn.regions:
+                uses.update(_count_uses(region))
+    return uses
+
+
 def _by_op(rules: Iterable[Rule]) -> Callable[[Op], Sequence[RuleFn]]:
     """The functions to offer an equation of an op, in the order of the rules."""
     ordered = list(rules)
@@ -82,11 +110,12 @@ class _Rewriter:
     ) -> None:
         self.rules = rules
         self.env = dict(env)
-        self.definitions = dict(definitions)
+        self.definition = Definition(dict(definitions), Counter())
         self.builder = Builder(level=level)
         self.changed = False
 
     def function(self, f: Function) -> Function:
+        self.definition.uses = _count_uses(f)
         with self.builder as b:
             b.name = f.name
             for p in f.params:
@@ -96,7 +125,7 @@ class _Rewriter:
             for eqn in f.eqns:
                 with b.at(eqn.loc):
                     results = self.offer(self.moved(eqn))
-                self.env.update((r, v) for r, v in zip(eqn.results, results) if v is not r)
+                self.rename(eqn.results, results)
             results = [self.env.get(r, r) for r in f.results]
         return b.build(*results) if self.changed else f
 
@@ -109,12 +138,19 @@ class _Rewriter:
         self.changed = True
         self.builder.rebind(eqn, operands, regions)
         moved = self.builder.eqns.pop()
-        self.env.update(zip(eqn.results, moved.results))
+        self.rename(eqn.results, moved.results)
         return moved
+
+    def rename(self, old: Sequence[Value], new: Sequence[Value]) -> None:
+        """From here on, new values stand for old ones, and are read where those are."""
+        for r, v in zip(old, new):
+            if v is not r:
+                self.env[r] = v
+                self.definition.uses[v] += self.definition.uses[r]
 
     def region(self, region: Function) -> Function:
         lexical = region.level == "kernel"
-        env, definitions = (self.env, self.definitions) if lexical else ({}, {})
+        env, definitions = (self.env, self.definition.eqns) if lexical else ({}, {})
         return _Rewriter(self.rules, region.level, env, definitions).function(region)
 
     def offer(self, eqn: Eqn) -> Sequence[Value]:
@@ -122,7 +158,7 @@ class _Rewriter:
         made = self.builder.eqns
         mark = len(made)
         for fn in self.rules(eqn.op):
-            answer = fn(eqn, self.definitions.get)
+            answer = fn(eqn, self.definition)
             new = made[mark:]
             del made[mark:]
             if answer is None:
@@ -130,7 +166,7 @@ class _Rewriter:
             self.changed = True
             return self.replace(eqn, [answer] if isinstance(answer, Value) else list(answer), new)
         made.append(eqn)
-        self.definitions.update((r, eqn) for r in eqn.results)
+        self.definition.eqns.update((r, eqn) for r in eqn.results)
         return eqn.results
 
     def replace(self, eqn: Eqn, answer: list[Value], new: list[Eqn]) -> Sequence[Value]:
@@ -138,8 +174,8 @@ class _Rewriter:
         assert len(answer) == len(eqn.results), f"a rule for {eqn.op.name} lost results"
         built = {r for made in new for r in made.results}
         for made in new:
-            results = self.offer(self.moved(made))
-            self.env.update((r, v) for r, v in zip(made.results, results) if v is not r)
+            self.definition.uses.update(made.operands)
+            self.rename(made.results, self.offer(self.moved(made)))
         values = [self.env.get(v, v) for v in answer]
         for old, asked, value in zip(eqn.results, answer, values):
             fits = value.type == substitute_type(old.type, dict(zip(eqn.results, values)))

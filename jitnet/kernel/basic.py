@@ -16,6 +16,7 @@ import numpy as np
 
 from jitnet.ir import DType, Value
 from jitnet.ir import types as T
+from jitnet.ir.facts import ADD, CONVERT, MUL, NEG, SELECT, SUB
 from jitnet.kernel.reference import bitcast_reference, cast_reference, fma_reference, shift_as
 from jitnet.kernel.row import Conversion, ScalarOp, lit
 
@@ -43,6 +44,7 @@ add = ScalarOp(
     np.add,
     llvm=_two(b="or", i="add", u="add", f="fadd"),
     cuda={"b": "({0} | {1})", "f": "({0} + {1})", **_wrapping("+")},
+    facts=ADD,
 )
 sub = ScalarOp(
     "sub",
@@ -51,6 +53,7 @@ sub = ScalarOp(
     np.subtract,
     llvm=_two(i="sub", u="sub", f="fsub"),
     cuda={"f": "({0} - {1})", **_wrapping("-")},
+    facts=SUB,
 )
 mul = ScalarOp(
     "mul",
@@ -59,6 +62,7 @@ mul = ScalarOp(
     np.multiply,
     llvm=_two(b="and", i="mul", u="mul", f="fmul"),
     cuda={"b": "({0} & {1})", "f": "({0} * {1})", **_wrapping("*")},
+    facts=MUL,
 )
 div = ScalarOp(
     "div",
@@ -84,6 +88,7 @@ neg = ScalarOp(
     np.negative,
     llvm={"f": "fneg {T} {0}", **_kinds("iu", "sub {T} zeroinitializer, {0}")},
     cuda={"f": "(-{0})", **_kinds("iu", "({T})(0u - ({U}){0})")},
+    facts=NEG,
 )
 sqrt = ScalarOp(
     "sqrt",
@@ -158,6 +163,7 @@ select = ScalarOp(
     _select_reference,
     llvm=_kinds("biuf", "select {B} {0}, {T} {1}, {T} {2}"),
     cuda=_kinds("biuf", "({0} ? {1} : {2})"),
+    facts=SELECT,
 )
 
 # -- bits ------------------------------------------------------------------------------------------
@@ -275,7 +281,7 @@ def _same_width(source: DType, target: DType) -> bool:
     return source.itemsize == target.itemsize and not source.is_bool and not target.is_bool
 
 
-CAST = Conversion("cast", cast_reference)
+CAST = Conversion("cast", cast_reference, facts=CONVERT)
 BITCAST = Conversion("bitcast", bitcast_reference, _same_width)
 
 _INTEGER_OF: Mapping[int, DType] = {32: T.i32, 64: T.i64}

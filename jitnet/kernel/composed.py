@@ -14,6 +14,7 @@ import numpy as np
 
 from jitnet.ir import Literal, Value
 from jitnet.ir import types as T
+from jitnet.ir.facts import FLOORDIV, MAXIMUM, MINIMUM, REM
 from jitnet.kernel.basic import (
     abs,
     add,
@@ -94,6 +95,7 @@ def _extremum(name: str, numpy: Any, better: ScalarOp, ignore_nan: bool) -> Scal
         expand=expand,
         cuda=dict.fromkeys("biu", f"({{0}} {'>' if better is gt else '<'} {{1}} ? {{0}} : {{1}})"),
         cost=2,
+        facts=MAXIMUM if better is gt else MINIMUM,
     )
 
 
@@ -167,9 +169,23 @@ def _floordiv_float(x: Value, y: Value) -> Value:
     return select(eq(y, 0.0), ratio, whole)
 
 
-rem = ScalarOp("rem", ("iuf", "="), "same", np.remainder, expand=_expand_rem, cost=14)
+rem = ScalarOp(
+    "rem",
+    ("iuf", "="),
+    "same",
+    np.remainder,
+    expand=_expand_rem,
+    cost=14,
+    facts=REM,
+)
 floordiv = ScalarOp(
-    "floordiv", ("iuf", "="), "same", np.floor_divide, expand=_expand_floordiv, cost=16
+    "floordiv",
+    ("iuf", "="),
+    "same",
+    np.floor_divide,
+    expand=_expand_floordiv,
+    cost=16,
+    facts=FLOORDIV,
 )
 
 

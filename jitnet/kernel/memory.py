@@ -104,8 +104,8 @@ class Buffer:
 def of_array(array: Array) -> Buffer:
     """A buffer over an array's memory, from its lowest to its highest byte."""
     low, high = byte_bounds(array)
-    flips = tuple(slice(None, None, -1 if stride < 0 else 1) for stride in array.strides)
-    lowest = array[(*flips, ...)]
+    flipped = tuple(axis for axis, stride in enumerate(array.strides) if stride < 0)
+    lowest = np.flip(array, flipped)
     element = as_strided(lowest, (1,), (array.itemsize,), writeable=array.flags.writeable)
     bytes = as_strided(
         element.view(np.uint8),

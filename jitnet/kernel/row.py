@@ -29,6 +29,7 @@ from jitnet.ir import (
     register,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import FactRule
 
 
 class ScalarOp(Op):
@@ -52,6 +53,7 @@ class ScalarOp(Op):
         cost: rough flops; above 4 counts as expensive: fusion does not compute it twice.
         rarely: the first operand, a bool, is seldom true, and only then is the value other than the
             last operand: a backend jumps over `expand` where no lane is true.
+        facts: what the row tells of integers.
     """
 
     level = "kernel"
@@ -70,6 +72,7 @@ class ScalarOp(Op):
         cuda: Mapping[str, str] | None = None,
         cost: int = 1,
         rarely: bool = False,
+        facts: FactRule | None = None,
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -81,6 +84,7 @@ class ScalarOp(Op):
         self.cuda = cuda or {}
         self.cost = cost
         self.rarely = rarely
+        self.facts = facts
         register(self)
 
     @property
@@ -136,8 +140,10 @@ class Conversion(Op):
         name: str,
         numpy: Callable[..., Any],
         takes: Callable[[DType, DType], bool] = lambda source, target: True,
+        facts: FactRule | None = None,
     ) -> None:
         self.name = name
+        self.facts = facts
         self.numpy = numpy
         self.takes = takes
         self.cost = 1

@@ -28,6 +28,7 @@ from jitnet.ir import (
     Dim,
     DType,
     Effect,
+    Eqn,
     Function,
     Literal,
     Op,
@@ -42,6 +43,7 @@ from jitnet.ir import (
     register,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import Entry, FactRule, Steps
 
 LOOP_KINDS = ("seq", "vector", "parallel")
 INDEX = T.scalar(T.i64)
@@ -52,8 +54,15 @@ class Statement(Op):
 
     level = "kernel"
 
-    def __init__(self, name: str, effect: Effect, infer: Callable[..., tuple[Type, ...]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        effect: Effect,
+        infer: Callable[..., tuple[Type, ...]],
+        facts: FactRule | None = None,
+    ) -> None:
         self.name = name
+        self.facts = facts
         self.effect = effect
         self._infer = infer
         register(self)
@@ -189,7 +198,12 @@ def _infer_if(
     return tuple(v.type for v in then.results)
 
 
-FOR = Statement("for", Effect.PURE, _infer_for)
+def _enter_for(eqn: Eqn) -> Sequence[Sequence[Entry]]:
+    low, high, *carries = eqn.operands
+    return [[Steps(as_dim(low), as_dim(high)), *[None] * len(carries)]]
+
+
+FOR = Statement("for", Effect.PURE, _infer_for, FactRule(entry=_enter_for))
 WHILE = Statement("while", Effect.PURE, _infer_while)
 IF = Statement("if", Effect.PURE, _infer_if)
 

@@ -1,10 +1,10 @@
 """Floor 2: every array op, whole, in one place: types, reference, derivatives, lowering, samples.
 
-from jitnet import ops
+    y = ops.reduce_sum(ops.mul(x, 2.0), (0,))     # builder functions bind into the open builder
+    eqn.op is ops.mul                             # a pointwise op is its own builder function
+    eqn.op is ops.reduce.REDUCE_SUM               # other ops are the constants of their modules
 
-y = ops.reduce_sum(ops.mul(x, 2.0), (0,))     # builder functions bind into the open builder
-eqn.op is ops.mul                             # a pointwise op is its own builder function
-eqn.op is ops.reduce.REDUCE_SUM               # other ops are the constants of their modules
+The builder functions are all here; importing this package fills the registry.
 """
 
 from jitnet.ops import (

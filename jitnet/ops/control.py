@@ -11,91 +11,43 @@ ints, params of the region or other results of it, so that a loop may carry `%k:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from jitnet import errors
 from jitnet.ir import (
     ArrayType,
     Attrs,
     Builder,
-    Dim,
     Effect,
     Eqn,
     Function,
-    ResultDim,
     Type,
-    TypeRuleError,
     Value,
     as_dim,
     current,
     substitute_type,
 )
 from jitnet.ir import types as T
-from jitnet.ops.primitive import (
-    Primitive,
-    Sample,
-    Structured,
-    nondifferentiable,
-    not_linear,
+from jitnet.ir.facts import Entry, FactRule, Steps
+from jitnet.ops import loop_derivatives as d
+from jitnet.ops.loop_splits import split_for, split_if, split_while
+from jitnet.ops.primitive import Primitive, Structured, nondifferentiable, not_linear
+from jitnet.ops.regions import (
+    INDEX,
+    Evaluate,
+    Region,
+    as_region,
+    as_tuple,
+    carried_types,
+    check_params,
+    no_samples,
+    require,
+    result_types,
+    same_type,
 )
-
-Region = Function | Callable[..., Any]
-Evaluate = Callable[[Function, Sequence[Any]], Sequence[Any]]
-
-INDEX = T.scalar(T.i64)
-
-
-def no_samples() -> Iterator[Sample]:
-    return iter(())
-
-
-# -- regions ---------------------------------------------------------------------------------------
-
-
-def result_types(
-    region: Function, bound: dict[Value, Value], offset: int = 0
-) -> tuple[Type, ...]:
-    """The types of a region's results as its equation's results: dims that are results of the
-    region become ResultDims, dims that are params become what `bound` maps them to."""
-    env = dict(bound)
-    for i, r in enumerate(region.results):
-        if r.type == INDEX and r not in env:
-            env[r] = ResultDim(i + offset)
-    return tuple(substitute_type(r.type, env) for r in region.results)
-
-
-def require(condition: bool, message: str) -> None:
-    if not condition:
-        raise TypeRuleError(message)
-
-
-def check_params(
-    op: str, operands: Sequence[Value], params: Sequence[Value], env: dict[Value, Value]
-) -> None:
-    """Params must have the types of the operands, dims mapped by position."""
-    require(len(operands) == len(params), f"{op}: {len(params)} params for {len(operands)} values")
-    env.update(zip(params, operands))
-    for v, p in zip(operands, params):
-        wanted = substitute_type(p.type, env)
-        require(wanted == v.type, f"{op}: the region takes {wanted} as {p}, not {v.type}")
-
-
-def as_region(name: str, body: Region, like: Sequence[Value], lead: Sequence[Type] = ()) -> Function:
-    """A region from a callable: it gets params of the types of `lead`, then of those of `like`."""
-    if isinstance(body, Function):
-        return body
-    with Builder(name) as b:
-        b.loc = current().loc
-        first = [b.param(type) for type in lead]
-        results = body(*first, *b.params_like(like))
-    return b.build(*as_tuple(results))
-
-
-def as_tuple(values: Any) -> tuple[Value, ...]:
-    return (values,) if isinstance(values, Value) else tuple(values or ())
-
 
 # -- if --------------------------------------------------------------------------------------------
 
@@ -117,36 +69,31 @@ def _infer_if(
     return arms[0]
 
 
-def same_type(a: Type, b: Type) -> bool:
-    if not (isinstance(a, ArrayType) and isinstance(b, ArrayType)):
-        return a == b
-    return a.dtype == b.dtype and len(a.dims) == len(b.dims) and all(map(same_dim, a.dims, b.dims))
-
-
-def same_dim(a: Dim, b: Dim) -> bool:
-    if isinstance(a, ResultDim) and isinstance(b, ResultDim):
-        return a.index == b.index
-    return a is b or a == b
-
-
 def _numpy_if(eqn: Eqn, evaluate: Evaluate, pred: Any, *operands: Any) -> tuple[Any, ...]:
     return tuple(evaluate(eqn.regions[0 if pred else 1], operands))
+
+
+def _enter_arms(eqn: Eqn) -> Sequence[Sequence[Entry]]:
+    """The regions take the last operands."""
+    return [eqn.operands[len(eqn.operands) - len(r.params) :] for r in eqn.regions]
 
 
 IF = Primitive(
     "if",
     infer=_infer_if,
     numpy=_numpy_if,
-    jvp=nondifferentiable,
-    transpose=not_linear,
+    jvp=d.jvp_if,
+    transpose=d.transpose_if,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
+    split=split_if,
+    facts=FactRule(entry=_enter_arms),
 )
 
 
 def if_(pred: Value, then: Region, orelse: Region, operands: Sequence[Value]) -> tuple[Value, ...]:
-    """`then(*operands)` where `pred` holds, else `orelse(*operands)`; both return the same types."""
+    """`then(*operands)` where `pred` holds, else `orelse(*operands)`; the types are the same."""
     regions = (as_region("then", then, operands), as_region("else", orelse, operands))
     return current().bind(IF, (pred, *operands), {}, regions)
 
@@ -179,20 +126,6 @@ def _infer_for(
     return tuple(types)
 
 
-def carried_types(
-    op: str, results: Sequence[Value], carried: Sequence[Value], env: dict[Value, Value]
-) -> list[Type]:
-    """What a loop returns for its carries: their types, carried dims as ResultDims."""
-    require(len(results) == len(carried), f"{op}: {len(results)} results for the carries")
-    step = dict(zip(carried, results))
-    for r, p in zip(results, carried):
-        wanted = substitute_type(p.type, step)
-        require(wanted == r.type, f"{op}: {p} is carried as {wanted}, but the body returns {r.type}")
-    final: dict[Value, Value] = dict(env)
-    final.update({p: ResultDim(i) for i, p in enumerate(carried) if p.type == INDEX})
-    return [substitute_type(p.type, final) for p in carried]
-
-
 def _numpy_for(eqn: Eqn, evaluate: Evaluate, n: Any, *operands: Any) -> tuple[Any, ...]:
     (body,) = eqn.regions
     n_consts, n_carries = eqn.attrs["consts"], eqn.attrs["carries"]
@@ -204,24 +137,40 @@ def _numpy_for(eqn: Eqn, evaluate: Evaluate, n: Any, *operands: Any) -> tuple[An
         out = evaluate(body, (np.int64(i), *consts, *carries, *(x[i] for x in xs)))
         carries, ys[i] = list(out[:n_carries]), out[n_carries:]
     stacked: list[Any] = []
+    known = dict(zip(eqn.operands, (n, *operands)))
     for j, r in enumerate(eqn.results[n_carries:]):
         if steps:
             stacked.append(np.stack([ys[i][j] for i in steps]))
         else:
-            dims = [d if isinstance(d, int) else 0 for d in r.dims[1:]]
+            dims = [d if isinstance(d, int) else int(known.get(d, 0)) for d in r.dims[1:]]
             stacked.append(np.empty((0, *dims), r.dtype.numpy))
     return (*carries, *stacked)
+
+
+def _unchanged(body: Function, params: Sequence[Value], initial: Sequence[Value]) -> list[Entry]:
+    """Of a loop's carries, those that the body returns as they came."""
+    steps = zip(params, body.results, initial)
+    return [start if result is param else None for param, result, start in steps]
+
+
+def _enter_for(eqn: Eqn) -> Sequence[Sequence[Entry]]:
+    (n, *rest), (body,) = eqn.operands, eqn.regions
+    consts, fixed = eqn.attrs["consts"], eqn.attrs["consts"] + eqn.attrs["carries"]
+    carried = _unchanged(body, body.params[1 + consts : 1 + fixed], rest[consts:fixed])
+    return [[Steps(0, as_dim(n)), *rest[:consts], *carried, *[None] * (len(rest) - fixed)]]
 
 
 FOR = Primitive(
     "for",
     infer=_infer_for,
     numpy=_numpy_for,
-    jvp=nondifferentiable,
-    transpose=not_linear,
+    jvp=d.jvp_for,
+    transpose=d.transpose_for,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
+    split=split_for,
+    facts=FactRule(entry=_enter_for),
 )
 
 
@@ -290,15 +239,23 @@ def _numpy_while(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...
     return tuple(carries)
 
 
+def _enter_while(eqn: Eqn) -> Sequence[Sequence[Entry]]:
+    consts, body = eqn.attrs["consts"], eqn.regions[1]
+    carried = _unchanged(body, body.params[consts:], eqn.operands[consts:])
+    return [[*eqn.operands[:consts], *carried]] * 2
+
+
 WHILE = Primitive(
     "while",
     infer=_infer_while,
     numpy=_numpy_while,
-    jvp=nondifferentiable,
+    jvp=d.jvp_while,
     transpose=not_linear,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
+    split=split_while,
+    facts=FactRule(entry=_enter_while),
 )
 
 
@@ -340,22 +297,24 @@ CALL = Primitive(
     "call",
     infer=_infer_call,
     numpy=_numpy_call,
-    jvp=nondifferentiable,
-    transpose=not_linear,
+    jvp=d.jvp_call,
+    transpose=d.transpose_call,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
+    facts=FactRule(entry=_enter_arms),
 )
 
 FUSED = Primitive(
     "fused",
     infer=_infer_call,
     numpy=_numpy_call,
-    jvp=nondifferentiable,
-    transpose=not_linear,
+    jvp=d.jvp_call,
+    transpose=d.transpose_call,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
+    facts=FactRule(entry=_enter_arms),
 )
 
 
@@ -381,11 +340,9 @@ def _infer_check(
 
 
 def _numpy_check(eqn: Eqn, ok: Any, *values: Any) -> tuple[Any, ...]:
-    from jitnet.errors import raise_from_program
-
     if not ok:
         message = eqn.attrs["message"].format(*(v.item() for v in values))
-        raise_from_program(eqn.attrs["error"], message, eqn.loc.frames)
+        errors.raise_from_program(eqn.attrs["error"], message, eqn.loc.frames)
     return ()
 
 

@@ -31,6 +31,7 @@ from jitnet.ir import (
     current,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import FactRule, Range
 from jitnet.kernel import scalars as s
 from jitnet.ops.primitive import (
     Context,
@@ -89,6 +90,10 @@ def _emit_iota(context: Context, eqn: Eqn, index: Sequence[Value]) -> Value:
     return s.cast(index[eqn.attrs["axis"]], eqn.attrs["dtype"])
 
 
+def _iota_range(eqn: Eqn, *dims: Range) -> Range:
+    return Range(0, max(dims[eqn.attrs["axis"]].hi - 1, 0))
+
+
 IOTA = Primitive(
     "iota",
     infer=_infer_iota,
@@ -101,6 +106,7 @@ IOTA = Primitive(
         Sample((np.int64(2), np.int64(3)), {"axis": 1, "dtype": T.i32}),
         Sample((np.int64(0), np.int64(3)), {"axis": 0, "dtype": T.u8}),
     ],
+    facts=FactRule(range=_iota_range),
 )
 
 
@@ -161,6 +167,11 @@ def _infer_const(
     return (ArrayType(T.from_numpy(array.dtype), array.shape),)
 
 
+def _const_range(eqn: Eqn) -> Range | None:
+    array = eqn.attrs["data"].array
+    return Range(int(array.min()), int(array.max())) if array.size else None
+
+
 CONST = Primitive(
     "const",
     infer=_infer_const,
@@ -172,6 +183,7 @@ CONST = Primitive(
         Sample((), {"data": Dense(np.arange(6.0).reshape(2, 3))}),
         Sample((), {"data": Dense(np.array([True, False]))}),
     ],
+    facts=FactRule(range=_const_range),
 )
 
 

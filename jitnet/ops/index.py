@@ -31,6 +31,7 @@ from jitnet.ir import (
     current,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import EXTENTS, SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import branch, load, loop, store
@@ -180,6 +181,7 @@ GATHER = Primitive(
     transpose=_transpose_gather,
     lower=[Element(_emit_gather)],
     samples=_gather_samples,
+    facts=SAME_ELEMENTS,
 )
 
 
@@ -420,6 +422,7 @@ COMPRESS = Primitive(
     transpose=not_linear,
     lower=[Kernel(_emit_compress, bound=_bound_compress)],
     samples=_compress_samples,
+    facts=EXTENTS,
 )
 
 

@@ -97,6 +97,7 @@ class Pointwise(Primitive):
             transpose=transpose,
             lower=[Element(emit, pointwise=True, cost=row.cost)],
             samples=samples,
+            facts=row.facts,
         )
 
     def __call__(self, *operands: Value | Number) -> Value:

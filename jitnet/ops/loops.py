@@ -1,7 +1,9 @@
 """Nests of kernel loops over a box, for lowering rules that write their results themselves.
 
-nest((%n, 3), body)      for %i0 = 0 to %n {kind="seq"} (%i0: i64) {
-                           for %i1 = 0 to 3 {kind="vector"} (%i1: i64) { body((%i0, %i1)) } }
+    nest((%n, 3), body)      for %i0 = 0 to %n {kind="seq"} (%i0: i64) {
+                               for %i1 = 0 to 3 {kind="vector"} (%i1: i64) { body((%i0, %i1)) } }
+
+Beside it copies, fills and folds, which are such nests.
 """
 
 from __future__ import annotations

@@ -347,6 +347,7 @@ CONVERT = Primitive(
     transpose=_transpose_convert,
     lower=[Element(_emit_convert, pointwise=True)],
     samples=convert_samples,
+    facts=s.CAST.facts,
 )
 STOP_GRADIENT = Primitive(
     "stop_gradient",

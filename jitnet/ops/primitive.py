@@ -8,7 +8,7 @@ stated (`nondifferentiable`, `not_linear`), never left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from jitnet.ir import (
     current,
     register,
 )
+from jitnet.ir.facts import FactRule
 
 # -- derivatives -----------------------------------------------------------------------------------
 
@@ -51,8 +52,9 @@ class Linear:
     type: Type
 
 
-TransposeTransform = Callable[[Function, Sequence[bool]], Function]
-"""`(f, linear params) -> transpose of f`: see `transforms.transpose`."""
+TransposeTransform = Callable[[Function, Sequence[bool], Sequence[bool]], Function]
+"""`(f, linear params, which of these bring an accumulator) -> transpose of f`: see
+`transforms.transpose`."""
 
 TransposeRule = Callable[
     [Eqn, Sequence[Value | Linear], Tangents, Sequence[Value | None], TransposeTransform],
@@ -62,6 +64,36 @@ TransposeRule = Callable[
 
 `accumulators[i]` is the cotangent gathered so far for linear operand i, None while it is zero; the
 rule returns the list with its own contributions in. Entries of nonlinear operands stay None."""
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A Function in two, by what depends on some of its params: see `transforms.split`.
+
+    Attributes:
+        known: known params → known results in order, then the residuals that it makes.
+        linear: residuals (all of them), unknown params → unknown results in order.
+        unknown: which results are unknown.
+        residuals: what `linear` takes first, as values of the Function that was split.
+        made: those of them that `known` returns.
+    """
+
+    known: Function
+    linear: Function
+    unknown: tuple[bool, ...]
+    residuals: tuple[Value, ...]
+    made: tuple[Value, ...]
+
+
+SplitTransform = Callable[..., Halves]
+"""`transforms.split.split`."""
+
+SplitRule = Callable[
+    [Eqn, Collection[Value], SplitTransform],
+    tuple[Sequence[Eqn], Sequence[Eqn], Sequence[Value]],
+]
+"""`(eqn, unknown values, split) -> (known equations, linear equations, unknown results)`: how an
+equation with regions falls in two. The known equations bind the eqn's own known results."""
 
 
 def nondifferentiable(
@@ -196,7 +228,9 @@ class Primitive(Op):
             `(eqn, evaluate, *operands)` with `evaluate(Function, arrays) -> arrays`.
         lower: alternatives in order of preference.
         writes: the operand whose storage the result may take over.
+        facts: what the op tells of the integers that it makes.
         samples: a function so that importing the op costs nothing.
+        split: for ops with regions, how the equation falls into a known and a linear one.
     """
 
     level = "array"
@@ -214,6 +248,8 @@ class Primitive(Op):
         effect: Effect = Effect.PURE,
         writes: int | None = None,
         has_regions: bool = False,
+        facts: FactRule | None = None,
+        split: SplitRule | None = None,
     ) -> None:
         self.name = name
         self.type_rule = infer
@@ -225,6 +261,8 @@ class Primitive(Op):
         self.effect = effect
         self.writes = writes
         self.has_regions = has_regions
+        self.split = split
+        self.facts = facts
         register(self)
 
     def infer(

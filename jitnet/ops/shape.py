@@ -30,6 +30,7 @@ from jitnet.ir import (
     registry,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.ops import regroup
 from jitnet.ops.create import dims_of, extents
@@ -190,6 +191,7 @@ BROADCAST = Primitive(
     transpose=transpose_unary(_pull_broadcast),
     lower=[Element(_emit_broadcast, view=True, strided=_stride_broadcast)],
     samples=_broadcast_samples,
+    facts=SAME_ELEMENTS,
 )
 
 
@@ -267,6 +269,7 @@ RESHAPE = Primitive(
     transpose=transpose_unary(lambda eqn, ct, x: reshape(ct, x.dims)),
     lower=[Element(_emit_reshape, view=True, strided=_stride_reshape)],
     samples=_reshape_samples,
+    facts=SAME_ELEMENTS,
 )
 
 
@@ -319,6 +322,7 @@ TRANSPOSE = Primitive(
     transpose=transpose_unary(lambda eqn, ct, x: transpose(ct, _inverse(eqn.attrs["perm"]))),
     lower=[Element(_emit_transpose, view=True, strided=_stride_transpose)],
     samples=_transpose_samples,
+    facts=SAME_ELEMENTS,
 )
 
 

@@ -31,6 +31,7 @@ from jitnet.ir import (
     index,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.kernel.statements import store
 from jitnet.ops.create import dims_of
@@ -192,6 +193,7 @@ SLICE = Primitive(
     transpose=_transpose_slice,
     lower=[Element(_emit_slice, view=True, strided=_stride_slice)],
     samples=_slice_samples,
+    facts=SAME_ELEMENTS,
 )
 
 

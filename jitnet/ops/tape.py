@@ -15,10 +15,29 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.ir import ArrayType, Attrs, Function, ResultDim, TapeType, Type, Value, current
+from jitnet.ir import (
+    ArrayType,
+    Attrs,
+    Eqn,
+    Function,
+    ResultDim,
+    TapeType,
+    Type,
+    Value,
+    current,
+)
 from jitnet.ir import types as T
-from jitnet.ops.control import no_samples, require
-from jitnet.ops.primitive import Primitive, Structured, nondifferentiable, not_linear
+from jitnet.ir.facts import EXTENTS
+from jitnet.ops.primitive import (
+    JvpTransform,
+    Primitive,
+    Structured,
+    Tangents,
+    nondifferentiable,
+    not_linear,
+)
+from jitnet.ops.regions import no_samples, require
+from jitnet.ops.shape import reshape, zeros_like
 
 
 def tape_type(tape: Value) -> TapeType:
@@ -70,6 +89,56 @@ def _numpy_get(eqn: Any, tape: Any, position: Any) -> tuple[Any, ...]:
     return (*extents, *record)
 
 
+# -- derivatives -----------------------------------------------------------------------------------
+
+
+def tangent_type(type: Type) -> Type:
+    """An array's own type; for a tape, a tape of its inexact fields."""
+    if isinstance(type, TapeType):
+        return TapeType(tuple(field for field in type.fields if field[0].is_inexact))
+    return type
+
+
+def zero_tangent(type: Type) -> Value:
+    """A zero tangent of this type. That of a tape is an empty tape: it is only asked for where the
+    tape itself is still empty."""
+    if isinstance(type, TapeType):
+        return tape_new(type)
+    assert isinstance(type, ArrayType)
+    return zeros_like(type)
+
+
+def _jvp_push(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    results = current().rebind(eqn, primals)
+    beside = tangents[0]
+    if beside is None:
+        beside = zero_tangent(tangent_type(primals[0].type))
+    pushed = [
+        zero_tangent(v.type) if t is None else t
+        for v, t in zip(primals[1:], tangents[1:])
+        if v.dtype.is_inexact
+    ]
+    return results, (tape_push(beside, pushed),)
+
+
+def _jvp_get(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    results = current().rebind(eqn, primals)
+    assert tangents[0] is not None
+    fields = tape_type(primals[0]).fields
+    count = len(results) - len(fields)
+    beside = tape_get(tangents[0], primals[1])
+    moved = iter(beside[len(beside) - sum(dtype.is_inexact for dtype, _ in fields) :])
+    out: list[Value | None] = [None] * count
+    for r in results[count:]:
+        t = next(moved) if r.dtype.is_inexact else None
+        out.append(t if t is None or t.type == r.type else reshape(t, r.dims))
+    return results, out
+
+
 TAPE_NEW = Primitive(
     "tape_new",
     infer=_infer_new,
@@ -83,7 +152,7 @@ TAPE_PUSH = Primitive(
     "tape_push",
     infer=_infer_push,
     numpy=lambda eqn, tape, *values: ((*tape, values),),
-    jvp=nondifferentiable,
+    jvp=_jvp_push,
     transpose=not_linear,
     lower=[Structured()],
     samples=no_samples,
@@ -97,12 +166,13 @@ TAPE_LENGTH = Primitive(
     transpose=not_linear,
     lower=[Structured()],
     samples=no_samples,
+    facts=EXTENTS,
 )
 TAPE_GET = Primitive(
     "tape_get",
     infer=_infer_get,
     numpy=_numpy_get,
-    jvp=nondifferentiable,
+    jvp=_jvp_get,
     transpose=not_linear,
     lower=[Structured()],
     samples=no_samples,

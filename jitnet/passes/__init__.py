@@ -1,0 +1,58 @@
+"""Floor 3: passes, each `Function -> Function`, and the pipeline that runs them.
+
+optimize(f)     # inline_calls, simplify, prove, cse, dce: until nothing changes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jitnet.ir import Function
+from jitnet.passes.cse import cse
+from jitnet.passes.dce import dce
+from jitnet.passes.fold import fold
+from jitnet.passes.inline import inline_calls
+from jitnet.passes.prove import prove
+from jitnet.passes.simplify import simplify
+
+__all__ = [
+    "OBSERVERS",
+    "OPTIMIZE",
+    "Pass",
+    "cse",
+    "dce",
+    "fold",
+    "inline_calls",
+    "optimize",
+    "prove",
+    "run",
+    "simplify",
+]
+
+Pass = Callable[[Function], Function]
+
+OPTIMIZE: tuple[Pass, ...] = (inline_calls, simplify, prove, cse, dce)
+
+ROUNDS = 3
+"""How often the pipeline runs at most; what one pass does is rarely news to all others twice."""
+
+OBSERVERS: list[Callable[[Pass, Function], None]] = []
+"""Called after each pass with what it made: tests verify here, `JITNET_DUMP` writes files."""
+
+
+def run(f: Function, passes: Sequence[Pass]) -> Function:
+    """`f` after the passes, in order."""
+    for step in passes:
+        f = step(f)
+        for observe in OBSERVERS:
+            observe(step, f)
+    return f
+
+
+def optimize(f: Function, passes: Sequence[Pass] = OPTIMIZE) -> Function:
+    """`f` after as many rounds of the passes as change it, up to ROUNDS."""
+    for _ in range(ROUNDS):
+        before, f = f, run(f, passes)
+        if f is before:
+            break
+    return f

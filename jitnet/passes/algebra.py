@@ -6,8 +6,8 @@
     add %x, (neg %y)   ->  sub %x, %y
 
 Of a NaN, only that it is one is kept: IEEE 754 says nothing of the sign and the payload that
-arithmetic gives it. The other exception is `zmul`, which comes from derivatives: on a zero of either
-sign it gives +0.0, while `mul`, which takes its place, keeps the sign.
+arithmetic gives it. The other exception is `zmul`, which comes from derivatives: of a zero of any
+sign it makes +0.0, while the `mul` that takes its place keeps the sign.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from jitnet.ir import Definition, DType, Eqn, Literal, Op, Rule, Value, current, rule
+from jitnet.ir import types as T
+from jitnet.ir.facts import dtype_range
 from jitnet.ops import (
     abs,
     add,
@@ -62,7 +62,7 @@ from jitnet.ops.pointwise import CONVERT
 
 
 def _all_ones(dtype: DType) -> int:
-    return -1 if dtype.kind == "i" else int(np.iinfo(dtype.numpy).max)
+    return dtype_range(dtype).hi if dtype.kind == "u" else -1
 
 
 Number = float | bool | Callable[[DType], int]
@@ -148,7 +148,7 @@ def literal_on_the_right(eqn: Eqn, definition: Definition) -> Value | None:
     return current().rebind(eqn, (y, x))[0]
 
 
-@rule(*{op for op, *_ in (*NEUTRAL, *DECIDES)})
+@rule(*dict.fromkeys([row[0] for row in NEUTRAL] + [row[0] for row in DECIDES]))
 def with_literal(eqn: Eqn, definition: Definition) -> Value | None:
     x, y = eqn.operands
     if not isinstance(y, Literal):
@@ -223,13 +223,12 @@ def sum_with_negative(eqn: Eqn, definition: Definition) -> Value | None:
 @rule(mul, div)
 def product_of_negatives(eqn: Eqn, definition: Definition) -> Value | None:
     """-x * -y is x * y, and -x * 2 is x * -2."""
-    (x, y), negated = eqn.operands, _negated(eqn.operands[0], definition)
+    y, negated = eqn.operands[1], _negated(eqn.operands[0], definition)
     if negated is None:
         return None
     other = _negated(y, definition)
-    if isinstance(y, Literal) and y.dtype.kind in "if":
-        with np.errstate(over="ignore"):
-            other = Literal(-y.data, y.dtype)
+    if isinstance(y, Literal):
+        other = neg(y)
     return None if other is None else current().rebind(eqn, (negated, other))[0]
 
 
@@ -239,11 +238,8 @@ def negative_of_product(eqn: Eqn, definition: Definition) -> Value | None:
     inner = definition(eqn.operands[0])
     if inner is None or inner.op is not mul or not isinstance(inner.operands[1], Literal):
         return None
-    factor = inner.operands[1]
-    if factor.dtype.kind not in "if":
-        return None
-    with np.errstate(over="ignore"):
-        return mul(inner.operands[0], Literal(-factor.data, factor.dtype))
+    x, factor = inner.operands
+    return mul(x, neg(factor))
 
 
 @rule(sub)
@@ -271,8 +267,8 @@ def quotient_by_power_of_two(eqn: Eqn, definition: Definition) -> Value | None:
     if not isinstance(y, Literal) or not math.isfinite(y.item) or y.item == 0:
         return None
     mantissa, _ = math.frexp(y.item)
-    with np.errstate(all="ignore"):
-        inverse = Literal(1 / y.data, y.dtype)
+    inverse = div(Literal(1, y.dtype), y)
+    assert isinstance(inverse, Literal), "an op on literals folds"
     exact = math.isfinite(inverse.item) and inverse.item * y.item == 1
     return mul(x, inverse) if math.fabs(mantissa) == 0.5 and exact else None
 
@@ -327,6 +323,9 @@ def settled_choice(eqn: Eqn, definition: Definition) -> Value | None:
     return None
 
 
+_MANTISSA = {T.f32: 24, T.f64: 53}  # bits, the hidden one included
+
+
 def holds_all(source: DType, target: DType) -> bool:
     """Whether every value of one dtype is a value of the other."""
     if source == target or source.is_bool:
@@ -337,7 +336,7 @@ def holds_all(source: DType, target: DType) -> bool:
         return source.bits <= target.bits
     digits = source.bits - (source.kind == "i")
     if target.is_float:
-        return digits <= np.finfo(target.numpy).nmant + 1
+        return digits <= _MANTISSA[target]
     if source.kind == "i" and target.kind == "u":
         return False
     return digits <= target.bits - (target.kind == "i")

@@ -9,6 +9,7 @@ of scalars (zeros, a range) stay equations, for they cost less than the memory t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,12 +47,14 @@ def _known(v: Value, definition: Definition) -> Any:
 
 
 def _is_small(eqn: Eqn) -> bool:
-    types = [r.type for r in eqn.results]
-    if not all(isinstance(t, ArrayType) and t.is_static for t in types):
+    """Whether the results are scalars, or no more elements than the constants among the operands
+    have."""
+    if not all(isinstance(r.type, ArrayType) and r.type.is_static for r in eqn.results):
         return False
-    size = sum(int(np.prod(r.shape)) for r in eqn.results if r.rank)
-    given = sum(int(np.prod(v.shape)) for v in eqn.operands if v.rank)
-    return size <= min(given, LARGEST)
+    arrays = [r for r in eqn.results if r.rank]
+    given = sum(math.prod(v.shape) for v in eqn.operands if v.rank)
+    size = sum(math.prod(r.shape) for r in arrays)
+    return not arrays or (any(v.rank for v in eqn.operands) and size <= min(given, LARGEST))
 
 
 def fold(f: Function) -> Function:

@@ -1,9 +1,9 @@
 """Inlining: `call` equations become the equations of what they call.
 
-    %y = call %x {name='square'} @square(%a: f64[3]) {      ->      %y = mul %x, %x
-      %0: f64[3] = mul %a, %a
-      return %0
-    }
+%y = call %x {name='square'} @square(%a: f64[3]) {      ->      %y = mul %x, %x
+  %0: f64[3] = mul %a, %a
+  return %0
+}
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ def dot_of_transposed(eqn: Eqn, definition: Definition) -> Value | None:
 def transposed_dot(eqn: Eqn, definition: Definition) -> Value | None:
     """The transpose of a product that swaps the free axes is the product the other way round."""
     inner, perm = definition(eqn.operands[0]), list(eqn.attrs["perm"])
-    if inner is None or inner.op is not DOT:
+    if inner is None or inner.op is not DOT or not definition.is_read_once(inner.result):
         return None
     (x, y), contract, batch = inner.operands, inner.attrs["contract"], inner.attrs["batch"]
     batches = len(batch[0])

@@ -1,0 +1,96 @@
+"""Reverse mode's second half: the transpose of a linear Function.
+
+    func @f(%c: f64[3], %t: f64[3]) -> (f64)       func @f(%c: f64[3], %ct: f64) -> (f64[3])
+      %0 = zmul %c, %t                        →      %1 = broadcast %ct, 3
+      %1 = reduce_sum %0 {axes=(0,)}                 %2 = zmul %c, %1
+      return %1                                      return %2
+
+Equations are visited backwards. The cotangent of a value is gathered in an accumulator that rules
+receive and return updated: contributions to a slice are added in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jitnet.ir import Builder, Eqn, Function, Value, substitute_type
+from jitnet.ops.lift import accumulate
+from jitnet.ops.primitive import Linear, Primitive
+from jitnet.ops.tape import zero_tangent
+
+
+def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ()) -> Function:
+    """The transpose of f in the params marked `linear`, in which it must be linear.
+
+    It takes the other params, then a cotangent for each result, then an accumulator for each linear
+    param marked in `carried` (by position among the linear ones); it returns the cotangents of the
+    linear params, added to their accumulators.
+    """
+    chosen = [p for p, lin in zip(f.params, linear, strict=True) if lin]
+    moving = set(chosen)
+    for eqn in f.eqns:
+        if any(v in moving for v in eqn.operands):
+            moving.update(eqn.results)
+    with Builder(f.name) as b:
+        env: dict[Value, Value] = {}
+        for p, lin in zip(f.params, linear):
+            if not lin:
+                env[p] = b.param(substitute_type(p.type, env), p.name)
+        known = [eqn for eqn in f.eqns if not any(r in moving for r in eqn.results)]
+        given = [b.param(substitute_type(r.type, env), _ct_name(r)) for r in f.results]
+        for eqn in known:
+            env.update(zip(eqn.results, b.rebind(eqn, [env.get(v, v) for v in eqn.operands])))
+        cts: dict[Value, Value | None] = {}
+        for p, brings in zip(chosen, [*carried, *[False] * len(chosen)]):
+            if brings:
+                cts[p] = b.param(substitute_type(p.type, env), _ct_name(p))
+        for r, ct in zip(f.results, given):
+            if r in moving:
+                cts[r] = accumulate(cts.get(r), ct)
+        for eqn in reversed(f.eqns):
+            if any(r in moving for r in eqn.results):
+                _pull(b, eqn, env, moving, cts)
+        results = [_or_zero(cts.get(p), p, env) for p in chosen]
+    return b.build(*results)
+
+
+def _ct_name(v: Value) -> str:
+    return f"ct_{v.name}" if v.name else ""
+
+
+def _or_zero(ct: Value | None, p: Value, env: dict[Value, Value]) -> Value:
+    return zero_tangent(substitute_type(p.type, env)) if ct is None else ct
+
+
+def _pull(
+    b: Builder,
+    eqn: Eqn,
+    env: dict[Value, Value],
+    moving: set[Value],
+    cts: dict[Value, Value | None],
+) -> None:
+    """Add an equation's contributions to the cotangents of its operands."""
+    given = [cts.pop(r, None) for r in eqn.results]
+    if all(ct is None for ct in given):
+        return
+    op = eqn.op
+    assert isinstance(op, Primitive)
+    operands: list[Value | Linear] = []
+    sums: list[Value | None] = []
+    seen: set[Value] = set()
+    for v in eqn.operands:
+        if v not in moving:
+            operands.append(env.get(v, v))
+            sums.append(None)
+            continue
+        operands.append(Linear(substitute_type(v.type, env)))
+        sums.append(None if v in seen else cts.get(v))
+        seen.add(v)
+    with b.at(eqn.loc.tagged("transpose")):
+        after = op.transpose(eqn, operands, given, sums, transpose)
+        fresh: set[Value] = set()
+        for v, ct in zip(eqn.operands, after, strict=True):
+            if v not in moving:
+                continue
+            cts[v] = accumulate(cts[v], ct) if v in fresh else ct
+            fresh.add(v)
