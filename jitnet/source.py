@@ -2,8 +2,9 @@
 
     h = np.tanh(x @ w)      # while tanh is dispatched: this line, these columns, and "h"
 
-A frame is the user's when its code lies neither in this package nor in NumPy. Everything is looked
-up by code object and instruction offset, so it is exact to the column and needs no source text.
+A frame is the user's when its code lies neither in this package, nor in NumPy, nor in Python's own
+library. Everything is looked up by code object and instruction offset, so it is exact to the column
+and needs no source text.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from enum import Enum
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -30,19 +32,39 @@ class Position(NamedTuple):
 Site = tuple[CodeType, int]
 """A code object and the offset of the instruction it is at."""
 
-_INTERNAL_FOLDERS = tuple(
-    os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, np.__file__)
-)
-_INTERNAL: dict[str, bool] = {}
+
+class Origin(Enum):
+    """Whose code a file holds."""
+
+    USER = 1
+    LIBRARY = 2  # Python's own
+    INTERNAL = 3  # jitnet, NumPy, the import system
 
 
-def is_internal(file: str) -> bool:
-    """Whether code of this file belongs to jitnet, NumPy or Python's own frozen machinery."""
-    known = _INTERNAL.get(file)
+def _folder(file: str) -> str:
+    return os.path.dirname(os.path.abspath(file)) + os.sep
+
+
+_INTERNAL = (_folder(__file__), _folder(np.__file__), "<frozen ", "<__array_function__")
+_LIBRARY = _folder(os.__file__)
+_ORIGINS: dict[str, Origin] = {}
+
+
+def origin(file: str) -> Origin:
+    """Whose code this file holds."""
+    known = _ORIGINS.get(file)
     if known is None:
-        known = file.startswith((*_INTERNAL_FOLDERS, "<frozen ", "<__array_function__"))
-        _INTERNAL[file] = known
+        known = Origin.USER
+        if file.startswith(_INTERNAL):
+            known = Origin.INTERNAL
+        elif file.startswith(_LIBRARY) and "-packages" + os.sep not in file:
+            known = Origin.LIBRARY
+        _ORIGINS[file] = known
     return known
+
+
+def is_users(file: str) -> bool:
+    return origin(file) is Origin.USER
 
 
 def user_sites(until: CodeType | None = None, passes: int = 1, limit: int = 16) -> tuple[Site, ...]:
@@ -58,7 +80,7 @@ def user_sites(until: CodeType | None = None, passes: int = 1, limit: int = 16) 
             passes -= 1
             if passes == 0:
                 break
-        elif not is_internal(code.co_filename):
+        elif is_users(code.co_filename):
             sites.append((code, frame.f_lasti))
         frame = frame.f_back
     return tuple(sites)

@@ -19,7 +19,7 @@ import numpy as np
 
 from jitnet import errors, ir
 from jitnet.frontend.pytree import flatten, node_kind, unflatten
-from jitnet.source import is_internal
+from jitnet.source import is_users
 
 
 class Wrapper:
@@ -93,11 +93,11 @@ class Substitution:
         return self._keep(x, copy)
 
     def _function(self, fn: FunctionType) -> Any:
-        internal = is_internal(fn.__code__.co_filename)
-        if internal and not fn.__closure__:
+        users = is_users(fn.__code__.co_filename)
+        if not users and not fn.__closure__:
             return fn
         cells = tuple(self._cell(cell) for cell in fn.__closure__ or ())
-        namespace = fn.__globals__ if internal else self._namespace(fn.__globals__)
+        namespace = self._namespace(fn.__globals__) if users else fn.__globals__
         copy = FunctionType(fn.__code__, namespace, fn.__name__, None, cells)
         self._keep(fn, copy)
         copy.__dict__.update(fn.__dict__)
@@ -111,7 +111,7 @@ class Substitution:
             copy.__kwdefaults__ = {k: self.of(v, k) for k, v in fn.__kwdefaults__.items()}
         for name, cell, original in zip(fn.__code__.co_freevars, cells, fn.__closure__ or ()):
             self._fill(name, cell, original)
-        if not internal:
+        if users:
             self._names(fn.__code__, fn.__globals__)
         return copy
 

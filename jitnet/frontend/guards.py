@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from jitnet.frontend.pytree import flatten, node_kind
-from jitnet.source import is_internal
+from jitnet.source import is_users
 
 _ABSENT = object()
 _PLAIN = (bool, int, str, bytes, complex, tuple, frozenset)
@@ -129,7 +129,7 @@ class _Walk:
             self.visit(x.__func__)
             self.visit(x.__self__)
         elif isinstance(x, ModuleType):
-            if not is_internal(getattr(x, "__file__", None) or "<frozen >"):
+            if is_users(getattr(x, "__file__", None) or "<frozen >"):
                 self._attributes(vars(x))
         elif isinstance(x, type):
             self._class(x)
@@ -142,7 +142,7 @@ class _Walk:
             self._object(x)
 
     def _function(self, fn: FunctionType) -> None:
-        if is_internal(fn.__code__.co_filename):
+        if not is_users(fn.__code__.co_filename):
             return self._cells(fn, guarded=False)
         for code in _codes(fn.__code__):
             self.found.update(code.co_names)
@@ -173,7 +173,7 @@ class _Walk:
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
             module = inspect.getmodule(base)
-            if base is object or is_internal(getattr(module, "__file__", None) or "<frozen >"):
+            if base is object or not is_users(getattr(module, "__file__", None) or "<frozen >"):
                 continue
             for name in (*self.names, "__call__"):
                 member = vars(base).get(name)
@@ -206,6 +206,6 @@ def user_traceback(traceback: TracebackType | None) -> TracebackType | None:
     if traceback is None:
         return None
     rest = user_traceback(traceback.tb_next)
-    if is_internal(traceback.tb_frame.f_code.co_filename):
+    if not is_users(traceback.tb_frame.f_code.co_filename):
         return rest
     return TracebackType(rest, traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)

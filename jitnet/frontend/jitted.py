@@ -30,7 +30,9 @@ from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, current_trace
 from jitnet.frontend.pytree import LEAF, TreeDef, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
-from jitnet.frontend.trace import Traced, argument_names, function_name, trace_function
+from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
+from jitnet.frontend.tracer import Flavour
+from jitnet.ir import Value
 
 CACHE_SIZE = 256
 
@@ -50,40 +52,57 @@ class Specialisation:
 
     Attributes:
         sources: for each param of the executable a leaf of the arguments, or a captured array.
-        outputs: as in Traced, with `result` counting the executable's results.
+        computed: for each result of the traced Function that the executable has, where.
     """
 
     traced: Traced
     executable: backend.Executable
     sources: tuple[tuple[int | None, Any], ...]
-    outputs: tuple[Any, ...]
+    computed: dict[int, int]
 
     def run(self, leaves: Sequence[Any]) -> Any:
         flat = [array if leaf is None else leaves[leaf] for leaf, array in self.sources]
-        results = self.executable.run(flat)
+        results = _own(self.executable.run(flat), flat)
         made: dict[int, Any] = {}
-        out = [_hand_out(o, results, flat, made) for o in self.outputs]
+        out = [self._hand_out(o, results, flat, made) for o in self.traced.outputs]
         tree = self.traced.out_tree
         return out[0] if tree.tokens == (LEAF,) else unflatten(tree, out)
 
-
-def _hand_out(
-    output: Any, results: Sequence[Any], flat: Sequence[Any], made: dict[int, Any]
-) -> Any:
-    if output.source is not None:
-        return flat[output.source]
-    if output.result is None:
-        value = output.value
-        return value.copy() if isinstance(value, np.ndarray) else value
-    if output.result in made:
+    def _hand_out(
+        self, output: Output, results: Sequence[Any], flat: Sequence[Any], made: dict[int, Any]
+    ) -> Any:
+        """A leaf of the result; `made` keeps what is one object under several names."""
+        if output.result is None:
+            value = output.value
+            return value.copy() if isinstance(value, np.ndarray) else value
+        if output.source is not None and not output.copy:
+            return flat[output.source]
+        if output.result not in made:
+            if output.source is None:
+                result = results[self.computed[output.result]]
+            else:
+                result = np.array(flat[output.source])
+            made[output.result] = _flavoured(result, output.flavour)
         return made[output.result]
-    result = results[output.result]
-    if output.flavour == "array":
-        result = np.asarray(result)
-    elif output.flavour == "python":
-        result = result.item()
-    made[output.result] = result
-    return result
+
+
+def _own(results: Sequence[Any], flat: Sequence[Any]) -> list[Any]:
+    """Results of which no two, and none and an argument, are the same array."""
+    taken = {id(x) for x in flat}
+    own = []
+    for result in results:
+        if isinstance(result, np.ndarray):
+            result = result.copy() if id(result) in taken else result
+            taken.add(id(result))
+        own.append(result)
+    return own
+
+
+def _flavoured(result: Any, flavour: Flavour) -> Any:
+    """A result of rank 0 as what NumPy and Python would give."""
+    if flavour == "array":
+        return np.asarray(result)
+    return result[()] if flavour == "scalar" else result.item()
 
 
 @dataclass(frozen=True)
@@ -250,20 +269,19 @@ def _parameter_names(fn: Callable[..., Any]) -> list[str]:
 
 
 def _assemble(traced: Traced, types: Sequence[LeafType]) -> Specialisation:
-    """Compile what is not simply an argument, and plan how results are handed out."""
+    """Compile what is not simply an argument."""
     function = traced.function
-    shown = {o.result for o in traced.outputs if o.result is not None}
-    computed = {o.result for o in traced.outputs if o.result is not None and o.source is None}
-    kept = [i for i in range(len(function.results)) if i in computed or i not in shown]
-    place = {old: new for new, old in enumerate(kept)}
-    outputs = tuple(
-        replace(o, result=None if o.result is None else place.get(o.result)) for o in traced.outputs
-    )
-    program = replace(function, results=tuple(function.results[i] for i in kept), _hash=[])
+    arguments = {o.result for o in traced.outputs if o.source is not None}
+    places: dict[Value, int] = {}
+    computed = {}
+    for i, value in enumerate(function.results):
+        if i not in arguments:
+            computed[i] = places.setdefault(value, len(places))
+    program = replace(function, results=tuple(places), _hash=[])
     layouts = [_layout(types, source) for source in traced.inputs]
     executable = backend.compile(program, layouts)
     sources = tuple((s.leaf, s.capture) for s in traced.inputs)
-    return Specialisation(traced, executable, sources, outputs)
+    return Specialisation(traced, executable, sources, computed)
 
 
 def _layout(types: Sequence[LeafType], source: Any) -> str:

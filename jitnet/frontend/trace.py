@@ -47,13 +47,15 @@ class Output:
     Attributes:
         result: the Function's result that holds it; None for a static leaf.
         flavour: how the result is handed out.
-        source: the param that this result is, object for object; None for a new array.
+        source: the param whose value this result is, if one.
+        copy: it is an array of its own all the same, not that object.
         value: a static leaf.
     """
 
     result: int | None
     flavour: Flavour = "array"
     source: int | None = None
+    copy: bool = False
     value: Any = None
 
 
@@ -154,7 +156,7 @@ def _freeze(trace: Trace, out: Any, names: tuple[str, ...], held: guards.Guards)
 
 def _traced_output(leaf: Tracer, result: int, params: dict[Value, int]) -> Output:
     own = lift(leaf)
-    return Output(result, own.flavour, None if own.fresh else params.get(own.value))
+    return Output(result, own.flavour, params.get(own.value), copy=own.fresh)
 
 
 def _build(trace: Trace, results: Sequence[Value]) -> tuple[Function, tuple[Input, ...]]:

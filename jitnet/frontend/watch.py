@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from jitnet import errors
-from jitnet.source import is_internal
+from jitnet.source import Origin, origin
 
 _HOSTS = frozenset(
     ("time", "random", "_random", "_datetime", "datetime", "secrets", "uuid", "_uuid", "posix")
@@ -57,7 +57,7 @@ class Rest:
 
 
 def _hook(frame: FrameType, event: str, function: Any) -> None:
-    if event != "c_call" or is_internal(frame.f_code.co_filename):
+    if event != "c_call" or origin(frame.f_code.co_filename) is Origin.INTERNAL:
         return
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None) or type(owner).__module__
@@ -65,13 +65,20 @@ def _hook(frame: FrameType, event: str, function: Any) -> None:
     refused = _VERDICTS.get(key)
     if refused is None:
         refused = _VERDICTS[key] = _is_refused(module)
-    if refused:
+    if refused and not _asked_by_internals(frame):
         sys.setprofile(None)
         raise errors.UnsupportedFunctionError(
             f"a call of {module}.{function.__name__}, which is written in C",
             why="run while tracing, its answer of that one time would be compiled in",
             remedy="call it outside, and pass what it returns as an argument",
         )
+
+
+def _asked_by_internals(frame: FrameType | None) -> bool:
+    """Whether Python's library does this for jitnet, NumPy or an import, not for the user."""
+    while frame is not None and origin(frame.f_code.co_filename) is Origin.LIBRARY:
+        frame = frame.f_back
+    return frame is not None and origin(frame.f_code.co_filename) is Origin.INTERNAL
 
 
 def _is_refused(module: str) -> bool:

@@ -127,9 +127,10 @@ class _Parser:
         version = self.take("number", "a version").text
         if version != str(VERSION):
             raise self.error(f"this is version {version} of the format, not {VERSION}")
-        self.level = self.take("word", "a level").text
-        if self.level not in ("array", "kernel"):
-            raise self.error(f"no level {self.level!r}")
+        level = self.take("word", "a level")
+        if level.text not in ("array", "kernel"):
+            raise self.error(f"no level {level.text!r}", level)
+        self.level = level.text
         self.ops = registry(self.level)
         self.expect("func")
         return self.function({}, with_result_types=True)
@@ -194,13 +195,15 @@ class _Parser:
 
     def bindings(self, scope: _Scope, closing: str) -> tuple[Value, ...]:
         """`%x: f64[%n], %n: i64`: a type may name a value that stands further right."""
-        start = self.position
+        start, line = self.position, self.token.line
         values: list[Value] = []
         while self.token.text != closing:
+            if closing == "=" and self.token.line != line:
+                raise self.error(f"expected '=', not {self.token.text!r}")
             name = self.take("value", "a value").text
             values.append(Value(T.scalar(T.i64), _hint(name)))
             scope[name] = values[-1]
-            self.skip_binding()
+            self.skip_binding(closing)
         self.position = start
         for value in values:
             self.next()
@@ -210,12 +213,12 @@ class _Parser:
                 self.expect(",")
         return tuple(values)
 
-    def skip_binding(self) -> None:
+    def skip_binding(self, closing: str) -> None:
         """Go on to the next binding, past the comma that is outside all brackets."""
         depth = 0
         while self.token.kind != "end":
             text = self.token.text
-            if depth == 0 and text in (")", "="):
+            if depth == 0 and text in (closing, "}"):
                 return
             self.position += 1
             if depth == 0 and text == ",":

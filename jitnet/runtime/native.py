@@ -29,6 +29,7 @@ from jitnet.codegen.signature import (
 )
 from jitnet.errors import raise_from_program
 from jitnet.ir import DType
+from jitnet.runtime.buffers import empty
 from jitnet.runtime.engine import Native
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
@@ -112,7 +113,7 @@ class NativeProgram:
             whatever the program raises.
         """
         values, kept = self._values(args)
-        arrays = [np.empty(o.dims, o.dtype.numpy) for o in self._buffers]
+        arrays = [empty(o.dims, o.dtype.numpy) for o in self._buffers]
         values += [array.ctypes.data for array in arrays]
         try:
             frame = self._frames.pop()
