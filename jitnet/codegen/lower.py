@@ -207,9 +207,10 @@ class Body:
 
     def _spread_hints(self) -> None:
         """What an update is to end in, its base had best begin in."""
-        for eqn in reversed(self.f.eqns):
+        for i, eqn in reversed(list(enumerate(self.f.eqns))):
             for base, result in written(eqn):
-                if result in self.hints and base not in self.env:
+                dies = base not in self.env and self.last_use.get(base) == i
+                if result in self.hints and dies:
                     self.hints.setdefault(base, self.hints[result])
 
     def nested(

@@ -75,10 +75,16 @@ def _hook(frame: FrameType, event: str, function: Any) -> None:
 
 
 def _asked_by_internals(frame: FrameType | None) -> bool:
-    """Whether Python's library does this for jitnet, NumPy or an import, not for the user."""
-    while frame is not None and origin(frame.f_code.co_filename) is Origin.LIBRARY:
+    """Whether this is done for an import, or by Python's library for jitnet or NumPy."""
+    origins = []
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith("<frozen importlib"):
+            return True
+        origins.append(origin(file))
         frame = frame.f_back
-    return frame is not None and origin(frame.f_code.co_filename) is Origin.INTERNAL
+    asking = next((o for o in origins if o is not Origin.LIBRARY), Origin.USER)
+    return asking is Origin.INTERNAL
 
 
 def _is_refused(module: str) -> bool:

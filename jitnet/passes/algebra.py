@@ -117,7 +117,7 @@ OF_SAME: tuple[tuple[Op, str, Number | None], ...] = (  # op(x, x) is the number
 INVOLUTIONS = (neg, invert, logical_not)  # op(op(x)) is x
 ROUNDINGS = (floor, ceil, trunc, rint)  # any of any of them is the inner one
 IDEMPOTENT = (abs, sign)  # op(op(x)) is op(x)
-EVEN = (abs, square)  # op(-x) is op(x)
+EVEN = (abs, square)  # op(-x) is op(x), where there are negative numbers
 OPPOSITES: dict[Op, tuple[Op, str]] = {  # the negation of a comparison, on these kinds
     eq: (ne, "biuf"),
     ne: (eq, "biuf"),
@@ -184,7 +184,7 @@ def of_unary(eqn: Eqn, definition: Definition) -> Value | None:
         return inner.result
     if eqn.op in IDEMPOTENT and inner.op is eqn.op:
         return inner.result
-    if eqn.op in EVEN and inner.op is neg:
+    if eqn.op in EVEN and inner.op is neg and inner.result.dtype.kind != "u":
         return current().rebind(eqn, inner.operands)[0]
     return None
 

@@ -17,8 +17,8 @@ from itertools import compress
 from typing import TypeVar
 
 from jitnet.ir import Effect, Eqn, Function, Op, Value, effect_of
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.control import CALL, FOR, IF, WHILE
+from jitnet.passes.dependences import eqn_dependences, with_dims
 
 Flags = Sequence[bool]
 _Item = TypeVar("_Item")
@@ -32,14 +32,14 @@ def dce(f: Function) -> Function:
 def _sweep(f: Function, kept: Flags) -> Function:
     """`f` with the kept results only, and the equations that they need."""
     results = _pick(f.results, kept)
-    needed = _with_dims(results)
+    needed = with_dims(results)
     eqns: list[Eqn] = []
     for eqn in reversed(f.eqns):
         if effect_of(eqn) == Effect.PURE and needed.isdisjoint(eqn.results):
             continue
-        needed |= _with_dims(r for r in eqn.results if r in needed)
+        needed |= with_dims(r for r in eqn.results if r in needed)
         live = _prune(eqn, [r in needed for r in eqn.results]) if eqn.regions else eqn
-        needed |= _with_dims((*live.operands, *live.results))
+        needed |= with_dims((*live.operands, *live.results))
         eqns.append(live)
     unchanged = len(eqns) == len(f.eqns) and len(results) == len(f.results)
     if unchanged and all(a is b for a, b in zip(reversed(eqns), f.eqns)):
@@ -51,27 +51,16 @@ def _pick(xs: Sequence[_Item], flags: Flags) -> tuple[_Item, ...]:
     return tuple(compress(xs, flags))
 
 
-def _with_dims(values: Iterable[Value]) -> set[Value]:
-    """The values, and those that their types name."""
-    found: set[Value] = set()
-    for v in values:
-        found.add(v)
-        found.update(value_dims(v.type))
-    return found
-
-
 # -- regions ---------------------------------------------------------------------------------------
 
 
 def _prune(eqn: Eqn, used: Flags) -> Eqn:
     """The equation without unused results and operands, its regions swept."""
     rule = _PRUNING.get(eqn.op)
-    if rule is not None:
-        return rule(eqn, used)
-    regions = tuple(map(dce, eqn.regions))
-    if all(a is b for a, b in zip(regions, eqn.regions)):
-        return eqn
-    return replace(eqn, regions=regions)
+    pruned = rule(eqn, used) if rule else replace(eqn, regions=tuple(map(dce, eqn.regions)))
+    same_length = len(pruned.operands) == len(eqn.operands) and len(pruned.results) == len(used)
+    same_regions = all(a is b for a, b in zip(pruned.regions, eqn.regions))
+    return eqn if same_length and same_regions else pruned
 
 
 def _prune_arms(eqn: Eqn, used: Flags) -> Eqn:
@@ -79,8 +68,6 @@ def _prune_arms(eqn: Eqn, used: Flags) -> Eqn:
     arms = [_sweep(r, used) for r in eqn.regions]
     first = len(eqn.operands) - len(arms[0].params)
     read = [any(flags) for flags in zip(*map(_reads_params, arms))]
-    if all(used) and all(read):
-        return replace(eqn, regions=tuple(arms))
     return replace(
         eqn,
         operands=eqn.operands[:first] + _pick(eqn.operands[first:], read),
@@ -94,8 +81,7 @@ def _prune_for(eqn: Eqn, used: Flags) -> Eqn:
     ys)."""
     (body,), attrs = eqn.regions, eqn.attrs
     consts, carries = attrs["consts"], attrs["carries"]
-    own = range(1 + consts, 1 + consts + carries)
-    live = _live_carries(body, own, used[:carries], [*used[carries:]], set())
+    live = _live_carries(eqn, used)
     kept = [*live, *used[carries:]]
     body = _sweep(body, kept)
     read = _reads_params(body, (body.params[0], *_pick(body.params[1 + consts :], live)))
@@ -117,12 +103,9 @@ def _prune_for(eqn: Eqn, used: Flags) -> Eqn:
 def _prune_while(eqn: Eqn, used: Flags) -> Eqn:
     """Operands and both regions' params are (consts, carries); cond keeps what it reads."""
     cond, body = eqn.regions
-    consts, carries = eqn.attrs["consts"], eqn.attrs["carries"]
-    own = range(consts, consts + carries)
-    cond = dce(cond)
-    tested = {k for k, read in enumerate(_reads_params(cond)) if read}
-    live = _live_carries(body, own, used, [], tested)
-    body = _sweep(body, live)
+    consts = eqn.attrs["consts"]
+    live = _live_carries(eqn, used)
+    cond, body = dce(cond), _sweep(body, live)
     read = _reads_params(body, _pick(body.params[consts:], live))
     read = [a or b for a, b in zip(read, _reads_params(cond))]
     return replace(
@@ -142,51 +125,25 @@ _PRUNING: dict[Op, Callable[[Eqn, Flags], Eqn]] = {
 }
 
 
-def _live_carries(
-    body: Function, own: range, used: Flags, others: Flags, tested: set[int]
-) -> list[bool]:
-    """Which carries are read after the loop, or by what is. `own` are their params; `others` are
-    the body's results after the carries; `tested` are params that are read besides."""
-    needs, always = _dependences(body)
-    reached = always.union(tested, *compress(needs[len(own) :], others))
-    live = list(used)
-    grown = True
-    while grown:
-        grown = False
-        for k, param in enumerate(own):
-            live[k] = live[k] or param in reached
-            if live[k] and not needs[k] <= reached:
-                reached |= needs[k]
-                grown = True
-    return live
-
-
-def _dependences(f: Function) -> tuple[list[set[int]], set[int]]:
-    """For each result, the positions of the params that it depends on; and those that equations
-    depend on which stay whatever is read. A region op's results depend on all its operands."""
-    known: dict[Value, frozenset[int]] = {p: frozenset([k]) for k, p in enumerate(f.params)}
-    always: set[int] = set()
-
-    def of(values: Iterable[Value]) -> frozenset[int]:
-        return frozenset().union(*(known.get(v, frozenset()) for v in _with_dims(values)))
-
-    for eqn in f.eqns:
-        reached = of(eqn.operands)
-        known.update(dict.fromkeys(eqn.results, reached))
-        if effect_of(eqn) > Effect.PURE:
-            always |= reached
-    return [set(of([r])) for r in f.results], always
+def _live_carries(eqn: Eqn, used: Flags) -> list[bool]:
+    """Which carries of a loop are read after it, or by what is."""
+    known = eqn_dependences(eqn)
+    needed = known.always.union(*compress(known.results, used))
+    first = eqn.attrs["consts"] + (eqn.op is FOR)
+    return [used[k] or first + k in needed for k in range(eqn.attrs["carries"])]
 
 
 def _reads_params(f: Function, besides: Iterable[Value] = ()) -> list[bool]:
     """Which params something reads: an equation, a result, or the type of a param that is read.
     Those `besides` count as read."""
-    read = _with_dims((*f.results, *besides))
+    read = with_dims((*f.results, *besides))
     for eqn in f.eqns:
-        read |= _with_dims(eqn.operands)
-    read |= _with_dims(p for p in f.params if p in read)
+        read |= with_dims(eqn.operands)
+    read |= with_dims(p for p in f.params if p in read)
     return [p in read for p in f.params]
 
 
 def _with_params(f: Function, kept: Flags) -> Function:
+    if all(kept):
+        return f
     return Function(f.name, _pick(f.params, kept), f.eqns, f.results, f.level)
