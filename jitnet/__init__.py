@@ -1,0 +1,48 @@
+"""jitnet: a tracing JIT compiler for plain NumPy functions, with source-to-source derivatives.
+
+    from jitnet import jit, grad
+
+    @jit
+    def loss(w, x, y):
+        return ((np.tanh(x @ w) - y) ** 2).mean()
+
+    grad(loss)(w, x, y)
+"""
+
+from jitnet import errors, ir
+from jitnet.api import (
+    Jitted,
+    Lowered,
+    grad,
+    hessian,
+    jacfwd,
+    jacrev,
+    jit,
+    jvp,
+    register_pytree_node,
+    stop_gradient,
+    trace,
+    value_and_grad,
+    vjp,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Jitted",
+    "Lowered",
+    "__version__",
+    "errors",
+    "grad",
+    "hessian",
+    "ir",
+    "jacfwd",
+    "jacrev",
+    "jit",
+    "jvp",
+    "register_pytree_node",
+    "stop_gradient",
+    "trace",
+    "value_and_grad",
+    "vjp",
+]

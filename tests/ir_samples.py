@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import ops
-from jitnet.ir import ArrayType, Builder, Function, Literal, Value, index
+from jitnet.ir import ArrayType, Builder, Function, Literal, Value, as_value, index
 from jitnet.ir.types import Dim, f64, i64, scalar
 
 
@@ -69,16 +69,16 @@ def build_cholesky(n: int | None) -> Function:
             rows = [ops.reshape(ops.slice(a, (r, 0), (1, j)), (j,)) for r in (i, j)]
             return ops.sub(element(a, i, j), ops.dot(*rows, contract=((0,), (0,))))
 
-        def below(j: Value, consts: Sequence[Value], carries: Sequence[Value]) -> Value:
-            (i,), (a,) = consts, carries
+        def below(j: Value, consts: Sequence[Value], carries: Sequence[Value], xs: object) -> Value:
+            (*_, i), (a,) = consts, carries
             return with_element(a, ops.div(rest(a, i, j), element(a, j, j)), i, j)
 
-        def row(i: Value, consts: object, carries: Sequence[Value], xs: object) -> Value:
-            (a,) = ops.for_(i, lambda j, cs, vs, _: below(j, cs, vs), [i], carries)
+        def row(i: Value, dims: Sequence[Value], carries: Sequence[Value], xs: object) -> Value:
+            (a,) = ops.for_(i, below, [*dims, i], carries)
             return with_element(a, ops.sqrt(rest(a, i, i)), i, i)
 
-        trips = index(extent) if isinstance(extent, int) else extent
-        (result,) = ops.for_(trips, row, (), [a])
+        dims = [] if isinstance(extent, int) else [extent]
+        (result,) = ops.for_(as_value(extent), row, dims, [a])
     return b.build(result)
 
 

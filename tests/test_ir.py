@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
+import pickle
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from jitnet import ops
+from jitnet import errors, ops
 from jitnet.errors import VerifyError
 from jitnet.interp import evaluate
 from jitnet.ir import (
@@ -433,3 +435,30 @@ def test_a_shared_region_is_not_told_where_it_is() -> None:
 
 
 _COUNTS = {"consts": 0, "carries": 0, "scans": 0, "reverse": False}
+
+
+# -- errors of programs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*errors.RAISED_BY_PROGRAMS, "MadeUpError"])
+def test_a_check_raises_pythons_class_with_the_users_line(name: str) -> None:
+    frames = (Frame(__file__, 1, "model"),)
+    with pytest.raises(errors.JitnetError, match="index 7") as caught:
+        errors.raise_from_program(name, "index 7", frames)
+    python = getattr(builtins, name, getattr(np.exceptions, name, RuntimeError))
+    assert isinstance(caught.value, python)
+    assert f"{__file__}:1 in model" in str(caught.value)
+
+
+def test_codes_are_stable_and_unique() -> None:
+    classes = [c for c in vars(errors).values() if isinstance(c, type)]
+    codes = [c.code for c in classes if issubclass(c, errors.JitnetError)]
+    assert len(set(codes)) == len(codes)
+    assert all(len(code) == 5 and code.startswith("JN") for code in codes)
+
+
+def test_errors_travel_between_processes() -> None:
+    error = errors.ShapeError("add", why="because", remedy="reshape", frames=(Frame("f", 1),))
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is errors.ShapeError
+    assert str(again) == str(error)

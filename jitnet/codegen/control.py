@@ -32,7 +32,7 @@ from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
 from jitnet.ops.control import CHECK, FOR, IF, WHILE
 from jitnet.ops.create import CONST, EMPTY
-from jitnet.ops.tape import TAPE_GET, TAPE_LENGTH, TAPE_NEW, TAPE_PUSH
+from jitnet.ops.tape import TAPE_AT, TAPE_GET, TAPE_LENGTH, TAPE_NEW, TAPE_PUSH, TAPE_PUT
 
 if TYPE_CHECKING:
     from jitnet.codegen.lower import Body
@@ -559,7 +559,10 @@ def _lower_tape_new(body: Body, eqn: Eqn) -> None:
 
 
 def _lower_tape_push(body: Body, eqn: Eqn) -> None:
+    """Of `tape_put` too, whose position is where a push goes anyway."""
     tape, *values = eqn.operands
+    if eqn.op is TAPE_PUT:
+        del values[0]
     records: list[Value] = []
     for v in values:
         if v.rank == 0:
@@ -580,16 +583,17 @@ def _lower_tape_length(body: Body, eqn: Eqn) -> None:
 
 
 def _lower_tape_get(body: Body, eqn: Eqn) -> None:
-    tape, position = (body.scalar(v) for v in eqn.operands)
+    """Of `tape_at` too, which is told the extents."""
+    tape, position, *given = (body.scalar(v) for v in eqn.operands)
     assert isinstance(tape.type, TapeType)
-    ragged = [
+    ragged = given or [
         k.tape_extent(tape, position, field, axis)
         for field, (_, dims) in enumerate(tape.type.fields)
         for axis, d in enumerate(dims)
         if d is None
     ]
     fields = k.tape_get(tape, position, ragged)
-    for r, value in zip(eqn.results, (*ragged, *fields)):
+    for r, value in zip(eqn.results, fields if given else (*ragged, *fields)):
         if r.rank:
             body.bind(r, Place(value, Root(writable=False), whole=False))
         else:
@@ -605,6 +609,8 @@ RULES: dict[Op, Callable[[Body, Eqn], None]] = {
     EMPTY: _lower_empty,
     TAPE_NEW: _lower_tape_new,
     TAPE_PUSH: _lower_tape_push,
+    TAPE_PUT: _lower_tape_push,
     TAPE_LENGTH: _lower_tape_length,
     TAPE_GET: _lower_tape_get,
+    TAPE_AT: _lower_tape_get,
 }

@@ -39,12 +39,16 @@ _SKIPPED = (BuiltinFunctionType, np.ufunc, np.generic, np.dtype, str, bytes, int
 
 @dataclass
 class Guards:
-    """Names in namespaces, closure cells, containers, and shapes of arrays, as they were."""
+    """Names in namespaces, closure cells, containers, and shapes of arrays, as they were.
+
+    Also the random generators that were met, which the trace may not use.
+    """
 
     names: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     cells: list[tuple[CellType, Any]] = field(default_factory=list)
     containers: list[tuple[Any, list[Any], Any]] = field(default_factory=list)
     shapes: list[tuple[np.ndarray[Any, Any], tuple[int, ...]]] = field(default_factory=list)
+    generators: list[Any] = field(default_factory=list)
 
     def hold(self) -> bool:
         """Whether everything is as it was."""
@@ -97,6 +101,8 @@ def collect(fn: Callable[..., Any], statics: Sequence[Any] = ()) -> Guards:
         for root in (fn, *statics):
             walk.visit(root)
         if walk.found <= names:
+            if "random" in names:
+                walk.guards.generators.append(np.random.mtrand._rand)
             return walk.guards
         names |= walk.found
 
@@ -120,6 +126,8 @@ class _Walk:
         self.seen[id(x)] = x
         if type(x) is np.ndarray:
             self.guards.shapes.append((x, x.shape))
+        elif type(x).__module__.startswith("numpy.random"):
+            self.guards.generators.append(x)
         elif isinstance(x, FunctionType):
             self._function(x)
         elif isinstance(x, functools.partial):

@@ -20,12 +20,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jitnet import config, errors, ir
-from jitnet.frontend import backend, guards, signature
+from jitnet.frontend import guards, signature
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, current_trace
 from jitnet.frontend.pytree import LEAF, TreeDef, unflatten
@@ -33,6 +33,9 @@ from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
 from jitnet.frontend.tracer import Flavour
 from jitnet.ir import Value
+
+if TYPE_CHECKING:
+    from jitnet.frontend.backend import Executable
 
 CACHE_SIZE = 256
 
@@ -56,7 +59,7 @@ class Specialisation:
     """
 
     traced: Traced
-    executable: backend.Executable
+    executable: Executable
     sources: tuple[tuple[int | None, Any], ...]
     computed: dict[int, int]
 
@@ -277,6 +280,8 @@ def _assemble(traced: Traced, types: Sequence[LeafType]) -> Specialisation:
     for i, value in enumerate(function.results):
         if i not in arguments:
             computed[i] = places.setdefault(value, len(places))
+    from jitnet.frontend import backend  # the code generator, 40 ms that `import jitnet` can spare
+
     program = replace(function, results=tuple(places), _hash=[])
     layouts = [_layout(types, source) for source in traced.inputs]
     executable = backend.compile(program, layouts)

@@ -93,7 +93,7 @@ def _assign_in_place(x: Any, result: Any, operator: str) -> Any:
 def _may_rebind(x: Any) -> bool:
     """Whether no other array shares x's memory: a new value for x is then all that is seen."""
     trace, value = x.trace, x.value
-    if trace is not current_trace():
+    if x.trace is not current_trace():
         return False
     made_here = False
     for eqn in trace.builder.eqns:

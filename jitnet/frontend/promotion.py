@@ -118,12 +118,9 @@ def _signature_of_text(ufunc: np.ufunc, signature: str | tuple[Any, ...] | None)
 def _loop(
     ufunc: np.ufunc, types: tuple[Any, ...], signature: Any, casting: str
 ) -> tuple[DType, ...]:
+    chosen = {} if signature is None else {"signature": signature}
     try:
-        found = ufunc.resolve_dtypes(
-            types + (None,) * ufunc.nout,
-            signature=signature,
-            casting=casting,  # type: ignore[arg-type]
-        )
+        found = ufunc.resolve_dtypes(types + (None,) * ufunc.nout, casting=casting, **chosen)  # type: ignore[arg-type, call-overload]
     except TypeError as error:
         raise errors.DTypeError(str(error), why=f"np.{ufunc.__name__} of {_names(types)}") from None
     what = f"np.{ufunc.__name__} of {_names(types)} computes in a value"

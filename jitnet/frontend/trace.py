@@ -26,7 +26,7 @@ from jitnet.frontend.dispatch import install
 from jitnet.frontend.pytree import TreeDef, flatten, leaf_paths, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift, lift_array
-from jitnet.frontend.watch import Watch
+from jitnet.frontend.watch import Watch, drew_random_numbers, random_states
 from jitnet.ir import ArrayType, Function, Value
 
 install(ufuncs.apply, functions.call, indexing.getitem)
@@ -121,8 +121,11 @@ def _trace(
     before = flatten(whole)
     args, kwargs = whole
     traced_fn = bring_in(fn)
+    states = random_states(held.generators)
     with Watch():
         out = traced_fn(*args, **kwargs)
+    if random_states(held.generators) != states:
+        raise drew_random_numbers(function_name(fn), _definition(fn))
     if not (outside.unchanged() and held.hold()):
         raise changed(function_name(fn))
     _check_unchanged(whole, before, fn)

@@ -4,13 +4,16 @@
         return x + np.random.rand(3)     # refused: jitnet cannot see inside `rand`
 
 While the user's code runs, the interpreter reports each call of a function written in C. Those of
-Python's own library and of NumPy that only compute are let through; random numbers, clocks, the
-operating system and other packages' C functions are refused. jitnet's own work is not watched.
+Python's own library and of NumPy that only compute are let through; clocks, the operating system
+and other packages' C functions are refused. jitnet's own work is not watched. NumPy's random
+generators do not report their calls: their states tell whether they were used.
 """
 
 from __future__ import annotations
 
+import pickle
 import sys
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -92,3 +95,24 @@ def _is_refused(module: str) -> bool:
     if root == "numpy":
         return module.startswith("numpy.random")
     return root in _HOSTS or root not in sys.stdlib_module_names
+
+
+def random_states(generators: Sequence[Any]) -> bytes:
+    """The states of NumPy's random generators."""
+    return pickle.dumps([_state(g) for g in generators])
+
+
+def _state(generator: Any) -> Any:
+    if hasattr(generator, "get_state"):
+        return generator.get_state(legacy=False)
+    return getattr(generator, "bit_generator", generator).state
+
+
+def drew_random_numbers(name: str, frames: Sequence[errors.Place]) -> errors.JitnetError:
+    """The error for a function that used a generator of NumPy's."""
+    return errors.UnsupportedFunctionError(
+        f"{name} draws random numbers",
+        why="drawn while tracing, the numbers of that one time would be compiled in",
+        remedy="draw them outside, and pass them as an argument",
+        frames=frames,
+    )

@@ -70,7 +70,10 @@ def rewrite(f: Function, rules: Iterable[Rule]) -> Function:
     Raises:
         AssertionError: where a rule's replacement is of another type.
     """
-    return _Rewriter(_by_op(rules), f.level, {}, {}).function(f)
+    offers = _by_op(rules)
+    if not any(offers(eqn.op) for eqn in f.walk()):
+        return f
+    return _Rewriter(offers, f.level, {}, {}).function(f)
 
 
 def _count_uses(f: Function) -> Counter[Value]:

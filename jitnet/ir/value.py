@@ -60,11 +60,12 @@ class Value:
 class Literal(Value):
     """A scalar constant. Two literals of one dtype with the same bits are equal."""
 
-    __slots__ = ("data",)
+    __slots__ = ("bits", "data")
 
     def __init__(self, data: Any, dtype: T.DType) -> None:
         super().__init__(T.scalar(dtype))
         self.data: np.generic = dtype.numpy.type(data)
+        self.bits = self.data.tobytes()
 
     @property
     def item(self) -> Any:
@@ -74,10 +75,10 @@ class Literal(Value):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Literal):
             return NotImplemented
-        return self.dtype == other.dtype and self.data.tobytes() == other.data.tobytes()
+        return self.bits == other.bits and self.dtype == other.dtype
 
     def __hash__(self) -> int:
-        return hash((self.dtype.name, self.data.tobytes()))
+        return hash((self.dtype.name, self.bits))
 
     def __repr__(self) -> str:
         return f"{self.item!r}:{self.dtype}"

@@ -6,6 +6,16 @@
 
 A record has one value per field; an extent marked `?` is stored with it and read back as a result
 in front of the fields.
+
+Tangents of records go to a tape beside, record for record, so that positions and extents are those
+of the first tape, and known:
+
+    %du: tape[f64[?]] = tape_put %dt, %p, %drow        // %p: the length of %t
+    %drow: f64[%k] = tape_at %du, %p, %k
+
+These two are each other's transposes. The records of a tape must be read in the opposite order of
+that in which they were written, as reverse mode does: their cotangents are then put on a tape in
+the first order again.
 """
 
 from __future__ import annotations
@@ -24,20 +34,25 @@ from jitnet.ir import (
     TapeType,
     Type,
     Value,
+    as_dim,
+    as_value,
     current,
 )
 from jitnet.ir import types as T
 from jitnet.ir.facts import EXTENTS
+from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import (
     JvpTransform,
+    Linear,
     Primitive,
     Structured,
     Tangents,
+    TransposeTransform,
     nondifferentiable,
     not_linear,
 )
-from jitnet.ops.regions import no_samples, require
-from jitnet.ops.shape import reshape, zeros_like
+from jitnet.ops.regions import INDEX, no_samples, require
+from jitnet.ops.shape import zeros_like
 
 
 def tape_type(tape: Value) -> TapeType:
@@ -53,40 +68,71 @@ def _infer_push(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
     tape, *values = operands
-    fields = tape_type(tape).fields
-    require(len(values) == len(fields), f"tape_push: {len(fields)} values make a record")
-    for v, (dtype, dims) in zip(values, fields):
+    _check_record("tape_push", tape_type(tape), values)
+    return (tape.type,)
+
+
+def _infer_put(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    tape, position, *values = operands
+    require(position.type == INDEX, f"tape_put: the position is {position.type}, not i64")
+    _check_record("tape_put", tape_type(tape), values)
+    return (tape.type,)
+
+
+def _check_record(op: str, tape: TapeType, values: Sequence[Value]) -> None:
+    require(len(values) == len(tape.fields), f"{op}: {len(tape.fields)} values make a record")
+    for v, (dtype, dims) in zip(values, tape.fields):
         fits = v.dtype == dtype and len(dims) == v.rank
         fits = fits and all(d is None or d == e for d, e in zip(dims, v.dims))
-        require(fits, f"tape_push: {v.type} does not fit the field {dtype}{list(dims)}")
-    return (tape.type,)
+        require(fits, f"{op}: {v.type} does not fit the field {dtype}{list(dims)}")
+
+
+def ragged_axes(type: TapeType) -> list[tuple[int, int]]:
+    """`(field, axis)` of each extent that is stored with a record."""
+    boxes = enumerate(dims for _, dims in type.fields)
+    return [(f, axis) for f, dims in boxes for axis, d in enumerate(dims) if d is None]
+
+
+def _field_types(type: TapeType, extents: Sequence[Value]) -> list[Type]:
+    """The types of a record's fields, its ragged extents being these."""
+    found = dict(zip(ragged_axes(type), map(as_dim, extents), strict=True))
+    return [
+        ArrayType(dtype, tuple(found[f, a] if d is None else d for a, d in enumerate(dims)))
+        for f, (dtype, dims) in enumerate(type.fields)
+    ]
 
 
 def _infer_get(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
-    fields = tape_type(operands[0]).fields
-    types: list[Type] = []
-    ragged = 0
-    for dtype, dims in fields:
-        full: list[int | Value] = []
-        for d in dims:
-            full.append(ResultDim(ragged) if d is None else d)
-            ragged += d is None
-        types.append(ArrayType(dtype, tuple(full)))
-    return (*(T.scalar(T.i64),) * ragged, *types)
+    tape, position = operands
+    require(position.type == INDEX, f"tape_get: the position is {position.type}, not i64")
+    count = len(ragged_axes(tape_type(tape)))
+    own = [ResultDim(i) for i in range(count)]
+    return (*(INDEX,) * count, *_field_types(tape_type(tape), own))
 
 
-def _numpy_get(eqn: Any, tape: Any, position: Any) -> tuple[Any, ...]:
+def _infer_at(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    tape, *numbers = operands
+    require(all(v.type == INDEX for v in numbers), "tape_at: position and extents are i64")
+    count = len(ragged_axes(tape_type(tape)))
+    require(len(numbers) == 1 + count, f"tape_at: a record has {count} ragged extents")
+    return tuple(_field_types(tape_type(tape), numbers[1:]))
+
+
+def _numpy_put(eqn: Eqn, tape: Any, position: Any, *values: Any) -> tuple[Any, ...]:
+    assert position == len(tape), f"tape_put at {position} of a tape of {len(tape)}"
+    return ((*tape, values),)
+
+
+def _numpy_get(eqn: Eqn, tape: Any, position: Any) -> tuple[Any, ...]:
     record = tape[int(position)]
-    fields = tape_type(eqn.operands[0]).fields
-    extents = [
-        np.int64(v.shape[axis])
-        for v, (_, dims) in zip(record, fields)
-        for axis, d in enumerate(dims)
-        if d is None
-    ]
-    return (*extents, *record)
+    ragged = ragged_axes(tape_type(eqn.operands[0]))
+    return (*(np.int64(record[f].shape[axis]) for f, axis in ragged), *record)
 
 
 # -- derivatives -----------------------------------------------------------------------------------
@@ -108,35 +154,93 @@ def zero_tangent(type: Type) -> Value:
     return zeros_like(type)
 
 
+def _extents(values: Sequence[Value | Linear], type: TapeType) -> list[Value]:
+    """The ragged extents of a record, from what it is made of."""
+    types = [v.type for v in values]
+    return [as_value(t.dims[a]) for f, a in ragged_axes(type) if isinstance(t := types[f], ArrayType)]
+
+
 def _jvp_push(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
+    position = tape_length(primals[0])
     results = current().rebind(eqn, primals)
-    beside = tangents[0]
+    return results, (_put_beside(primals[0], position, primals[1:], tangents[0], tangents[1:]),)
+
+
+def _jvp_put(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    results = current().rebind(eqn, primals)
+    tape, position, *values = primals
+    return results, (_put_beside(tape, position, values, tangents[0], tangents[2:]),)
+
+
+def _put_beside(
+    tape: Value,
+    position: Value,
+    values: Sequence[Value],
+    beside: Value | None,
+    tangents: Tangents,
+) -> Value:
+    """The tangent tape with the tangent of one more record."""
     if beside is None:
-        beside = zero_tangent(tangent_type(primals[0].type))
-    pushed = [
-        zero_tangent(v.type) if t is None else t
-        for v, t in zip(primals[1:], tangents[1:])
-        if v.dtype.is_inexact
-    ]
-    return results, (tape_push(beside, pushed),)
+        beside = zero_tangent(tangent_type(tape.type))
+    pairs = [(v, t) for v, t in zip(values, tangents, strict=True) if v.dtype.is_inexact]
+    return tape_put(beside, position, [zero_tangent(v.type) if t is None else t for v, t in pairs])
 
 
 def _jvp_get(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
+    """Of a record read by either op; the fields come last."""
     results = current().rebind(eqn, primals)
-    assert tangents[0] is not None
-    fields = tape_type(primals[0]).fields
-    count = len(results) - len(fields)
-    beside = tape_get(tangents[0], primals[1])
-    moved = iter(beside[len(beside) - sum(dtype.is_inexact for dtype, _ in fields) :])
-    out: list[Value | None] = [None] * count
-    for r in results[count:]:
-        t = next(moved) if r.dtype.is_inexact else None
-        out.append(t if t is None or t.type == r.type else reshape(t, r.dims))
-    return results, out
+    assert tangents[0] is not None, "position and extents have no tangents"
+    count = len(results) - len(tape_type(primals[0]).fields)
+    moving = [r for r in results[count:] if r.dtype.is_inexact]
+    beside = tape_type(tangents[0])
+    moved = iter(tape_at(tangents[0], primals[1], _extents(moving, beside)))
+    fields = [next(moved) if r.dtype.is_inexact else None for r in results[count:]]
+    return results, [None] * count + fields
+
+
+def _transpose_put(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    """The record's cotangent is read; those before it belong to the tape as it was."""
+    ((ct,), (_, position, *values)) = cotangents, operands
+    if ct is None:
+        return accumulators
+    assert isinstance(position, Value)
+    read = tape_at(ct, position, _extents(values, tape_type(ct)))
+    totals = [
+        accumulate(total, term) if isinstance(v, Linear) else None
+        for v, total, term in zip(values, accumulators[2:], read, strict=True)
+    ]
+    return [ct, None, *totals]
+
+
+def _transpose_at(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    """Records were read last to first, so their cotangents come first to last."""
+    tape, position, *extents = operands
+    assert isinstance(tape.type, TapeType)
+    assert isinstance(position, Value)
+    types = _field_types(tape.type, [v for v in extents if isinstance(v, Value)])
+    total = accumulators[0]
+    if total is None:
+        total = tape_new(tape.type)
+    record = [zero_tangent(t) if ct is None else ct for t, ct in zip(types, cotangents)]
+    return [tape_put(total, position, record), *accumulators[1:]]
 
 
 TAPE_NEW = Primitive(
@@ -158,9 +262,19 @@ TAPE_PUSH = Primitive(
     samples=no_samples,
     writes=0,
 )
+TAPE_PUT = Primitive(
+    "tape_put",
+    infer=_infer_put,
+    numpy=_numpy_put,
+    jvp=_jvp_put,
+    transpose=_transpose_put,
+    lower=[Structured()],
+    samples=no_samples,
+    writes=0,
+)
 TAPE_LENGTH = Primitive(
     "tape_length",
-    infer=lambda operands, attrs, regions: (T.scalar(T.i64),),
+    infer=lambda operands, attrs, regions: (INDEX,),
     numpy=lambda eqn, tape: (np.int64(len(tape)),),
     jvp=nondifferentiable,
     transpose=not_linear,
@@ -174,6 +288,15 @@ TAPE_GET = Primitive(
     numpy=_numpy_get,
     jvp=_jvp_get,
     transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+)
+TAPE_AT = Primitive(
+    "tape_at",
+    infer=_infer_at,
+    numpy=lambda eqn, tape, position, *extents: tape[int(position)],
+    jvp=_jvp_get,
+    transpose=_transpose_at,
     lower=[Structured()],
     samples=no_samples,
 )
@@ -191,6 +314,12 @@ def tape_push(tape: Value, values: Sequence[Value]) -> Value:
     return result
 
 
+def tape_put(tape: Value, position: Value, values: Sequence[Value]) -> Value:
+    """The tape with one more record; `position` is its length before."""
+    (result,) = current().bind(TAPE_PUT, (tape, position, *values))
+    return result
+
+
 def tape_length(tape: Value) -> Value:
     """The number of records, i64."""
     (n,) = current().bind(TAPE_LENGTH, (tape,))
@@ -200,3 +329,8 @@ def tape_length(tape: Value) -> Value:
 def tape_get(tape: Value, position: Value) -> tuple[Value, ...]:
     """The record at `position`: its ragged extents (i64), then its fields."""
     return current().bind(TAPE_GET, (tape, position))
+
+
+def tape_at(tape: Value, position: Value, extents: Sequence[Value]) -> tuple[Value, ...]:
+    """The fields of the record at `position`, whose ragged extents are these."""
+    return current().bind(TAPE_AT, (tape, position, *extents))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 from jitnet.ir import Definition, DType, Eqn, Literal, Op, Rule, Value, current, rule
 from jitnet.ir import types as T
@@ -148,18 +149,25 @@ def literal_on_the_right(eqn: Eqn, definition: Definition) -> Value | None:
     return current().rebind(eqn, (y, x))[0]
 
 
+@cache
+def _settling(op: Op, dtype: DType) -> tuple[dict[Literal, Literal], list[Literal]]:
+    """Of `op(x, literal)`: literals that decide it, with the answers, and those that give x."""
+    kind = dtype.kind
+    decides = [(n, answer) for o, kinds, n, answer in DECIDES if o is op and kind in kinds]
+    neutral = [n for o, kinds, n in NEUTRAL if o is op and kind in kinds]
+    answers = {literal_of(n, dtype): literal_of(answer, dtype) for n, answer in decides}
+    return answers, [literal_of(n, dtype) for n in neutral]
+
+
 @rule(*dict.fromkeys([row[0] for row in NEUTRAL] + [row[0] for row in DECIDES]))
 def with_literal(eqn: Eqn, definition: Definition) -> Value | None:
     x, y = eqn.operands
     if not isinstance(y, Literal):
         return None
-    for op, kinds, number in NEUTRAL:
-        if eqn.op is op and y.dtype.kind in kinds and y == literal_of(number, y.dtype):
-            return x
-    for op, kinds, number, answer in DECIDES:
-        if eqn.op is op and y.dtype.kind in kinds and y == literal_of(number, y.dtype):
-            return _filled(eqn, literal_of(answer, eqn.result.dtype))
-    return None
+    answers, neutral = _settling(eqn.op, y.dtype)
+    if y in neutral:
+        return x
+    return _filled(eqn, answers[y]) if y in answers else None
 
 
 @rule(*(op for op, *_ in OF_SAME))

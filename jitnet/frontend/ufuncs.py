@@ -1,0 +1,89 @@
+"""Ufuncs on tracers: calls, and the methods reduce, accumulate, outer.
+
+apply(np.add, "__call__", (x, y), {})     elementwise.call
+apply(np.add, "reduce", (x,), {})         reductions.sum along axis 0
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from jitnet import errors
+from jitnet.frontend import elementwise, products, reductions
+from jitnet.frontend.promotion import as_array
+from jitnet.frontend.reductions import refuse_out
+from jitnet.frontend.tracer import wrap
+
+_ACCUMULATE = {np.add: reductions.cumsum, np.multiply: reductions.cumprod}
+
+
+def apply(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What `ufunc.method(*inputs, **kwargs)` gives.
+
+    Raises:
+        UnsupportedFunctionError: for methods, and arguments, that jitnet does not have.
+    """
+    options = dict(kwargs)
+    refuse_out(options.pop("out", None))
+    if method == "__call__":
+        return _call(ufunc, inputs, options)
+    if method == "reduce" and ufunc in reductions.BY_UFUNC:
+        x, *rest = inputs
+        axis, *rest = [options.pop("axis", 0), *rest] if not rest else rest
+        if rest or (options.pop("dtype", None) is not None and ufunc not in (np.add, np.multiply)):
+            _refuse(ufunc, method)
+        extra = {"dtype": kwargs["dtype"]} if kwargs.get("dtype") is not None else {}
+        return reductions.BY_UFUNC[ufunc](x, axis, **options, **extra)
+    if method == "accumulate" and ufunc in _ACCUMULATE:
+        return (
+            _ACCUMULATE[ufunc](inputs[0], inputs[1] if len(inputs) > 1 else 0, **options)
+            if ("axis" not in options)
+            else _ACCUMULATE[ufunc](inputs[0], **options)
+        )
+    if method == "outer":
+        return _outer(ufunc, inputs, options)
+    _refuse(ufunc, method)
+
+
+def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    if options.pop("where", True) is not True:
+        raise errors.UnsupportedFunctionError(
+            f"np.{ufunc.__name__} with where=",
+            why="elements that are left out would be undefined",
+            remedy=f"np.where(mask, np.{ufunc.__name__}(...), other)",
+        )
+    options.pop("subok", None)
+    if options.pop("order", "K") not in ("K", "C", "A"):
+        raise errors.UnsupportedFunctionError(
+            f"np.{ufunc.__name__} with order=", remedy="results are in C order"
+        )
+    if ufunc in products.GUFUNCS:
+        if options:
+            raise errors.UnsupportedFunctionError(
+                f"np.{ufunc.__name__} with {', '.join(options)}",
+                remedy="move the axes, and convert, in front",
+            )
+        return products.GUFUNCS[ufunc](*inputs)
+    return elementwise.call(ufunc, *inputs, **options)
+
+
+def _outer(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    x, y = (as_array(v) for v in inputs)
+    from_left = wrap(_with_units(x.value, y.ndim)) if y.ndim else x
+    return elementwise.call(ufunc, from_left, y, **options)
+
+
+def _with_units(value: Any, n: int) -> Any:
+    from jitnet import ops
+
+    return ops.reshape(value, (*value.dims, *(1,) * n))
+
+
+def _refuse(ufunc: np.ufunc, method: str) -> NoReturn:
+    raise errors.UnsupportedFunctionError(
+        f"np.{ufunc.__name__}.{method} of traced values",
+        why="this version has no such operation",
+        remedy="compute it outside of the compiled function and pass the result in",
+    )

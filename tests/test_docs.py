@@ -1,0 +1,162 @@
+"""The documents are true: their programs run, and print what they are shown to print.
+
+README: the Python blocks are one script; a `text` block after one is what that block prints.
+architecture: a block `ir NAME: STAGE` is what the compiler prints for the block `ir NAME: traced`.
+CONTRIBUTING: a block that begins with `# FILE` is put into a copy of the package, and works there.
+
+`pytest tests/test_docs.py --update-golden` writes what was printed into the documents.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jitnet import ops, transforms  # noqa: F401  (ops: the parser finds them in the registry)
+from jitnet.codegen.lower import lower
+from jitnet.ir import Function, parse, verify
+from jitnet.passes import optimize
+from jitnet.passes.fuse import fuse
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+END = "-- end of block --"
+
+
+def blocks(document: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a document: `(info string, text)`."""
+    return BLOCK.findall(document.read_text())
+
+
+def compare(document: Path, shown: str, printed: str, update: bool) -> None:
+    """A block's text is what was printed; or it becomes that."""
+    if update and shown != printed:
+        text = document.read_text()
+        assert text.count(f"\n{shown}```") == 1
+        document.write_text(text.replace(f"\n{shown}```", f"\n{printed}```"))
+    else:
+        assert printed == shown
+
+
+def run_script(script: Path, *, package: Path = ROOT) -> str:
+    """What a script prints, with the `jitnet` of that folder."""
+    command = [sys.executable, "-W", "error", script.name]
+    environment = {"PYTHONPATH": str(package), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        command, cwd=script.parent, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# -- README ----------------------------------------------------------------------------------------
+
+
+def test_readme_prints_what_it_shows(tmp_path: Path, update_golden: bool) -> None:
+    found = blocks(README)
+    programs = [text for info, text in found if info == "python"]
+    script = tmp_path / "tour.py"
+    script.write_text(f"print({END!r})\n".join([*programs, ""]))
+    printed = iter(run_script(script).split(f"{END}\n"))
+    for (info, _), (following, shown) in zip(found, [*found[1:], ("", "")]):
+        if info != "python":
+            continue
+        output = next(printed)
+        if following == "text":
+            compare(README, shown, output, update_golden)
+        else:
+            assert not output
+
+
+def test_readme_names_commands_that_exist() -> None:
+    """Targets of make, scripts, their options, and extras."""
+    text = README.read_text() + CONTRIBUTING.read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"\bmake ([a-z]+)`", text):
+        assert f"\n{target}:" in makefile, target
+    for script, option in re.findall(r"((?:examples|benchmarks)/\w+\.py)(?: (--\w+))?", text):
+        source = (ROOT / script).read_text()
+        assert not option or f'"{option}"' in source, option
+    project = (ROOT / "pyproject.toml").read_text()
+    for extra in re.findall(r"jitnet\[(\w+)\]", text):
+        assert f"\n{extra} = [" in project, extra
+
+
+@pytest.mark.parametrize("document", [README, CONTRIBUTING, ARCHITECTURE], ids=lambda p: p.stem)
+def test_files_that_are_named_exist(document: Path) -> None:
+    folders = [ROOT, ROOT / "jitnet", document.parent]
+    text = BLOCK.sub("", document.read_text())
+    links = re.findall(r"\]\(([\w/.]+)\)", text)
+    paths = re.findall(r"`([\w/]+/[\w/]*(?:\.\w+)?)`", text)
+    for name in [*links, *paths]:
+        assert any((folder / name).exists() for folder in folders), name
+
+
+# -- architecture ----------------------------------------------------------------------------------
+
+STAGES: dict[str, Callable[[Function], object]] = {
+    "traced": lambda f: f,
+    "linear": lambda f: transforms.linearize(f, [True] * len(f.params))[1],
+    "gradient": lambda f: optimize(transforms.value_and_grad(f, [0])),
+    "fused": lambda f: fuse(optimize(f)),
+    "kernels": lambda f: lower(fuse(optimize(f)), ["C"] * len(f.params)).kernel,
+}
+
+
+def excerpts() -> Iterator[tuple[str, str, str]]:
+    """`(name, stage, text)` of the IR in architecture.md."""
+    for info, text in blocks(ARCHITECTURE):
+        if info.startswith("ir "):
+            name, _, stage = info.removeprefix("ir ").partition(": ")
+            yield name, stage, text
+
+
+@pytest.mark.parametrize(("name", "stage"), [(n, s) for n, s, _ in excerpts()])
+def test_ir_is_what_the_compiler_prints(name: str, stage: str, update_golden: bool) -> None:
+    texts = {(n, s): text for n, s, text in excerpts()}
+    f = parse(texts[name, "traced"])
+    verify(f)
+    compare(ARCHITECTURE, texts[name, stage], str(STAGES[stage](f)), update_golden)
+
+
+def test_every_module_is_in_the_architecture() -> None:
+    """Each file of the package is named, alone or with its folder."""
+    text = ARCHITECTURE.read_text()
+    for path in (ROOT / "jitnet").rglob("*.py"):
+        named = f"`{path.name}`" in text or f"{path.parent.name}/{path.name}`" in text
+        assert named or path.name == "__init__.py", path
+
+
+# -- CONTRIBUTING ----------------------------------------------------------------------------------
+
+
+def test_walked_through_code_works(tmp_path: Path) -> None:
+    """Blocks are new files, or `# FILE, after: LINE` additions to one; the last ones are tests."""
+    package = tmp_path / "jitnet"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "jitnet", package, ignore=ignored)
+    for info, text in blocks(CONTRIBUTING):
+        head, _, body = text.partition("\n")
+        if info != "python" or not head.startswith("# "):
+            continue
+        name, _, after = head.removeprefix("# ").partition(", after: ")
+        path = tmp_path / name
+        if not after:
+            path.write_text(body)
+            continue
+        before = path.read_text()
+        assert before.count(f"\n{after}\n") == 1, f"{after!r} in {name}"
+        path.write_text(before.replace(f"\n{after}\n", f"\n{after}\n{body}"))
+    scripts = sorted(tmp_path.glob("*.py"))
+    assert len(scripts) >= 2
+    for script in scripts:
+        run_script(script, package=tmp_path)

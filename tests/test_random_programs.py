@@ -1,0 +1,138 @@
+"""Random programs: what holds for every Function holds for these.
+
+The text round-trips; passes keep every bit and the first error; every backend agrees with the array
+interpreter; `<jvp v, u> = <v, vjp u>`. JITNET_FUZZ=20 runs twenty times as many, other ones each
+time; without it they are always the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, assume, given, settings
+from op_functions import assert_same
+from random_programs import ANY, DIFFERENTIABLE, EXACT, programs
+
+from jitnet import passes
+from jitnet.interp import evaluate
+from jitnet.ir import Function, Value, parse
+from jitnet.ir.types import ArrayType
+from jitnet.ir.verifier import verify
+from jitnet.runtime.executable import compile
+from jitnet.transforms import jvp, vjp
+
+FACTOR = float(os.environ.get("JITNET_FUZZ", 1))
+
+
+def budget(examples: int) -> settings:
+    return settings(
+        max_examples=int(examples * FACTOR),
+        deadline=None,
+        derandomize=FACTOR == 1,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def compiled(f: Function, args: Sequence[Any]) -> Sequence[Any]:
+    return compile(f, ["C"] * len(f.params)).run(args)
+
+
+BACKENDS: list[Callable[[Function, Sequence[Any]], Sequence[Any]]] = [compiled]
+"""What runs a Function; each must agree with the array interpreter."""
+
+Outcome = Sequence[Any] | Exception
+
+
+def outcome(run: Callable[[Function, Sequence[Any]], Sequence[Any]], f: Function, args: Any) -> Any:
+    """The results on fresh copies of the arguments, or the error that the program raises."""
+    try:
+        return run(f, [a.copy() for a in args])
+    except ValueError as error:
+        return error
+
+
+def agree(found: Outcome, expected: Outcome, f: Function) -> None:
+    if isinstance(expected, Exception) or isinstance(found, Exception):
+        assert repr(found) == repr(expected), str(f)
+        return
+    for x, y in zip(found, expected, strict=True):
+        assert_same(x, y)
+
+
+@given(programs(ANY))
+@budget(120)
+def test_text_round_trips(program: tuple[Function, list[Any]]) -> None:
+    f, _ = program
+    verify(f)
+    assert parse(str(f)) == f
+    assert str(parse(str(f))) == str(f)
+
+
+@given(programs(ANY))
+@budget(200)
+def test_passes_keep_every_bit(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    verify(f)
+    expected = outcome(evaluate, f, args)
+    for step in passes.OPTIMIZE:
+        g = step(f)
+        agree(outcome(evaluate, g, args), expected, g)
+    g = passes.optimize(f)
+    agree(outcome(evaluate, g, args), expected, g)
+
+
+@given(programs(EXACT))
+@budget(60)
+def test_backends_agree(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    expected = outcome(evaluate, f, args)
+    for backend in BACKENDS:
+        agree(outcome(backend, f, args), expected, f)
+
+
+# -- derivatives -----------------------------------------------------------------------------------
+
+
+def is_float(v: Value) -> bool:
+    return isinstance(v.type, ArrayType) and v.dtype.is_float
+
+
+def inner(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[float, float]:
+    """The inner product, and the size of what was added up."""
+    products = [np.multiply(x, y) for x, y in zip(xs, ys, strict=True)]
+    return sum(float(p.sum()) for p in products), sum(float(np.abs(p).sum()) for p in products)
+
+
+@given(programs(DIFFERENTIABLE))
+@budget(60)
+def test_forward_and_reverse_are_adjoint(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    wrt = [i for i, p in enumerate(f.params) if is_float(p)]
+    assume(wrt)
+    rng = np.random.default_rng(0)
+    tangents = [np.asarray(rng.standard_normal(np.shape(args[i])))[()] for i in wrt]
+    pushed, moving = jvp(f, [i in wrt for i in range(len(f.params))])
+    assume(any(moving))
+    verify(pushed)
+    expected = evaluate(f, args)
+    values = evaluate(pushed, [*args, *tangents])
+    for x, y in zip(values, expected):
+        assert_same(x, y)
+    moved = values[len(expected) :]
+    forward, backward, reached = vjp(f, wrt)
+    verify(forward)
+    verify(backward)
+    assert reached == moving
+    values = evaluate(forward, args)
+    for x, y in zip(values, expected):
+        assert_same(x, y)
+    cts = [np.asarray(rng.standard_normal(np.shape(t)))[()] for t in moved]
+    pulled = evaluate(backward, [*values[len(expected) :], *cts])
+    left, size = inner(moved, cts)
+    right, other = inner(tangents, pulled)
+    assume(np.isfinite(size) and np.isfinite(other) and max(size, other) < 1e12)
+    assert abs(left - right) <= 1e-9 * (1 + size + other), f"{left} {right}\n{f}"
