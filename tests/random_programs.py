@@ -3,8 +3,8 @@
     f, args = draw(programs(EXACT))
 
 A program grows step by step: each step picks operands among the values in scope and binds an op on
-them, or finds nothing that fits and passes. Indices are in bounds by construction (a remainder, or a
-draw within static extents). Regions are programs over the operands that they are given.
+them, or finds nothing that fits and passes. Indices are in bounds by construction (a remainder, or
+a draw within static extents). Regions are programs over the operands that they are given.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ _BITWISE = "bitwise_and bitwise_or bitwise_xor invert logical_not left_shift rig
 _COMPARE = "eq ne lt le gt ge isnan isinf isfinite signbit"
 _ARITHMETIC = "add sub mul div floordiv rem fmod maximum minimum fmax fmin neg abs sign square sqrt"
 _ROUND = "floor ceil trunc rint copysign nextafter reciprocal zmul select heaviside gcd"
+_ELEMENTARY = "exp log sin tanh pow cbrt arctan2 hypot expm1 log1p"
 _SMOOTH = "add sub mul neg sin cos tanh arctan square select maximum abs"
 _DIFFERENTIABLE = f"{_SMOOTH} div sqrt exp log minimum hypot logaddexp zmul"
 
@@ -64,7 +65,7 @@ EXACT = Pool(
 
 ANY = replace(
     EXACT,
-    pointwise=(*EXACT.pointwise, *["exp", "log", "sin", "tanh", "pow", "cbrt", "arctan2", "hypot", "expm1", "log1p"]),
+    pointwise=(*EXACT.pointwise, *_ELEMENTARY.split()),
     reductions=True,
 )
 """Everything: the same, bit for bit, whatever passes did."""
@@ -130,11 +131,8 @@ def step_pointwise(g: Scope) -> Sequence[Value]:
     for kinds in op.row.operands:
         dtype = operands[-1].dtype if kinds == "=" else None
 
-        def fits(v: Value, dtype: DType | None = dtype, kinds: str = kinds) -> bool:
-            right = v.dtype == dtype if dtype else v.dtype.kind in kinds
-            return right and (dims is None or v.dims == dims)
-
-        v = g.pick(fits)
+        right = [v for v in g.values if (v.dtype == dtype if dtype else v.dtype.kind in kinds)]
+        v = g.pick(lambda v: v in right and dims in (None, v.dims))  # noqa: B023
         if v is None and not operands:
             return ()
         if v is None or (operands and g.integer(0, 4) == 0):

@@ -2,7 +2,7 @@
 
 README: the Python blocks are one script; a `text` block after one is what that block prints.
 architecture: a block `ir NAME: STAGE` is what the compiler prints for the block `ir NAME: traced`.
-CONTRIBUTING: a block that begins with `# FILE` is put into a copy of the package, and works there.
+CONTRIBUTING: Python blocks are files, `diff` blocks change some, in a copy of the package that works.
 
 `pytest tests/test_docs.py --update-golden` writes what was printed into the documents.
 """
@@ -37,12 +37,12 @@ def blocks(document: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(document.read_text())
 
 
-def compare(document: Path, shown: str, printed: str, update: bool) -> None:
+def compare(document: Path, info: str, shown: str, printed: str, update: bool) -> None:
     """A block's text is what was printed; or it becomes that."""
     if update and shown != printed:
-        text = document.read_text()
-        assert text.count(f"\n{shown}```") == 1
-        document.write_text(text.replace(f"\n{shown}```", f"\n{printed}```"))
+        text, old, new = document.read_text(), f"```{info}\n{shown}```", f"```{info}\n{printed}```"
+        assert text.count(old) == 1
+        document.write_text(text.replace(old, new))
     else:
         assert printed == shown
 
@@ -72,7 +72,7 @@ def test_readme_prints_what_it_shows(tmp_path: Path, update_golden: bool) -> Non
             continue
         output = next(printed)
         if following == "text":
-            compare(README, shown, output, update_golden)
+            compare(README, following, shown, output, update_golden)
         else:
             assert not output
 
@@ -125,7 +125,8 @@ def test_ir_is_what_the_compiler_prints(name: str, stage: str, update_golden: bo
     texts = {(n, s): text for n, s, text in excerpts()}
     f = parse(texts[name, "traced"])
     verify(f)
-    compare(ARCHITECTURE, texts[name, stage], str(STAGES[stage](f)), update_golden)
+    printed = str(STAGES[stage](f))
+    compare(ARCHITECTURE, f"ir {name}: {stage}", texts[name, stage], printed, update_golden)
 
 
 def test_every_module_is_in_the_architecture() -> None:
@@ -140,23 +141,26 @@ def test_every_module_is_in_the_architecture() -> None:
 
 
 def test_walked_through_code_works(tmp_path: Path) -> None:
-    """Blocks are new files, or `# FILE, after: LINE` additions to one; the last ones are tests."""
-    package = tmp_path / "jitnet"
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "jitnet", package, ignore=ignored)
+    shutil.copytree(ROOT / "jitnet", tmp_path / "jitnet", ignore=ignored)
     for info, text in blocks(CONTRIBUTING):
         head, _, body = text.partition("\n")
-        if info != "python" or not head.startswith("# "):
-            continue
-        name, _, after = head.removeprefix("# ").partition(", after: ")
-        path = tmp_path / name
-        if not after:
-            path.write_text(body)
-            continue
-        before = path.read_text()
-        assert before.count(f"\n{after}\n") == 1, f"{after!r} in {name}"
-        path.write_text(before.replace(f"\n{after}\n", f"\n{after}\n{body}"))
-    scripts = sorted(tmp_path.glob("*.py"))
-    assert len(scripts) >= 2
+        if info == "python":
+            (tmp_path / head.removeprefix("# ")).write_text(body)
+        elif info == "diff":
+            for hunk in body.split("...\n"):
+                apply(hunk, tmp_path / head.removeprefix("--- "))
+    scripts = sorted(tmp_path.glob("test_*.py"))
+    assert len(scripts) == 3
     for script in scripts:
         run_script(script, package=tmp_path)
+
+
+def apply(hunk: str, path: Path) -> None:
+    """Replace a hunk's old lines, which must be unique in the file, by its new ones."""
+    lines = hunk.splitlines()
+    old = "".join(f"{line[1:]}\n" for line in lines if line[0] != "+")
+    new = "".join(f"{line[1:]}\n" for line in lines if line[0] != "-")
+    text = path.read_text()
+    assert text.count(f"\n{old}") == 1, f"{path}: not there, or not once:\n{old}"
+    path.write_text(text.replace(f"\n{old}", f"\n{new}"))

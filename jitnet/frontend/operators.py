@@ -109,10 +109,10 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
     """The operator, its reflection and its in-place form."""
 
     def forward(self: Any, other: Any) -> Any:
-        return apply(ufunc, "__call__", (self, other), {})
+        return apply(ufunc, "operator", (self, other), {})
 
     def reflected(self: Any, other: Any) -> Any:
-        return apply(ufunc, "__call__", (other, self), {})
+        return apply(ufunc, "operator", (other, self), {})
 
     def in_place(self: Any, other: Any) -> Any:
         return _assign_in_place(self, forward(self, other), ufunc.__name__)
@@ -122,14 +122,14 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
 
 def _unary(ufunc: np.ufunc) -> Any:
     def method(self: Any) -> Any:
-        return apply(ufunc, "__call__", (self,), {})
+        return apply(ufunc, "operator", (self,), {})
 
     return method
 
 
 def _comparison(ufunc: np.ufunc) -> Any:
     def method(self: Any, other: Any) -> Any:
-        return apply(ufunc, "__call__", (self, other), {})
+        return apply(ufunc, "operator", (self, other), {})
 
     return method
 

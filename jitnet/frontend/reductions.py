@@ -29,7 +29,11 @@ Fold = Callable[[Value, tuple[int, ...]], Value]
 
 def refuse_out(out: Any) -> None:
     """Results are new arrays: writing to `out` is not there yet."""
-    if out is None or out is _UNSET or (isinstance(out, tuple) and all(o is None for o in out)):
+    if (
+        out is None
+        or out is _UNSET
+        or (isinstance(out, tuple) and builtins.all(o is None for o in out))
+    ):
         return
     raise errors.UnsupportedFunctionError(
         "out= with traced values",
@@ -140,7 +144,7 @@ def _extremum(a: Any, axis: Any, keepdims: Any, initial: Any, where: Any, name: 
 
 
 def _refuse_empty(x: Value, axes: tuple[int, ...], message: str) -> None:
-    if any(x.dims[i] == 0 for i in axes) and not any(
+    if builtins.any(x.dims[i] == 0 for i in axes) and not builtins.any(
         d == 0 for i, d in enumerate(x.dims) if i not in axes
     ):
         raise errors.ValueRefusedError(message)

@@ -7,6 +7,7 @@ np.stack([x, y])             two reshapes and a concatenate
 from __future__ import annotations
 
 import builtins
+import itertools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -314,7 +315,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Trace
     else:
         bounds = [0, *(int(i) for i in indices_or_sections), n]
     lead = (slice(None),) * axis
-    return [x[(*lead, slice(int(a), int(b)))] for a, b in zip(bounds, bounds[1:])]
+    return [x[(*lead, slice(int(a), int(b)))] for a, b in itertools.pairwise(bounds)]
 
 
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tracer]:

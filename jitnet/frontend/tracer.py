@@ -262,7 +262,7 @@ class Tracer(Operators):
         )
 
     def conj(self) -> Any:
-        return apply(np.positive, "__call__", (self,), {}) if self.dtype != bool else self
+        return apply(np.positive, "operator", (self,), {}) if self.dtype != bool else self
 
     conjugate = conj
 
@@ -270,15 +270,15 @@ class Tracer(Operators):
         return call(np.dot, self, b, **({} if out is None else {"out": out}))
 
     def __divmod__(self, other: Any) -> Any:
-        return apply(np.divmod, "__call__", (self, other), {})
+        return apply(np.divmod, "operator", (self, other), {})
 
     def __rdivmod__(self, other: Any) -> Any:
-        return apply(np.divmod, "__call__", (other, self), {})
+        return apply(np.divmod, "operator", (other, self), {})
 
     def __pow__(self, other: Any, modulo: Any = None) -> Any:
         if modulo is not None:
             return NotImplemented
-        return apply(np.power, "__call__", (self, other), {})
+        return apply(np.power, "operator", (self, other), {})
 
     def __round__(self, ndigits: int | None = None) -> Any:
         if ndigits is None:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from jitnet import errors
-from jitnet.frontend import elementwise, products, reductions
+from jitnet.frontend import elementwise, products, pynumbers, reductions
 from jitnet.frontend.promotion import as_array
 from jitnet.frontend.reductions import refuse_out
 from jitnet.frontend.tracer import wrap
@@ -25,23 +25,20 @@ def apply(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[st
     Raises:
         UnsupportedFunctionError: for methods, and arguments, that jitnet does not have.
     """
+    if method == "operator":
+        if pynumbers.are_python(inputs):
+            return pynumbers.operate(ufunc, inputs)
+        method = "__call__"
     options = dict(kwargs)
     refuse_out(options.pop("out", None))
     if method == "__call__":
         return _call(ufunc, inputs, options)
     if method == "reduce" and ufunc in reductions.BY_UFUNC:
-        x, *rest = inputs
-        axis, *rest = [options.pop("axis", 0), *rest] if not rest else rest
-        if rest or (options.pop("dtype", None) is not None and ufunc not in (np.add, np.multiply)):
-            _refuse(ufunc, method)
-        extra = {"dtype": kwargs["dtype"]} if kwargs.get("dtype") is not None else {}
-        return reductions.BY_UFUNC[ufunc](x, axis, **options, **extra)
+        return _reduce(ufunc, inputs, options)
     if method == "accumulate" and ufunc in _ACCUMULATE:
-        return (
-            _ACCUMULATE[ufunc](inputs[0], inputs[1] if len(inputs) > 1 else 0, **options)
-            if ("axis" not in options)
-            else _ACCUMULATE[ufunc](inputs[0], **options)
-        )
+        x, *rest = inputs
+        axis = rest[0] if rest else options.pop("axis", 0)
+        return _ACCUMULATE[ufunc](x, axis, **options)
     if method == "outer":
         return _outer(ufunc, inputs, options)
     _refuse(ufunc, method)
@@ -67,6 +64,15 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
             )
         return products.GUFUNCS[ufunc](*inputs)
     return elementwise.call(ufunc, *inputs, **options)
+
+
+def _reduce(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Along axis 0 unless told otherwise."""
+    x, *rest = inputs
+    axis = rest[0] if rest else options.pop("axis", 0)
+    if ufunc not in (np.add, np.multiply) and options.pop("dtype", None) is not None:
+        _refuse(ufunc, "reduce with dtype=")
+    return reductions.BY_UFUNC[ufunc](x, axis, **options)
 
 
 def _outer(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -135,6 +135,21 @@ def _numpy_get(eqn: Eqn, tape: Any, position: Any) -> tuple[Any, ...]:
     return (*(np.int64(record[f].shape[axis]) for f, axis in ragged), *record)
 
 
+def beginning(f: Function, tape: Value) -> Value:
+    """What a tape of a Function was when it came into it: a param, or an empty tape."""
+    made = {r: eqn for eqn in f.eqns for r in eqn.results}
+    while tape in made and made[tape].op is not TAPE_NEW:
+        eqn = made[tape]
+        if not eqn.regions:
+            tape = eqn.operands[0]
+            continue
+        region = eqn.regions[-1]
+        param = beginning(region, region.results[eqn.results.index(tape)])
+        entering = eqn.operands[len(eqn.operands) - len(region.params) :]
+        tape = entering[region.params.index(param)]
+    return tape
+
+
 # -- derivatives -----------------------------------------------------------------------------------
 
 

@@ -11,15 +11,64 @@ in two by its op's own rule: see `ops.loop_splits`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from jitnet.ir import Builder, Effect, Eqn, Function, Literal, Type, Value, effect_of
-from jitnet.ops.primitive import Halves, Primitive
+from jitnet.ir import Builder, Effect, Eqn, Function, Literal, Value, effect_of
+from jitnet.ir.verifier import value_dims
+from jitnet.ops.primitive import Halves, Primitive, SplitTransform
+from jitnet.ops.tape import TAPE_NEW
+
+Values = frozenset[Value]
+
+
+def split(
+    f: Function,
+    unknown: Sequence[bool],
+    forced: Sequence[bool] = (),
+    free: Values = frozenset(),
+    given: Values = frozenset(),
+) -> Halves:
+    """Split f by the params marked `unknown`.
+
+    Args:
+        forced: results that are to come from the linear half even if they are known.
+        free: known params that the linear half has anyway, so that recomputing from them is free.
+        given: known params that need not be returned by `known` where they are residuals.
+    """
+    done: dict[Any, tuple[Function, Halves]] = {}
+
+    def once(
+        f: Function,
+        unknown: Sequence[bool],
+        forced: Sequence[bool] = (),
+        free: Values = frozenset(),
+        given: Values = frozenset(),
+    ) -> Halves:
+        """Loops ask for their regions until their carries are settled, and so do loops in them:
+        each question is answered once."""
+        key = (id(f), tuple(unknown), tuple(forced), free, given)
+        if key not in done:
+            done[key] = f, _split(f, _Wanted(tuple(unknown), tuple(forced), free, given), once)
+        return done[key][1]
+
+    return once(f, unknown, forced, free, given)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The arguments of `split`."""
+
+    unknown: tuple[bool, ...]
+    forced: tuple[bool, ...]
+    free: Values
+    given: Values
 
 
 @dataclass
-class Work:
+class _Work:
     """A split in progress.
 
     Attributes:
@@ -32,51 +81,45 @@ class Work:
     linear: list[Eqn] = field(default_factory=list)
 
 
-def split(
-    f: Function,
-    unknown: Sequence[bool],
-    forced: Sequence[bool] = (),
-    free: frozenset[Value] = frozenset(),
-    given: frozenset[Value] = frozenset(),
-) -> Halves:
-    """Split f by the params marked `unknown`.
-
-    Args:
-        forced: results that are to come from the linear half even if they are known.
-        free: known params that the linear half has anyway, so that recomputing from them is free.
-        given: known params that need not be returned by `known` where they are residuals.
-    """
-    work = Work({p for p, u in zip(f.params, unknown, strict=True) if u})
+def _split(f: Function, wanted: _Wanted, split: SplitTransform) -> Halves:
+    params = list(zip(f.params, wanted.unknown, strict=True))
+    known_params = [p for p, u in params if not u]
+    unknown_params = [p for p, u in params if u]
+    work = _Work(set(unknown_params))
     for eqn in f.eqns:
-        if not any(v in work.unknown for v in eqn.operands):
-            work.known.append(eqn)
-        elif isinstance(eqn.op, Primitive) and eqn.op.split is not None:
-            known_eqns, linear_eqns, moving = eqn.op.split(eqn, work.unknown, split)
-            work.known.extend(known_eqns)
-            work.linear.extend(linear_eqns)
-            work.unknown.update(moving)
-        else:
-            work.linear.append(eqn)
-            work.unknown.update(eqn.results)
-    force = [*forced, *[False] * len(f.results)][: len(f.results)]
-    out = tuple(v in work.unknown or fo for v, fo in zip(f.results, force))
-    linear_results = [v for v, u in zip(f.results, out) if u]
-    linear = _live(work.linear, linear_results)
-    linear, residuals = _recompute(work, f, linear, linear_results, free)
-    known_results = [v for v, u in zip(f.results, out) if not u]
-    made = tuple(r for r in residuals if r not in given)
-    known_params = [p for p, u in zip(f.params, unknown) if not u]
-    known = _live(work.known, [*known_results, *made])
-    first = _close(f.name, known_params, known, [*known_results, *made])
-    unknown_params = [p for p, u in zip(f.params, unknown) if u]
-    second = _close(f.name, [*residuals, *unknown_params], linear, linear_results)
-    return Halves(first, second, out, tuple(residuals), made)
+        _assign(eqn, work, split)
+    forced = [*wanted.forced, *[False] * len(f.results)]
+    out = tuple(v in work.unknown or fo for v, fo in zip(f.results, forced))
+    results = [v for v, u in zip(f.results, out) if u]
+    linear = _live(work.linear, results)
+    ends = [*results, *unknown_params]
+    again, saved = _residuals(work.known, _read(linear, ends, work.unknown), ends, wanted.free)
+    order = {v: i for i, v in enumerate([*f.params, *(r for e in work.known for r in e.results)])}
+    residuals = sorted(saved, key=lambda v: (bool(getattr(v.type, "dims", True)), order[v]))
+    made = [r for r in residuals if r not in wanted.given]
+    known_results = [*(v for v, u in zip(f.results, out) if not u), *made]
+    known = _close(f.name, known_params, _live(work.known, known_results), known_results)
+    second = _close(f.name, [*residuals, *unknown_params], [*again, *linear], results)
+    return Halves(known, second, out, tuple(residuals), tuple(made))
+
+
+def _assign(eqn: Eqn, work: _Work, split: SplitTransform) -> None:
+    """Put an equation in the half where it belongs."""
+    if not any(v in work.unknown for v in eqn.operands):
+        work.known.append(eqn)
+    elif isinstance(eqn.op, Primitive) and eqn.op.split is not None:
+        known, linear, moving = eqn.op.split(eqn, work.unknown, split)
+        work.known.extend(known)
+        work.linear.extend(linear)
+        work.unknown.update(moving)
+    else:
+        work.linear.append(eqn)
+        work.unknown.update(eqn.results)
 
 
 def _live(eqns: Sequence[Eqn], results: Sequence[Value]) -> list[Eqn]:
     """The equations that the results need, and those with effects."""
-    needed = set(results)
-    needed.update(d for v in results for d in _dims(v.type))
+    needed = {*results, *_dims(results)}
     live: list[Eqn] = []
     for eqn in reversed(eqns):
         if effect_of(eqn) > Effect.PURE or any(r in needed for r in eqn.results):
@@ -85,90 +128,87 @@ def _live(eqns: Sequence[Eqn], results: Sequence[Value]) -> list[Eqn]:
     return live[::-1]
 
 
-def _dims(type: Type) -> list[Value]:
-    return [d for d in getattr(type, "dims", ()) if isinstance(d, Value)]
+def _dims(values: Iterable[Value]) -> list[Value]:
+    """The extents that the types of values name."""
+    return [d for v in values for d in value_dims(v.type)]
 
 
-def _recompute(
-    work: Work,
-    f: Function,
-    linear: list[Eqn],
-    results: Sequence[Value],
-    free: frozenset[Value],
-) -> tuple[list[Eqn], list[Value]]:
-    """The linear half with cheap known equations copied into it, and what remains to be saved."""
-    made = {r: eqn for eqn in work.known for r in eqn.results}
-    available: dict[Value, bool] = {}
-    read = _read(linear, results, work.unknown)
-    copied: dict[int, Eqn] = {}
-    residuals: dict[Value, None] = {}
-    stack = list(read)
-    while stack:
-        v = stack.pop()
-        eqn = made.get(v)
-        cheap = eqn is not None and (_is_free_view(eqn) or _is_available(v, made, free, available))
-        if eqn is not None and cheap and v not in residuals:
-            if id(eqn) not in copied:
-                copied[id(eqn)] = eqn
-                stack.extend(o for o in eqn.operands if not isinstance(o, Literal))
-            continue
-        residuals[v] = None
-        residuals.update(dict.fromkeys(_dims(v.type)))  # a param's extents are params too
-    prefix = [
-        eqn
-        for eqn in work.known
-        if id(eqn) in copied and not all(r in residuals for r in eqn.results)
-    ]
-    order = {p: i for i, p in enumerate([*f.params, *made])}
-    scalars_first = sorted(residuals, key=lambda v: (bool(getattr(v.type, "dims", True)), order[v]))
-    return [*prefix, *linear], scalars_first
-
-
-def _read(linear: Sequence[Eqn], results: Sequence[Value], unknown: set[Value]) -> list[Value]:
-    """Known values that the linear half reads."""
-    found: dict[Value, None] = {}
+def _read(linear: Sequence[Eqn], ends: Sequence[Value], unknown: set[Value]) -> list[Value]:
+    """Known values that the linear half reads, or that its types name."""
+    values = [*(v for eqn in linear for v in eqn.operands), *ends]
     inside = {r for eqn in linear for r in eqn.results}
-    values = [*(v for eqn in linear for v in eqn.operands), *results]
-    values += [d for v in values for d in _dims(v.type)]
-    for v in values:
-        if not isinstance(v, Literal) and v not in unknown and v not in inside:
-            found[v] = None
-    return list(found)
+    read = dict.fromkeys([*values, *_dims(values)])
+    return [v for v in read if not (isinstance(v, Literal) or v in unknown or v in inside)]
 
 
-def _is_free_view(eqn: Eqn) -> bool:
-    """Whether computing it again needs no more memory than its operand takes."""
+# -- residuals -------------------------------------------------------------------------------------
+
+
+def _residuals(
+    known: Sequence[Eqn], read: Sequence[Value], ends: Sequence[Value], free: Values
+) -> tuple[list[Eqn], set[Value]]:
+    """The known equations that the linear half computes again, and what it needs saved.
+
+    `ends` are the linear half's params and results: the extents in their types are saved, so that
+    both sides of it name the same value.
+    """
+    definition = {r: eqn for eqn in known for r in eqn.results}
+    available = _available(known, free)
+    barred: set[Value] = set()
+    while True:
+        again: set[Value] = set()
+        saved = set(_dims(ends))
+        stack = [v for v in read if v not in saved]
+        while stack:
+            v = stack.pop()
+            if v in saved or v in again:
+                continue
+            eqn = definition.get(v)
+            if eqn is None or v in barred or not (v in available or _is_small_view(eqn)):
+                saved.add(v)
+                saved.update(_dims([v]))
+                continue
+            again.update(eqn.results)
+            stack.extend(o for o in eqn.operands if not isinstance(o, Literal))
+        torn = again & saved
+        if not torn:
+            return [eqn for eqn in known if any(r in again for r in eqn.results)], saved
+        barred.update(r for v in torn for r in definition[v].results)
+
+
+def _available(known: Sequence[Eqn], free: Values) -> set[Value]:
+    """The values that are views, gathers or index arithmetic of what the linear half has anyway."""
+    found = set(free)
+    for eqn in known:
+        if _is_cheap(eqn) and all(isinstance(v, Literal) or v in found for v in eqn.operands):
+            found.update(eqn.results)
+    return found
+
+
+def _is_cheap(eqn: Eqn) -> bool:
     op = eqn.op
-    if not isinstance(op, Primitive) or not op.is_view:
+    if op is TAPE_NEW:
+        return True  # the linear half fills tapes of its own
+    if not isinstance(op, Primitive) or not op.is_element:
         return False
-    source = eqn.operands[0]
-    return isinstance(source, Literal) or _size(source) <= _size(eqn.result)
+    scalar = eqn.result.rank == 0 and not eqn.result.dtype.is_inexact
+    return op.is_view or not op.is_pointwise or scalar
 
 
-def _size(v: Value) -> int:
-    size = 1
+def _is_small_view(eqn: Eqn) -> bool:
+    """Whether it is a view of something that takes no more memory than it would."""
+    if not isinstance(eqn.op, Primitive) or not eqn.op.is_view:
+        return False
+    (source, extents), (result, more) = _size(eqn.operands[0]), _size(eqn.result)
+    return source <= result and extents <= more
+
+
+def _size(v: Value) -> tuple[int, Counter[Value]]:
+    """The number of elements: a product of an int and of extents."""
+    number = 1
     for d in v.dims:
-        if not isinstance(d, int):
-            return 1 << 60
-        size *= d
-    return size
-
-
-def _is_available(
-    v: Value, made: dict[Value, Eqn], free: frozenset[Value], known: dict[Value, bool]
-) -> bool:
-    """Whether v is a view, a gather or index arithmetic of what is there anyway."""
-    if isinstance(v, Literal) or v in free:
-        return True
-    if v in known:
-        return known[v]
-    known[v] = False
-    eqn = made.get(v)
-    if eqn is None or not isinstance(eqn.op, Primitive) or not eqn.op.is_element:
-        return False
-    cheap = eqn.op.is_view or not eqn.op.is_pointwise or (v.rank == 0 and not v.dtype.is_inexact)
-    known[v] = cheap and all(_is_available(o, made, free, known) for o in eqn.operands)
-    return known[v]
+        number *= d if isinstance(d, int) else 1
+    return number, Counter(value_dims(v.type))
 
 
 def _close(

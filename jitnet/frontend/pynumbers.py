@@ -1,0 +1,222 @@
+"""Operators on Python numbers: Python's own rules, not NumPy's.
+
+    step + 1     step: a traced float → a traced Python float, still weak against arrays
+    n // k       check k != 0, "ZeroDivisionError"; then floordiv
+
+Traced ints are int64; an operation that would leave it raises OverflowError when the program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitnet import errors, ops
+from jitnet.frontend.promotion import Operand, is_python, literal_of, operand, python_kind
+from jitnet.frontend.tracer import Tracer, lift, wrap
+from jitnet.ir import DType, Literal, Value
+from jitnet.ir import types as T
+
+Rule = Callable[[Value, Value], Value]
+
+_INT64_MIN = -(1 << 63)
+_WIDE = "an integer result does not fit int64, which traced Python ints are"
+
+
+def are_python(inputs: tuple[Any, ...]) -> bool:
+    """Whether all operands are Python numbers, known or traced."""
+    return all(
+        type(x) in (bool, int, float) or (type(x) is Tracer and lift(x).flavour == "python")
+        for x in inputs
+    )
+
+
+def operate(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
+    """The operator that `ufunc` stands for, on Python numbers.
+
+    Raises:
+        UnsupportedFunctionError: for what Python has and jitnet has not.
+    """
+    operands = [operand(x) for x in inputs]
+    assert all(is_python(x) for x in operands)
+    kinds = [python_kind(x) for x in operands]
+    if len(operands) == 1:
+        return _unary(ufunc, operands[0], kinds[0])
+    if ufunc in _BITWISE and kinds == [bool, bool]:
+        a, b = (_value(x, T.bool_) for x in operands)
+        return wrap(_BITWISE[ufunc](a, b), "python")
+    if ufunc is np.divmod:
+        return (operate(np.floor_divide, inputs), operate(np.remainder, inputs))
+    wide = T.f64 if float in kinds or ufunc is np.true_divide else T.i64
+    rules = _ON_FLOATS if wide is T.f64 else _ON_INTS
+    rule = _COMPARISONS.get(ufunc) or rules.get(ufunc)
+    if rule is None:
+        raise errors.UnsupportedFunctionError(
+            f"the operator of np.{ufunc.__name__} on a traced Python {kinds[0].__name__}",
+            remedy="compute it outside of the compiled function, or on NumPy numbers: np.int64(n)",
+        )
+    a, b = (_value(x, wide) for x in operands)
+    return wrap(rule(a, b), "python")
+
+
+def _value(x: Operand, dtype: DType) -> Value:
+    return ops.convert(x.value, dtype) if type(x) is Tracer else literal_of(x, dtype)
+
+
+def _unary(ufunc: np.ufunc, x: Operand, kind: type) -> Any:
+    value = _value(x, T.f64 if kind is float else T.i64)
+    if ufunc is np.positive:
+        return wrap(value, "python")
+    if ufunc is np.invert and kind is not float:
+        return wrap(ops.invert(value), "python")
+    if ufunc in (np.negative, np.absolute):
+        if kind is not float:
+            ops.check(ops.ne(value, _INT64_MIN), [], "OverflowError", _WIDE)
+        return wrap((ops.neg if ufunc is np.negative else ops.abs)(value), "python")
+    raise errors.DTypeError(f"bad operand type for unary ~: '{kind.__name__}'")
+
+
+# -- ints ------------------------------------------------------------------------------------------
+
+
+def _add(x: Value, y: Value) -> Value:
+    z = ops.add(x, y)
+    left = ops.bitwise_and(ops.bitwise_xor(x, z), ops.bitwise_xor(y, z))
+    ops.check(ops.ge(left, 0), [], "OverflowError", _WIDE)
+    return z
+
+
+def _sub(x: Value, y: Value) -> Value:
+    z = ops.sub(x, y)
+    left = ops.bitwise_and(ops.bitwise_xor(x, y), ops.bitwise_xor(x, z))
+    ops.check(ops.ge(left, 0), [], "OverflowError", _WIDE)
+    return z
+
+
+def _mul(x: Value, y: Value) -> Value:
+    z = ops.mul(x, y)
+    nonzero = ops.select(ops.eq(y, 0), Literal(1, T.i64), y)
+    exact = ops.eq(ops.floordiv(z, nonzero), x)
+    exact = ops.bitwise_or(ops.eq(y, 0), exact)
+    turned = ops.bitwise_and(ops.eq(x, _INT64_MIN), ops.eq(y, -1))
+    fine = ops.bitwise_and(exact, ops.logical_not(turned))
+    ops.check(fine, [], "OverflowError", _WIDE)
+    return z
+
+
+def _nonzero(y: Value, message: str) -> None:
+    if isinstance(y, Literal) and y.item != 0:
+        return
+    ops.check(ops.ne(y, 0), [], "ZeroDivisionError", message)
+
+
+def _floordiv_int(x: Value, y: Value) -> Value:
+    _nonzero(y, "integer division or modulo by zero")
+    turned = ops.bitwise_and(ops.eq(x, _INT64_MIN), ops.eq(y, -1))
+    ops.check(ops.logical_not(turned), [], "OverflowError", _WIDE)
+    return ops.floordiv(x, y)
+
+
+def _mod_int(x: Value, y: Value) -> Value:
+    _nonzero(y, "integer modulo by zero")
+    return ops.rem(x, y)
+
+
+def _pow_int(x: Value, y: Value) -> Value:
+    if not isinstance(y, Literal) or y.item < 0:
+        raise errors.UnsupportedFunctionError(
+            "a Python int to a traced or negative power",
+            why="whether the result is an int depends on the exponent",
+            remedy="use floats: float(x) ** y",
+        )
+    result: Value = Literal(1, T.i64)
+    for bit in f"{y.item:b}":
+        result = _mul(result, result)
+        result = _mul(result, x) if bit == "1" else result
+    return result
+
+
+def _shift_right(x: Value, y: Value) -> Value:
+    ops.check(ops.ge(y, 0), [], "ValueError", "negative shift count")
+    return ops.right_shift(x, y)
+
+
+def _shift_left(x: Value, y: Value) -> Value:
+    ops.check(ops.ge(y, 0), [], "ValueError", "negative shift count")
+    z = ops.left_shift(x, y)
+    ops.check(ops.eq(ops.right_shift(z, y), x), [], "OverflowError", _WIDE)
+    return z
+
+
+# -- floats ----------------------------------------------------------------------------------------
+
+
+def _div(x: Value, y: Value) -> Value:
+    _nonzero(y, "division by zero")
+    return ops.div(x, y)
+
+
+def _floordiv_float(x: Value, y: Value) -> Value:
+    _nonzero(y, "float floor division by zero")
+    return ops.floordiv(x, y)
+
+
+def _mod_float(x: Value, y: Value) -> Value:
+    _nonzero(y, "float modulo by zero")
+    return ops.rem(x, y)
+
+
+def _pow_float(x: Value, y: Value) -> Value:
+    zero = ops.bitwise_and(ops.eq(x, 0.0), ops.lt(y, 0.0))
+    message = "0.0 cannot be raised to a negative power"
+    ops.check(ops.logical_not(zero), [], "ZeroDivisionError", message)
+    whole = ops.bitwise_or(ops.eq(ops.floor(y), y), ops.logical_not(ops.isfinite(y)))
+    real = ops.bitwise_or(ops.logical_not(_negative_float(x)), whole)
+    message = "a negative float to a fractional power is complex, which jitnet does not have"
+    ops.check(real, [], "NotImplementedError", message)
+    z = ops.pow(x, y)
+    finite = ops.bitwise_and(ops.isfinite(x), ops.isfinite(y))
+    fine = ops.bitwise_or(ops.logical_not(finite), ops.isfinite(z))
+    ops.check(fine, [], "OverflowError", "Numerical result out of range")
+    return z
+
+
+def _negative_float(x: Value) -> Value:
+    return ops.bitwise_and(ops.lt(x, 0.0), ops.isfinite(x))
+
+
+_BITWISE: dict[np.ufunc, Rule] = {
+    np.bitwise_and: ops.bitwise_and,
+    np.bitwise_or: ops.bitwise_or,
+    np.bitwise_xor: ops.bitwise_xor,
+}
+_COMPARISONS: dict[np.ufunc, Rule] = {
+    np.equal: ops.eq,
+    np.not_equal: ops.ne,
+    np.less: ops.lt,
+    np.less_equal: ops.le,
+    np.greater: ops.gt,
+    np.greater_equal: ops.ge,
+}
+_ON_INTS: dict[np.ufunc, Rule] = {
+    **_BITWISE,
+    np.add: _add,
+    np.subtract: _sub,
+    np.multiply: _mul,
+    np.floor_divide: _floordiv_int,
+    np.remainder: _mod_int,
+    np.power: _pow_int,
+    np.left_shift: _shift_left,
+    np.right_shift: _shift_right,
+}
+_ON_FLOATS: dict[np.ufunc, Rule] = {
+    np.add: ops.add,
+    np.subtract: ops.sub,
+    np.multiply: ops.mul,
+    np.true_divide: _div,
+    np.floor_divide: _floordiv_float,
+    np.remainder: _mod_float,
+    np.power: _pow_float,
+}
