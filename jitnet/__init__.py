@@ -1,12 +1,12 @@
 """jitnet: a tracing JIT compiler for plain NumPy functions, with source-to-source derivatives.
 
-    from jitnet import jit, grad
+from jitnet import jit, grad
 
-    @jit
-    def loss(w, x, y):
-        return ((np.tanh(x @ w) - y) ** 2).mean()
+@jit
+def loss(w, x, y):
+    return ((np.tanh(x @ w) - y) ** 2).mean()
 
-    grad(loss)(w, x, y)
+grad(loss)(w, x, y)
 """
 
 from jitnet import errors, ir

@@ -1,10 +1,10 @@
 """What jitnet raises: named errors with the user's line, the reason and a remedy.
 
-    ShapeError [JN007]: add: shapes (3,) and (4,) do not broadcast
+    [JN007] operands could not be broadcast together with shapes (3,) (4,)
       --> model.py:12 in layer
        |     h = x + b
        |         ^^^^^
-      why: operands are f64[3] and f64[4]
+      in: np.add(float64[3], float64[4])
       remedy: reshape one of them
 
 Each class also derives from the exception that NumPy raises in that case, so `except ValueError`
@@ -55,6 +55,7 @@ class JitnetError(Exception):
         self.what = what
         self.why = why
         self.remedy = remedy
+        self.operation = ""  # the NumPy call that failed; its caller fills it in
         if frames is None:
             frames = tuple(position(site) for site in user_sites())
         self.frames = tuple(frames)
@@ -64,6 +65,8 @@ class JitnetError(Exception):
         lines = [f"[{self.code}] {self.what}"]
         if self.frames:
             lines += _pointer(self.frames[0])
+        if self.operation:
+            lines.append(f"  in: {self.operation}")
         if self.why:
             lines.append(f"  why: {self.why}")
         if self.remedy:
@@ -71,17 +74,21 @@ class JitnetError(Exception):
         return "\n".join(lines)
 
 
+_WIDTH = 100  # of a source line in a message
+
+
 def _pointer(place: Place) -> list[str]:
     lines = [f"  --> {place.file}:{place.line} in {place.function}"]
     text = linecache.getline(place.file, place.line).rstrip()
     if not text:
         return lines
-    lines.append(f"   | {text}")
+    start = len(text.encode()[: max(place.column, 0)].decode(errors="replace"))  # columns are bytes
+    width = len(text.encode()[place.column : place.end_column].decode(errors="replace"))
+    skipped = max(0, start - _WIDTH // 2) if len(text) > _WIDTH else 0
+    lines.append(f"   | {text[skipped : skipped + _WIDTH]}")
     if 0 <= place.column < place.end_column:
-        # columns count bytes of the line's UTF-8
-        start = len(text.encode()[: place.column].decode(errors="replace"))
-        width = len(text.encode()[place.column : place.end_column].decode(errors="replace"))
-        lines.append("   | " + " " * start + "^" * width)
+        shown = min(width, _WIDTH - (start - skipped))
+        lines.append("   | " + " " * (start - skipped) + "^" * shown)
     return lines
 
 
@@ -252,8 +259,12 @@ def raise_from_program(error: str, message: str, frames: Sequence[Place] = ()) -
 
 
 def describe(value: Any) -> str:
-    """A short word for a value in a message: `f64[3, 4]`, `int`, `'text'`."""
+    """A few words for a value in a message: `float64[3, 4]`, `2`, `'text'`, `list`."""
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    if dtype is not None and shape is not None:
-        return f"{dtype}{list(shape)}"
+    if isinstance(dtype, np.dtype) and isinstance(shape, tuple):
+        return f"{dtype}{list(shape)}" if shape else str(dtype)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    if isinstance(value, tuple):
+        return f"({', '.join(map(describe, value))})"
     return type(value).__name__

@@ -135,7 +135,7 @@ def _next_instruction(code: CodeType, offset: int) -> tuple[str, int]:
     argument = 0
     for i in range(offset + 2, len(text), 2):
         opname = _opname(text[i])
-        if opname == "CACHE":
+        if opname in ("CACHE", "COPY"):  # COPY: `a = b = x` stores x twice
             continue
         argument = argument << 8 | text[i + 1]
         if opname != "EXTENDED_ARG":

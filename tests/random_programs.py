@@ -35,16 +35,16 @@ class Pool:
     Attributes:
         pointwise: names of ops.
         dtypes: those of the params.
-        reductions: of floats too; else only those whose result does not depend on the order.
+        reductions: sums of floats too; else only what does not depend on the order of terms.
         special: whether arguments contain zeros, infinities, NaN.
-        steps: names of the functions `step_*`.
+        smooth: no floats decide which branch or which element is taken.
     """
 
     pointwise: tuple[str, ...]
     dtypes: tuple[DType, ...]
     reductions: bool
     special: bool
-    steps: tuple[str, ...] = ()
+    smooth: bool = False
 
 
 _BITWISE = "bitwise_and bitwise_or bitwise_xor invert logical_not left_shift right_shift"
@@ -52,8 +52,8 @@ _COMPARE = "eq ne lt le gt ge isnan isinf isfinite signbit"
 _ARITHMETIC = "add sub mul div floordiv rem fmod maximum minimum fmax fmin neg abs sign square sqrt"
 _ROUND = "floor ceil trunc rint copysign nextafter reciprocal zmul select heaviside gcd"
 _ELEMENTARY = "exp log sin tanh pow cbrt arctan2 hypot expm1 log1p"
-_SMOOTH = "add sub mul neg sin cos tanh arctan square select maximum abs"
-_DIFFERENTIABLE = f"{_SMOOTH} div sqrt exp log minimum hypot logaddexp zmul"
+_SMOOTH = "add sub mul neg sin cos tanh arctan select zmul"
+_KINKED = "maximum minimum abs gt le div sqrt exp log hypot logaddexp"
 
 EXACT = Pool(
     tuple(f"{_BITWISE} {_COMPARE} {_ARITHMETIC} {_ROUND}".split()),
@@ -71,9 +71,12 @@ ANY = replace(
 """Everything: the same, bit for bit, whatever passes did."""
 
 DIFFERENTIABLE = Pool(
-    tuple(f"{_DIFFERENTIABLE} gt le".split()), (f64, f64, f64, i64, T.bool_), True, False
+    tuple(f"{_SMOOTH} {_KINKED}".split()), (f64, f64, f64, i64, T.bool_), True, special=False
 )
 """Ops with derivatives, and what goes on around them."""
+
+SMOOTH = replace(DIFFERENTIABLE, pointwise=tuple(_SMOOTH.split()), smooth=True)
+"""Programs that central differences and second derivatives make sense for."""
 
 
 @dataclass
@@ -145,7 +148,8 @@ def step_pointwise(g: Scope) -> Sequence[Value]:
 
 def step_convert(g: Scope) -> Sequence[Value]:
     x = g.choose(g.values)
-    return (ops.convert(x, g.choose(g.pool.dtypes)),)
+    dtype = f64 if g.pool.smooth else g.choose(g.pool.dtypes)
+    return (ops.convert(x, dtype),)
 
 
 def step_broadcast(g: Scope) -> Sequence[Value]:
@@ -225,7 +229,7 @@ def step_reduce(g: Scope) -> Sequence[Value]:
     x = g.pick(lambda v: v.rank > 0)
     if x is None:
         return ()
-    names = ["reduce_min", "reduce_max"]
+    names = [] if g.pool.smooth and x.dtype.is_float else ["reduce_min", "reduce_max"]
     if x.dtype.is_bool:
         names = ["reduce_any", "reduce_all"]
     elif x.dtype.is_integer or g.pool.reductions:
@@ -240,7 +244,7 @@ def step_scan(g: Scope) -> Sequence[Value]:
         return ()
     axis, extent = 0, x.dims[0]
     names = ["cumsum", "cumprod"]
-    if isinstance(extent, int):
+    if isinstance(extent, int) and not g.pool.smooth:
         names += ["argmin", "argmax"]
     return (getattr(ops, g.choose(names))(x, axis),)
 

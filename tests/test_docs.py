@@ -2,7 +2,7 @@
 
 README: the Python blocks are one script; a `text` block after one is what that block prints.
 architecture: a block `ir NAME: STAGE` is what the compiler prints for the block `ir NAME: traced`.
-CONTRIBUTING: Python blocks are files, `diff` blocks change some, in a copy of the package that works.
+CONTRIBUTING: Python blocks are files and `diff` blocks change some, in a copy that works then.
 
 `pytest tests/test_docs.py --update-golden` writes what was printed into the documents.
 """
@@ -66,7 +66,7 @@ def test_readme_prints_what_it_shows(tmp_path: Path, update_golden: bool) -> Non
     programs = [text for info, text in found if info == "python"]
     script = tmp_path / "tour.py"
     script.write_text(f"print({END!r})\n".join([*programs, ""]))
-    printed = iter(run_script(script).split(f"{END}\n"))
+    printed = iter(run_script(script).replace(f"{tmp_path}/", "").split(f"{END}\n"))
     for (info, _), (following, shown) in zip(found, [*found[1:], ("", "")]):
         if info != "python":
             continue

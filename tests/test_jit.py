@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import threading
@@ -463,15 +464,22 @@ def test_promotion_is_numpys(a, b, shape, flavour):
         check(fn, x, y)
 
 
-def test_import_is_cheap_and_pulls_in_no_compiler():
+def test_import_is_cheap_and_pulls_in_no_compiler(tmp_path):
     code = (
         "import numpy, sys, time; t = time.perf_counter(); import jitnet; "
         "print(time.perf_counter() - t, 'llvmlite' in sys.modules)"
     )
-    runs = [
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        for _ in range(3)
-    ]
-    seconds, llvm = zip(*(run.stdout.split() for run in runs))
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**kept, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+
+    def run():
+        arguments = [sys.executable, "-c", code]
+        done = subprocess.run(
+            arguments, capture_output=True, text=True, check=True, env=environment
+        )
+        return done.stdout.split()
+
+    run()  # compiles to bytecode
+    seconds, llvm = zip(*(run() for _ in range(5)))
     assert set(llvm) == {"False"}
-    assert min(map(float, seconds)) < 0.12
+    assert min(map(float, seconds)) < 0.09  # 0.06 on an idle machine

@@ -1,8 +1,9 @@
 """Random programs: what holds for every Function holds for these.
 
 The text round-trips; passes keep every bit and the first error; every backend agrees with the array
-interpreter; `<jvp v, u> = <v, vjp u>`. JITNET_FUZZ=20 runs twenty times as many, other ones each
-time; without it they are always the same.
+interpreter. `<jvp v, u> = <v, vjp u>`, tangents are what differences say, Hessians are symmetric.
+
+JITNET_FUZZ=20 runs twenty times as many, other ones each time; without it they are always the same.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from backends import BACKENDS
 from hypothesis import HealthCheck, assume, given, settings
 from op_functions import assert_same
-from random_programs import ANY, DIFFERENTIABLE, EXACT, programs
+from random_programs import ANY, DIFFERENTIABLE, EXACT, SMOOTH, programs
 
-from jitnet import passes
+from jitnet import ops, passes
 from jitnet.interp import evaluate
-from jitnet.ir import Function, Value, parse
+from jitnet.ir import Builder, Function, Value, parse
 from jitnet.ir.types import ArrayType
 from jitnet.ir.verifier import verify
-from jitnet.runtime.executable import compile
-from jitnet.transforms import jvp, vjp
+from jitnet.transforms import jvp, value_and_grad, vjp
 
 FACTOR = float(os.environ.get("JITNET_FUZZ", 1))
 
@@ -36,13 +37,6 @@ def budget(examples: int) -> settings:
         suppress_health_check=list(HealthCheck),
     )
 
-
-def compiled(f: Function, args: Sequence[Any]) -> Sequence[Any]:
-    return compile(f, ["C"] * len(f.params)).run(args)
-
-
-BACKENDS: list[Callable[[Function, Sequence[Any]], Sequence[Any]]] = [compiled]
-"""What runs a Function; each must agree with the array interpreter."""
 
 Outcome = Sequence[Any] | Exception
 
@@ -90,7 +84,7 @@ def test_passes_keep_every_bit(program: tuple[Function, list[Any]]) -> None:
 def test_backends_agree(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     expected = outcome(evaluate, f, args)
-    for backend in BACKENDS:
+    for backend in BACKENDS.values():
         agree(outcome(backend, f, args), expected, f)
 
 
@@ -107,14 +101,23 @@ def inner(xs: Sequence[Any], ys: Sequence[Any]) -> tuple[float, float]:
     return sum(float(p.sum()) for p in products), sum(float(np.abs(p).sum()) for p in products)
 
 
+def float_args(f: Function) -> list[int]:
+    found = [i for i, p in enumerate(f.params) if is_float(p)]
+    assume(found)
+    return found
+
+
+def directions(args: Sequence[Any], seed: int) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [np.asarray(rng.standard_normal(np.shape(a)))[()] for a in args]
+
+
 @given(programs(DIFFERENTIABLE))
 @budget(60)
 def test_forward_and_reverse_are_adjoint(program: tuple[Function, list[Any]]) -> None:
     f, args = program
-    wrt = [i for i, p in enumerate(f.params) if is_float(p)]
-    assume(wrt)
-    rng = np.random.default_rng(0)
-    tangents = [np.asarray(rng.standard_normal(np.shape(args[i])))[()] for i in wrt]
+    wrt = float_args(f)
+    tangents = directions([args[i] for i in wrt], 0)
     pushed, moving = jvp(f, [i in wrt for i in range(len(f.params))])
     assume(any(moving))
     verify(pushed)
@@ -130,9 +133,51 @@ def test_forward_and_reverse_are_adjoint(program: tuple[Function, list[Any]]) ->
     values = evaluate(forward, args)
     for x, y in zip(values, expected):
         assert_same(x, y)
-    cts = [np.asarray(rng.standard_normal(np.shape(t)))[()] for t in moved]
+    cts = directions(moved, 1)
     pulled = evaluate(backward, [*values[len(expected) :], *cts])
     left, size = inner(moved, cts)
     right, other = inner(tangents, pulled)
+    assume(np.isfinite(size) and np.isfinite(other) and max(size, other) < 1e12)
+    assert abs(left - right) <= 1e-9 * (1 + size + other), f"{left} {right}\n{f}"
+
+
+@given(programs(SMOOTH))
+@budget(60)
+def test_tangents_are_what_differences_say(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    wrt = float_args(f)
+    pushed, moving = jvp(f, [i in wrt for i in range(len(args))])
+    tangents = directions([args[i] for i in wrt], 1)
+    moved = evaluate(pushed, [*args, *tangents])[len(f.results) :]
+    step = 1e-6
+
+    def at(h: float) -> list[Any]:
+        shifted = list(args)
+        for i, t in zip(wrt, tangents):
+            shifted[i] = args[i] + h * t
+        return [y for y, moves in zip(evaluate(f, shifted), moving) if moves]
+
+    for dy, plus, minus in zip(moved, at(step), at(-step)):
+        assume(np.all(np.abs(plus) < 1e4) and np.all(np.abs(dy) < 1e4))
+        np.testing.assert_allclose(dy, (plus - minus) / (2 * step), rtol=1e-4, atol=1e-4)
+
+
+@given(programs(SMOOTH))
+@budget(40)
+def test_hessians_are_symmetric(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    wrt = float_args(f)
+    with Builder("total") as b:
+        results = [r for r in b.inline(f, b.params_like(f.params)) if is_float(r)]
+        assume(results)
+        total = ops.reduce_sum(results[0], range(results[0].rank))
+    gradient = value_and_grad(b.build(total), wrt)
+    verify(gradient)
+    pushed, moving = jvp(gradient, [i in wrt for i in range(len(args))])
+    verify(pushed)
+    assume(all(moving))
+    u, v = (directions([args[i] for i in wrt], seed) for seed in (2, 3))
+    hu, hv = (evaluate(pushed, [*args, *t])[-len(wrt) :] for t in (u, v))
+    (left, size), (right, other) = inner(v, hu), inner(u, hv)
     assume(np.isfinite(size) and np.isfinite(other) and max(size, other) < 1e12)
     assert abs(left - right) <= 1e-9 * (1 + size + other), f"{left} {right}\n{f}"

@@ -171,6 +171,7 @@ class _Kernel:
 
     def plan(self) -> None:
         """Give each value its stage, and each stage its work."""
+        self.count_costs()
         for v, eqn in self.eqns.items():
             before = max((self.level.get(o, 0) for o in eqn.operands), default=0)
             ends_stage = isinstance(self.rule(eqn), Reduction) and self.is_row_fold(eqn)
@@ -241,13 +242,14 @@ class _Kernel:
         return eqn.operands[1] if eqn is not None and eqn.op is UPDATE else v
 
     def cost(self, v: Value) -> int:
-        if v not in self.eqns:
-            return 0
-        if v not in self.costs:
-            rule = self.rule(self.eqns[v])
+        """Flops to compute an element of v from the kernel's inputs; counted up to a bound."""
+        return self.costs.get(v, 0)
+
+    def count_costs(self) -> None:
+        for v, eqn in self.eqns.items():
+            rule = self.rule(eqn)
             own = rule.cost if isinstance(rule, Element) and not rule.view else 0
-            self.costs[v] = own + sum(self.cost(o) for o in self.eqns[v].operands)
-        return self.costs[v]
+            self.costs[v] = min(own + sum(self.cost(o) for o in eqn.operands), CHEAP + 1)
 
     # -- emitting ---------------------------------------------------------------------------------
 

@@ -186,6 +186,6 @@ def _argument_leaves(trace: Trace, param: Value) -> frozenset[int] | None:
     if leaf is not None:
         return frozenset((leaf,)) if leaf in trace.static_candidates else None
     outer = trace.captured(param)
-    if outer is None or trace.parent is None or not hasattr(outer, "trace"):
+    if outer is None or trace.parent is None or not hasattr(outer, "owner"):
         return None
-    return integer_arguments_of(outer.trace, outer.value)
+    return integer_arguments_of(outer.owner, outer.value)

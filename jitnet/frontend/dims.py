@@ -66,7 +66,7 @@ def extent(x: Any) -> Dim:
     own = lift(x)
     if own.value.rank or not own.value.dtype.is_integer:
         raise errors.DTypeError(f"{x!r} cannot be interpreted as an integer")
-    if isinstance(own.value, Literal) or integer_arguments_of(own.trace, own.value) is not None:
+    if isinstance(own.value, Literal) or integer_arguments_of(own.owner, own.value) is not None:
         return int(own.value.item) if isinstance(own.value, Literal) else own.__index__()
     return as_dim(ops.convert(own.value, T.i64))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from jitnet.errors import JitnetError, describe
 from jitnet.frontend.context import current_trace, enter
 from jitnet.frontend.watch import Rest
 
@@ -32,14 +33,14 @@ def install(apply: Any, call: Any, getitem: Any) -> None:
 
 def apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A ufunc, or a method of one, on operands of which some are traced."""
-    with Rest():
+    with Rest(), _Naming(ufunc, inputs, kwargs):
         note_place()
         return _Surface.apply(ufunc, method, inputs, kwargs)
 
 
 def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     """A NumPy function on arguments of which some are traced."""
-    with Rest():
+    with Rest(), _Naming(function, args, kwargs):
         note_place()
         return _Surface.call(function, args, kwargs)
 
@@ -49,6 +50,25 @@ def getitem(x: Any, key: Any) -> Any:
     with Rest():
         note_place()
         return _Surface.getitem(x, key)
+
+
+class _Naming:
+    """Says in jitnet's errors which operation failed, on what."""
+
+    __slots__ = ("args", "function", "kwargs")
+
+    def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, JitnetError) and not error.operation:
+            given = [describe(x) for x in self.args]
+            given += [f"{name}={describe(x)}" for name, x in self.kwargs.items()]
+            name = getattr(self.function, "__name__", self.function)
+            error.operation = f"np.{name}({', '.join(given)})"
 
 
 def note_place() -> None:

@@ -198,7 +198,7 @@ def _check_unchanged(whole: Any, before: tuple[list[Any], TreeDef], fn: Callable
 def _untraced_output(leaf: Any) -> Output:
     if isinstance(leaf, np.ndarray):
         check_array(leaf, "a result")
-    elif not isinstance(leaf, _STATIC_RESULTS):
+    elif not isinstance(leaf, _STATIC_RESULTS) or _tells_of_tracer(leaf):
         raise errors.ArgumentError(
             f"a result of type {type(leaf).__module__}.{type(leaf).__qualname__}",
             why="it may hold traced values, which mean nothing once the function has returned",
@@ -206,6 +206,11 @@ def _untraced_output(leaf: Any) -> Output:
             "class known with jitnet.register_pytree_node",
         )
     return Output(None, value=leaf)
+
+
+def _tells_of_tracer(leaf: Any) -> bool:
+    """Whether a string was made from a traced value, as by f"{x}"."""
+    return isinstance(leaf, str) and "<traced " in leaf
 
 
 _STATIC_RESULTS = (bool, int, float, complex, str, bytes, np.generic, np.dtype, type, range, slice)

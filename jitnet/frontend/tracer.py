@@ -39,18 +39,18 @@ class Tracer(Operators):
 
     Attributes:
         value: the IR value.
-        trace: the trace that made it.
+        owner: the trace that made it.
         flavour: "array" (np.ndarray, 0-d too), "scalar" (np.generic) or "python" (a weak bool, int
             or float; an i64, f64 or bool of rank 0).
         fresh: an array that nothing else shares storage with, whatever `value` is.
     """
 
-    __slots__ = ("flavour", "fresh", "trace", "value")
+    __slots__ = ("flavour", "fresh", "owner", "value")
     __array_priority__ = 1000.0
 
     def __init__(self, value: Value, trace: Trace, flavour: Flavour, fresh: bool = False) -> None:
         self.value = value
-        self.trace = trace
+        self.owner = trace
         self.flavour: Flavour = flavour
         self.fresh = fresh
 
@@ -87,7 +87,7 @@ class Tracer(Operators):
     @property
     def shape(self) -> tuple[Any, ...]:
         dims = self.value.dims
-        return tuple(d if isinstance(d, int) else Tracer(d, self.trace, "python") for d in dims)
+        return tuple(d if isinstance(d, int) else Tracer(d, self.owner, "python") for d in dims)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -209,8 +209,31 @@ class Tracer(Operators):
         text = f"{self.value.name or '_'}: {_type_text(self.value)}"
         return f"<traced {text}>" if self.flavour == "array" else f"<traced {self.flavour} {text}>"
 
-    def __format__(self, spec: str) -> str:
+    def __str__(self) -> str:
+        self._make_static()
         return repr(self)
+
+    def __format__(self, spec: str) -> str:
+        self._make_static()
+        return repr(self)
+
+    def _make_static(self) -> None:
+        """Where an int of the caller's is behind this, start again with it as it is."""
+        leaves = integer_arguments_of(self.owner, self.value)
+        if leaves is not None:
+            raise NeedStatic(leaves)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        kind = self.__class__
+        what = f"{kind.__name__!r} object has no attribute {name!r}"
+        if name.startswith("__") or not hasattr(kind, name):
+            raise AttributeError(what)
+        self._make_static()
+        raise errors.UnsupportedFunctionError(
+            f"{kind.__module__}.{kind.__qualname__}.{name} of a traced value",
+            why="this version has no such attribute or method",
+            remedy="compute it outside of the compiled function and pass the result in",
+        )
 
     # -- methods that are no NumPy function with the array first -----------------------------------
 
@@ -232,12 +255,12 @@ class Tracer(Operators):
                 f"according to the rule {casting!r}"
             )
         if target == own.value.dtype:
-            return own if not copy else Tracer(own.value, own.trace, own.flavour, fresh=True)
+            return own if not copy else Tracer(own.value, own.owner, own.flavour, fresh=True)
         return wrap(ops.convert(own.value, target), own.flavour)
 
     def copy(self, order: str = "C") -> Tracer:
         own = lift(self)
-        return Tracer(own.value, own.trace, own.flavour, fresh=True)
+        return Tracer(own.value, own.owner, own.flavour, fresh=True)
 
     __copy__ = copy
 
@@ -246,7 +269,7 @@ class Tracer(Operators):
 
     def flatten(self, order: str = "C") -> Any:
         flat = call(np.ravel, self, order=order)
-        return Tracer(flat.value, flat.trace, "array", fresh=True)
+        return Tracer(flat.value, flat.owner, "array", fresh=True)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         return call(np.reshape, self, _one_or_many(shape), order=order)
@@ -262,27 +285,21 @@ class Tracer(Operators):
         )
 
     def conj(self) -> Any:
-        return apply(np.positive, "operator", (self,), {}) if self.dtype != bool else self
+        return self
 
     conjugate = conj
+
+    def compress(self, condition: Any, axis: Any = None, out: Any = None) -> Any:
+        return call(np.compress, condition, self, axis, **({} if out is None else {"out": out}))
 
     def dot(self, b: Any, out: Any = None) -> Any:
         return call(np.dot, self, b, **({} if out is None else {"out": out}))
 
-    def __divmod__(self, other: Any) -> Any:
-        return apply(np.divmod, "operator", (self, other), {})
-
-    def __rdivmod__(self, other: Any) -> Any:
-        return apply(np.divmod, "operator", (other, self), {})
-
-    def __pow__(self, other: Any, modulo: Any = None) -> Any:
-        if modulo is not None:
-            return NotImplemented
-        return apply(np.power, "operator", (self, other), {})
-
     def __round__(self, ndigits: int | None = None) -> Any:
-        if ndigits is None:
-            concretize(self, "the rounded int of", "np.rint(x)")
+        if self.flavour == "array":
+            raise TypeError("type numpy.ndarray doesn't define __round__ method")
+        if ndigits is None or self.flavour == "python":  # Python rounds decimals, NumPy binaries
+            concretize(self, "the rounding of", "np.rint(x) or np.round(x, n)")
         return call(np.round, self, ndigits)
 
 
@@ -338,9 +355,9 @@ def lift(x: Any) -> Tracer:
 
 def _lift_tracer(x: Tracer) -> Tracer:
     trace = running_trace()
-    if x.trace is trace:
+    if x.owner is trace:
         return x
-    if not x.trace.active:
+    if not x.owner.active:
         raise errors.LeakedTracerError(
             f"{x!r} was made by an earlier trace that has ended",
             why="it was kept in a global, an attribute or a list beyond its function's return",
@@ -377,7 +394,7 @@ def _lift_sequence(x: list[Any] | tuple[Any, ...]) -> Tracer:
     if not _holds_tracer(x):
         return lift_array(np.array(x))
     rows = [lift(item) for item in x]
-    arrays = [Tracer(row.value, row.trace, "array") for row in rows]
+    arrays = [Tracer(row.value, row.owner, "array") for row in rows]
     stacked: Tracer = call(np.stack, arrays)
     return stacked
 
@@ -433,9 +450,9 @@ def running_trace() -> Trace:
 
 def concretize(x: Tracer, what: str, remedy: str) -> NoReturn:
     """A value is needed now: make the int arguments it comes from static, or refuse."""
-    if not x.trace.active:
+    if not x.owner.active:
         _lift_tracer(x)
-    leaves = integer_arguments_of(x.trace, x.value)
+    leaves = integer_arguments_of(x.owner, x.value)
     if leaves is not None:
         raise NeedStatic(leaves)
     raise errors.ConcretizationError(

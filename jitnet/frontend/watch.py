@@ -11,6 +11,7 @@ generators do not report their calls: their states tell whether they were used.
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from collections.abc import Sequence
@@ -78,13 +79,15 @@ def _hook(frame: FrameType, event: str, function: Any) -> None:
 
 
 def _asked_by_internals(frame: FrameType | None) -> bool:
-    """Whether this is done for an import, or by Python's library for jitnet or NumPy."""
+    """Whether this is done for an import or the garbage collector, or by Python's library for
+    jitnet or NumPy."""
+    collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     origins = []
     while frame is not None:
-        file = frame.f_code.co_filename
-        if file.startswith("<frozen importlib"):
+        code = frame.f_code
+        if code.co_filename.startswith("<frozen importlib") or code in collecting:
             return True
-        origins.append(origin(file))
+        origins.append(origin(code.co_filename))
         frame = frame.f_back
     asking = next((o for o in origins if o is not Origin.LIBRARY), Origin.USER)
     return asking is Origin.INTERNAL

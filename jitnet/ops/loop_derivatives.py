@@ -11,11 +11,13 @@ change (the loop's consts) has its cotangent gathered in place, in a carry.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate as running_sum
+from itertools import compress
 
-from jitnet.ir import Builder, Eqn, Function, Value, current
+from jitnet.ir import Builder, Eqn, Function, TapeType, Value, current
 from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import JvpTransform, Linear, Tangents, TransposeTransform
-from jitnet.ops.tape import tangent_type, zero_tangent
+from jitnet.ops.tape import beginning, tangent_type, zero_tangent
 
 Operands = Sequence[Value | Linear]
 Accumulators = Sequence[Value | None]
@@ -56,9 +58,9 @@ def transpose_call(
     accumulators: Accumulators,
     transpose: TransposeTransform,
 ) -> Accumulators:
-    linear = [isinstance(v, Linear) for v in operands]
+    linear = _are_linear(operands)
     region = with_results(eqn.regions[0], marks(cotangents))
-    args = [v for v in operands if isinstance(v, Value)]
+    args = _values(operands)
     back = transpose(region, linear, ())
     return _added(linear, accumulators, current().inline(back, [*args, *present(cotangents)]))
 
@@ -82,6 +84,7 @@ def with_results(f: Function, wanted: Sequence[bool]) -> Function:
 def jvp_if(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
+    tangents = [None, *_tapes_beside(eqn, tangents[1:], jvp)]
     nonzero = marks(tangents[1:])
     arms = [jvp(region, nonzero) for region in eqn.regions]
     moving = [any(both) for both in zip(*(out for _, out in arms))]
@@ -89,6 +92,28 @@ def jvp_if(
     operands = [*primals, *present(tangents[1:])]
     values = current().bind(eqn.op, operands, {}, regions, [r.name for r in eqn.results])
     return split_results(values, moving)
+
+
+def _tapes_beside(eqn: Eqn, tangents: Tangents, jvp: JvpTransform) -> Tangents:
+    """The tangents, with empty tapes beside those tapes that an arm is the first to push on: the
+    arms fill one tape, so neither makes it."""
+    filled = list(tangents)
+    for region in eqn.regions:
+        _, moving = jvp(region, marks(tangents))
+        for place, j in _pushed(region).items():
+            if moving[j] and filled[place] is None:
+                filled[place] = zero_tangent(tangent_type(region.params[place].type))
+    return filled
+
+
+def _pushed(region: Function) -> dict[int, int]:
+    """The params that are tapes which the region returns, and the results that they become."""
+    tapes = [(j, r) for j, r in enumerate(region.results) if isinstance(r.type, TapeType)]
+    return {region.params.index(beginning(region, r)): j for j, r in tapes}
+
+
+def _is_linear_tape(v: Value | Linear) -> bool:
+    return isinstance(v, Linear) and isinstance(v.type, TapeType)
 
 
 def with_zeros(f: Function, moving: Sequence[bool], wanted: Sequence[bool]) -> Function:
@@ -116,12 +141,16 @@ def transpose_if(
 ) -> Accumulators:
     pred, *rest = operands
     assert isinstance(pred, Value)
-    linear = [isinstance(v, Linear) for v in rest]
-    carried = [a is not None for lin, a in zip(linear, accumulators[1:]) if lin]
+    linear = _are_linear(rest)
+    pushed = _pushed(eqn.regions[0])
+    sums = [
+        zero_tangent(v.type) if _is_linear_tape(v) and j not in pushed and total is None else total
+        for j, (v, total) in enumerate(zip(rest, accumulators[1:]))
+    ]
+    carried = [a is not None for lin, a in zip(linear, sums) if lin]
     wanted = marks(cotangents)
     regions = [transpose(with_results(region, wanted), linear, carried) for region in eqn.regions]
-    known = [v for v in rest if isinstance(v, Value)]
-    args = [pred, *known, *present(cotangents), *present(accumulators[1:])]
+    args = [pred, *_values(rest), *present(cotangents), *present(sums)]
     values = iter(current().bind(eqn.op, args, {}, regions))
     return [None, *(next(values) if lin else None for lin in linear)]
 
@@ -220,76 +249,79 @@ def transpose_for(
     accumulators: Accumulators,
     transpose: TransposeTransform,
 ) -> Accumulators:
-    (body,) = eqn.regions
-    c, k = eqn.attrs["consts"], eqn.attrs["carries"]
-    n, rest = operands[0], operands[1:]
+    """A `for` the other way round, which carries the cotangents of carries and of consts.
+
+    Every carry of a linear loop is linear, even if it starts as a known zero: what then comes out
+    for its start is dropped. A tape whose records nobody read is not carried back.
+    """
+    (body,), n = eqn.regions, operands[0]
     assert isinstance(n, Value)
-    linear = [isinstance(v, Linear) for v in rest]
-    assert all(linear[c : c + k]), "every carry of a linear loop is linear"
-    used = [True] * k + marks(cotangents[k:])
-    body = with_results(body, used)
-    gathered = [linear[i] and i < c for i in range(len(rest)) if linear[i]]
-    back = transpose(body, [False, *linear], gathered)
-    known = [v for v in rest[:c] if isinstance(v, Value)]
-    scanned = [v for v in rest[c + k :] if isinstance(v, Value)]
-    region = _reversed_region(body, back, linear, c, k, len(present(cotangents[k:])))
-    starts = _started(cotangents[:k], rest[c : c + k])
-    sums = _started(accumulators[1 : 1 + c], rest[:c])
-    args = (n, *known, *starts, *sums, *scanned, *present(cotangents[k:]))
+    c = eqn.attrs["consts"]
+    k = c + eqn.attrs["carries"]
+    consts, carries, xs = operands[1 : 1 + c], operands[1 + c : 1 + k], operands[1 + k :]
+    ends, ct_ys = cotangents[: k - c], present(cotangents[k - c :])
+    used = [ct is not None or not isinstance(v.type, TapeType) for v, ct in zip(carries, ends)]
+    lin_consts, lin_xs = _are_linear(consts), _are_linear(xs)
+    linear = [False, *lin_consts, *[True] * len(carries), *lin_xs]
+    gathered = [True] * sum(lin_consts)
+    region = with_results(body, [*used, *marks(cotangents[k - c :])])
+    back = transpose(region, linear, gathered)
+    known, known_xs = _values(consts), _values(xs)
+    starts = [
+        zero_tangent(v.type) if ct is None else ct for v, ct, u in zip(carries, ends, used) if u
+    ]
+    sums = [
+        zero_tangent(v.type) if total is None else total
+        for v, total in zip(consts, accumulators[1:])
+        if isinstance(v, Linear)
+    ]
+    counts = (1, len(known), len(known_xs), len(starts), len(ct_ys), len(sums))
+    i, p_known, p_xs, p_cts, p_ys, p_sums = cut(back.params, counts)
+    r_sums, r_cts, r_xs = cut(back.results, (len(sums), len(carries), sum(lin_xs)))
+    r_cts = tuple(compress(r_cts, used))
+    params = (*i, *p_known, *p_cts, *p_sums, *p_xs, *p_ys)
+    step = Function(body.name, params, back.eqns, (*r_cts, *r_sums, *r_xs))
     attrs = {
         "consts": len(known),
-        "carries": k + len(sums),
-        "scans": len(scanned) + len(present(cotangents[k:])),
+        "carries": len(starts) + len(sums),
+        "scans": len(known_xs) + len(ct_ys),
         "reverse": not eqn.attrs["reverse"],
     }
-    values = current().bind(eqn.op, args, attrs, (region,))
-    carried, summed, stacked = (
-        values[:k],
-        iter(values[k : k + len(sums)]),
-        iter(values[k + len(sums) :]),
+    args = (n, *known, *starts, *sums, *known_xs, *ct_ys)
+    carried, summed, stacked = map(
+        iter, cut(current().bind(eqn.op, args, attrs, (step,)), (len(starts), len(sums), len(r_xs)))
     )
-    out: list[Value | None] = [None]
-    for i, lin in enumerate(linear):
-        if not lin:
-            out.append(None)
-        elif i < c:
-            out.append(next(summed))
-        elif i < c + k:
-            out.append(accumulate(accumulators[1 + i], carried[i - c]))
-        else:
-            out.append(accumulate(accumulators[1 + i], next(stacked)))
-    return out
+    cts = [
+        *(next(summed) if lin else None for lin in lin_consts),
+        *(next(carried) if u else None for u in used),
+        *(next(stacked) if lin else None for lin in lin_xs),
+    ]
+    return [None, *_joined(operands[1:], accumulators[1:], cts, c)]
 
 
-def _started(cts: Tangents, operands: Operands) -> list[Value]:
-    """The cotangents of the linear ones among the operands, zeros where there are none yet."""
-    pairs = ((ct, v) for ct, v in zip(cts, operands) if isinstance(v, Linear))
-    return [zero_tangent(v.type) if ct is None else ct for ct, v in pairs]
+def _are_linear(operands: Operands) -> list[bool]:
+    return [isinstance(v, Linear) for v in operands]
 
 
-def _reversed_region(
-    body: Function, back: Function, linear: Sequence[bool], c: int, k: int, n_ys: int
-) -> Function:
-    """The transposed step as a loop's region.
+def _values(operands: Operands) -> list[Value]:
+    return [v for v in operands if isinstance(v, Value)]
 
-    `back` takes i, the known consts and xs, the cotangents of carries and ys, the sums so far; it
-    returns the cotangents of the linear consts (summed), carries and xs.
-    """
-    n_known = sum(not lin for lin in linear[:c])
-    n_scanned = sum(not lin for lin in linear[c + k :])
-    params = back.params
-    i, known = params[0], params[1 : 1 + n_known]
-    scanned = params[1 + n_known : 1 + n_known + n_scanned]
-    rest = params[1 + n_known + n_scanned :]
-    cts, ct_ys, sums = rest[:k], rest[k : k + n_ys], rest[k + n_ys :]
-    n_sums = len(sums)
-    summed, carried, stacked = (
-        back.results[:n_sums],
-        back.results[n_sums : n_sums + k],
-        back.results[n_sums + k :],
-    )
-    order = (i, *known, *cts, *sums, *scanned, *ct_ys)
-    return Function(body.name, order, back.eqns, (*carried, *summed, *stacked))
+
+def cut(values: Sequence[Value], counts: Sequence[int]) -> list[Sequence[Value]]:
+    """The values in consecutive parts of these lengths."""
+    ends = list(running_sum(counts))
+    assert ends[-1] == len(values), f"{len(values)} values in parts of {counts}"
+    return [values[end - count : end] for end, count in zip(ends, counts)]
+
+
+def _joined(
+    operands: Operands, accumulators: Accumulators, cts: Tangents, summed: int
+) -> Accumulators:
+    """The accumulators with what came out for the operands; the first `summed` have it in."""
+    return [
+        None if not isinstance(v, Linear) else ct if j < summed else accumulate(total, ct)
+        for j, (v, total, ct) in enumerate(zip(operands, accumulators, cts))
+    ]
 
 
 # -- while -----------------------------------------------------------------------------------------

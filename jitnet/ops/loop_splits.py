@@ -1,565 +1,544 @@
 """How control flow falls in two for reverse mode: values first, then the linear half.
 
-    for:    the known loop stacks what a step leaves for its linear half, which scans it
-    while:  the known loop logs a record a step on a tape; the linear half is a `for` over these
-    if:     each arm leaves what its own linear half needs
+    %h = for 9, %w, %h0 {...}        known:   %h, %tanh: f64[9, 4] = for 9, %w, %h0 {...}
+                                     linear:  %dh = for 9, %w, %dw, %dh0, %tanh {...}
 
-Residuals whose extents differ from step to step go to a tape too. A tape that a region makes
-becomes one tape for all its runs, carried by the loop around it; where the records of a run begin
-is a residual like others.
+    for:    a known loop, then a linear one over what its steps left
+    while:  the same: the known loop counts its steps, and the linear half is a `for`
+    if:     a known branch, then a linear one; each arm leaves what its own linear half needs
+
+What steps leave, and how, is settled in `ops.residuals`. An array that a loop carries at changing
+extents has a tangent that does not: it is carried in the box of the largest ones, which the known
+loop finds, and each step works on the part in use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Any
 
 from jitnet.ir import (
+    ArrayType,
     Builder,
+    Dim,
     Eqn,
     Function,
-    Op,
-    TapeType,
+    Literal,
+    Loc,
     Value,
-    as_dim,
-    current,
     index,
     registry,
+    substitute_dims,
     substitute_type,
 )
+from jitnet.ir.verifier import value_dims
 from jitnet.ops.lift import add, sub
+from jitnet.ops.pointwise import maximum
 from jitnet.ops.primitive import Halves, SplitTransform
 from jitnet.ops.regions import INDEX
-from jitnet.ops.shape import reshape, zeros_like
-from jitnet.ops.tape import TAPE_NEW, TAPE_PUSH, tape_get, tape_length, tape_new, tape_push
+from jitnet.ops.residuals import (
+    Plan,
+    Tape,
+    adopt,
+    arguments,
+    plan,
+    recorded,
+    run,
+    with_dims_of,
+    with_extents,
+)
+from jitnet.ops.shape import full, zeros_like
+from jitnet.ops.slicing import slice, update
 
 Parts = tuple[Sequence[Eqn], Sequence[Eqn], Sequence[Value]]
 
 
-@dataclass
-class _Residuals:
-    """What one region's known half leaves for its linear half.
+def pick(values: Sequence[Value], hidden: Sequence[bool], wanted: bool) -> list[Value]:
+    return [v for v, u in zip(values, hidden, strict=True) if u is wanted]
+
+
+def primal_loc(loc: Loc) -> Loc:
+    """Where the known half stems from: it is what was there before the jvp."""
+    return replace(loc, tags=loc.tags[:-1]) if loc.tags[-1:] == ("jvp",) else loc
+
+
+# -- loops -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The consts, the carries or the xs of a loop.
 
     Attributes:
-        stacked: one value a run, of the same type each time.
-        logged: records on a tape of this region's own.
-        tapes: tapes that the region filled.
+        params, operands: in the body, and outside.
+        hidden: which ones depend on unknown values.
     """
 
-    stacked: list[Value] = field(default_factory=list)
-    logged: list[Value] = field(default_factory=list)
-    tapes: list[Value] = field(default_factory=list)
+    params: Sequence[Value]
+    operands: Sequence[Value]
+    hidden: Sequence[bool]
+
+    def outer(self, hidden: bool) -> list[Value]:
+        return pick(self.operands, self.hidden, hidden)
+
+    def inner(self, hidden: bool) -> list[Value]:
+        return pick(self.params, self.hidden, hidden)
 
 
-def _sort(halves: Halves, fixed: Collection[Value], log_all: bool) -> _Residuals:
-    """`fixed` are extents that are the same in each run."""
-    kinds = _Residuals()
-    for r in halves.made:
-        if isinstance(r.type, TapeType):
-            kinds.tapes.append(r)
-        elif log_all or any(not isinstance(d, int) and d not in fixed for d in r.dims):
-            kinds.logged.append(r)
-        else:
-            kinds.stacked.append(r)
-    return kinds
-
-
-def _log_type(logged: Sequence[Value]) -> TapeType:
-    """Records of these values; an extent that is a Value is stored with each."""
-    return TapeType(
-        tuple((r.dtype, tuple(d if isinstance(d, int) else None for d in r.dims)) for r in logged)
-    )
-
-
-@dataclass
-class _Tape:
-    """A tape that runs through a region.
+@dataclass(frozen=True)
+class _Loop:
+    """A `for` or a `while` that falls in two.
 
     Attributes:
-        start: the empty tape, before.
-        first: how many records it had before: 0, until this region is itself in a loop.
-        inner: where it enters the region: a `tape_new` result inside, or None for the own log.
-        value: where it leaves the known half: a residual, or None for the own log.
+        eqn, body: the body's first param is the index, in a `for`.
+        index: that param.
+        consts, carries, xs: the operands by role. A carry is hidden if any step makes it so.
+        fixed: the known params that are the same in each step, and their values outside.
+        plan: the ways of the body's residuals.
     """
 
-    start: Value
-    first: Value | None
-    inner: Value | None
-    value: Value | None
+    eqn: Eqn
+    body: Function
+    index: Value | None
+    consts: _Part
+    carries: _Part
+    xs: _Part
+    fixed: dict[Value, Value]
+    plan: Plan
+
+    @property
+    def reverse(self) -> bool:
+        return bool(self.eqn.attrs.get("reverse", False))
+
+    def results(self, hidden: bool) -> tuple[list[Value], list[Value]]:
+        """The equation's own known, or unknown, results: carries and ys."""
+        k = len(self.carries.params)
+        unknown, results = self.plan.halves.unknown, self.eqn.results
+        return pick(results[:k], unknown[:k], hidden), pick(results[k:], unknown[k:], hidden)
+
+    @property
+    def resized(self) -> list[Value]:
+        """The known carries that are extents of unknown ones and change."""
+        dims = (d for p in self.carries.inner(True) for d in value_dims(p.type))
+        return [d for d in dict.fromkeys(dims) if d not in self.fixed]
 
 
-def _open_tapes(halves: Halves, kinds: _Residuals) -> list[_Tape]:
-    """The tapes, bound in front of the equation."""
-    tapes: list[_Tape] = []
-    if kinds.logged:
-        start = tape_new(_log_type(kinds.logged))
-        tapes.append(_Tape(start, tape_length(start), None, None))
-    outs = dict(zip(halves.made, halves.known.results[-len(halves.made) :] if halves.made else ()))
-    for r in kinds.tapes:
-        assert isinstance(r.type, TapeType)
-        tapes.append(_Tape(tape_new(r.type), None, _source(halves.known, outs[r]), r))
-    return tapes
+@dataclass(frozen=True)
+class _Known:
+    """What comes out of a loop's known half.
 
+    Attributes:
+        trips: how many steps it made.
+        stacked, tapes: as the plan has them.
+        largest: for each carry that is resized, its largest value.
+    """
 
-def _source(f: Function, v: Value) -> Value:
-    """The `tape_new` result that a tape of the Function began as."""
-    made = {r: (eqn, i) for eqn in f.eqns for i, r in enumerate(eqn.results)}
-    while v in made:
-        eqn, i = made[v]
-        if eqn.op is TAPE_NEW:
-            return v
-        v = eqn.operands[0] if eqn.op is TAPE_PUSH else _entering(eqn, i)
-    raise AssertionError("a tape that is a residual was made in the region")
-
-
-def _entering(eqn: Eqn, i: int) -> Value:
-    """The operand that a loop's or a branch's tape result was before."""
-    result = eqn.results[i]
-    same = [v for v in eqn.operands if v.type == result.type]
-    position = [r for r in eqn.results if r.type == result.type].index(result)
-    return same[position]
-
-
-def _taking_tapes(f: Function, tapes: Sequence[_Tape]) -> Function:
-    """The known half with the tapes that it makes as params instead, at the end."""
-    taken = [t.inner for t in tapes if t.inner is not None]
-    eqns = tuple(eqn for eqn in f.eqns if not any(r in taken for r in eqn.results))
-    return Function(f.name, (*f.params, *taken), eqns, f.results, f.level)
-
-
-@dataclass
-class _Run:
-    """One run of the known half inside the new region."""
-
-    results: Sequence[Value]
-    stacked: list[Value]
-    tapes: list[Value]
-
-
-def _run(
-    halves: Halves,
-    kinds: _Residuals,
-    tapes: Sequence[_Tape],
-    args: Sequence[Value],
-    handles: Sequence[Value],
-) -> _Run:
-    """Inline the known half, and push what is logged."""
-    inner = [h for t, h in zip(tapes, handles) if t.inner is not None]
-    values = current().inline(_taking_tapes(halves.known, tapes), [*args, *inner])
-    count = len(values) - len(halves.made)
-    saved = dict(zip(halves.made, values[count:]))
-    after: list[Value] = []
-    for t, h in zip(tapes, handles):
-        pushed = [saved[r] for r in kinds.logged]
-        after.append(tape_push(h, pushed) if t.value is None else saved[t.value])
-    return _Run(values[:count], [saved[r] for r in kinds.stacked], after)
-
-
-def _recorded(
-    kinds: _Residuals, tapes: Sequence[_Tape], handles: Sequence[Value], position: Value
-) -> dict[Value, Value]:
-    """What the known half logged, and the tapes it filled, in the linear half."""
-    found: dict[Value, Value] = {}
-    for t, h in zip(tapes, handles):
-        if t.value is not None:
-            found[t.value] = h
-            continue
-        record = tape_get(h, position)
-        found.update(zip(kinds.logged, record[len(record) - len(kinds.logged) :]))
-    return found
-
-
-def _residual_args(halves: Halves, found: dict[Value, Value]) -> list[Value]:
-    """The residuals in the linear half's order; an extent read back with an array is the residual
-    that it was."""
-    args: list[Value] = []
-    for r in halves.residuals:
-        v = found[r]
-        if not isinstance(r.type, TapeType) and any(not isinstance(d, int) for d in r.dims):
-            dims = tuple(d if isinstance(d, int) else as_dim(found.get(d, d)) for d in r.dims)
-            v = v if v.dims == dims else reshape(v, dims)
-        found[r] = v
-        args.append(v)
-    return args
-
-
-def _bind_as(
-    b: Builder,
-    eqn: Eqn,
-    operands: Sequence[Value],
-    attrs: dict[str, object],
-    regions: Sequence[Function],
-    results: Sequence[Value | None],
-    op: Op | None = None,
-) -> list[Value]:
-    """Bind eqn's op (or another), with the given Values as its results where there are any."""
-    with b.at(eqn.loc):
-        fresh = b.bind(op or eqn.op, operands, attrs, regions)
-    done = b.eqns.pop()
-    bound = [f if r is None else r for f, r in zip(fresh, results, strict=True)]
-    b.eqns.append(Eqn(done.op, done.operands, attrs, tuple(regions), tuple(bound), eqn.loc))
-    return bound
-
-
-# -- for -------------------------------------------------------------------------------------------
+    trips: Value
+    stacked: Sequence[Value]
+    tapes: Sequence[Value]
+    largest: dict[Value, Value]
 
 
 def split_for(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
     (body,) = eqn.regions
-    c, k = eqn.attrs["consts"], eqn.attrs["carries"]
-    n, rest = eqn.operands[0], eqn.operands[1:]
-    params = body.params[1:]
-    hidden = [v in unknown for v in rest]
-    fixed = frozenset(p for p, u in zip(params[:c], hidden) if not u)
-    free = fixed | {body.params[0]}
-    given = free | {p for p, u in zip(params[c + k :], hidden[c + k :]) if not u}
-    carries = hidden[c : c + k]
-    while True:
-        hidden[c : c + k] = carries
-        forced = [*carries, *[False] * (len(body.results) - k)]
-        halves = split(body, [False, *hidden], forced, free, given)
-        after = [a or b for a, b in zip(carries, halves.unknown[:k])]
-        if after == carries:
-            break
-        carries = after
-    kinds = _sort(halves, fixed, log_all=False)
-    outer = dict(zip(params, rest))
-    before = Builder("known")
-    with before:
-        tapes = _open_tapes(halves, kinds)
-        stacked, finals = _known_for(before, eqn, halves, kinds, tapes, hidden)
-    after_loop = Builder("linear")
-    with after_loop, after_loop.at(eqn.loc):
-        firsts = [t.first for t in tapes]
-        _linear_for(
-            after_loop, eqn, halves, kinds, tapes, hidden, stacked, finals, firsts, outer, n
-        )
-    moving = [r for r, u in zip(eqn.results, halves.unknown) if u]
-    return before.eqns, after_loop.eqns, moving
-
-
-def _pick(values: Sequence[Value], hidden: Sequence[bool], wanted: bool) -> list[Value]:
-    return [v for v, u in zip(values, hidden) if u is wanted]
-
-
-def _known_for(
-    before: Builder,
-    eqn: Eqn,
-    halves: Halves,
-    kinds: _Residuals,
-    tapes: Sequence[_Tape],
-    hidden: Sequence[bool],
-) -> tuple[list[Value], list[Value]]:
-    """The loop of the known half; returns its stacked residuals and its tapes."""
-    (body,) = eqn.regions
-    c, k = eqn.attrs["consts"], eqn.attrs["carries"]
-    rest = eqn.operands[1:]
-    consts = _pick(rest[:c], hidden[:c], False)
-    carries = _pick(rest[c : c + k], hidden[c : c + k], False)
-    xs = _pick(rest[c + k :], hidden[c + k :], False)
-    known = halves.known.params
-    with Builder(body.name) as b:
-        b.loc = eqn.loc
-        inner = b.params_like(known[: 1 + len(consts) + len(carries)])
-        handles = [b.param(t.start.type, "tape") for t in tapes]
-        env = dict(zip(known, inner))
-        scanned = known[1 + len(consts) + len(carries) :]
-        rows = [b.param(substitute_type(p.type, env), p.name) for p in scanned]
-        run = _run(halves, kinds, tapes, [*inner, *rows], handles)
-        n_carries = len(carries)
-        carried, ys = run.results[:n_carries], run.results[n_carries:]
-    region = b.build(*carried, *run.tapes, *ys, *run.stacked)
-    operands = (eqn.operands[0], *consts, *carries, *(t.start for t in tapes), *xs)
-    attrs: dict[str, object] = {
-        "consts": len(consts),
-        "carries": len(carries) + len(tapes),
-        "scans": len(xs),
-        "reverse": eqn.attrs["reverse"],
-    }
-    own = _pick(eqn.results[:k], halves.unknown[:k], False)
-    own_ys = _pick(eqn.results[k:], halves.unknown[k:], False)
-    names: list[Value | None] = [*own, *[None] * len(tapes), *own_ys, *[None] * len(run.stacked)]
-    bound = _bind_as(before, eqn, operands, attrs, (region,), names)
-    finals = bound[len(own) : len(own) + len(tapes)]
-    return bound[len(bound) - len(run.stacked) :] if run.stacked else [], finals
-
-
-def _linear_for(
-    after: Builder,
-    eqn: Eqn,
-    halves: Halves,
-    kinds: _Residuals,
-    tapes: Sequence[_Tape],
-    hidden: Sequence[bool],
-    stacked: Sequence[Value],
-    finals: Sequence[Value],
-    firsts: Sequence[Value | None],
-    outer: dict[Value, Value],
-    n: Value,
-) -> None:
-    """The loop of the linear half."""
-    (body,) = eqn.regions
-    c, k = eqn.attrs["consts"], eqn.attrs["carries"]
-    rest, params = eqn.operands[1:], body.params[1:]
-    fixed = [r for r in halves.residuals if r in params[:c]]
-    scanned = [r for r in halves.residuals if r in params[c + k :]]
-    starts = [v for v in firsts if v is not None]
-    u_consts = _pick(rest[:c], hidden[:c], True)
-    u_carries = _pick(rest[c : c + k], hidden[c : c + k], True)
-    u_xs = _pick(rest[c + k :], hidden[c + k :], True)
-    consts = [n, *(outer[r] for r in fixed), *finals, *starts, *u_consts]
-    xs = [*stacked, *(outer[r] for r in scanned), *u_xs]
-    with Builder(body.name) as b:
-        b.loc = eqn.loc
-        i = b.param(INDEX, body.params[0].name or "i")
-        both = b.params_like([*consts, *u_carries])
-        env = dict(zip([*consts, *u_carries], both))
-        rows = [
-            b.param(substitute_type(x.array_type.with_dims(x.dims[1:]), env), x.name) for x in xs
-        ]
-        inner, carried = both[: len(consts)], both[len(consts) :]
-        trips, given = inner[0], iter(inner[1:])
-        found: dict[Value, Value] = {body.params[0]: i}
-        found.update((r, next(given)) for r in fixed)
-        handles = [next(given) for _ in finals]
-        offsets = [next(given) for _ in starts]
-        found.update(zip([*kinds.stacked, *scanned], rows))
-        step = sub(sub(trips, i), 1) if eqn.attrs["reverse"] else i
-        position = add(offsets[0], step) if offsets else step
-        found.update(_recorded(kinds, tapes, handles, position))
-        args = _residual_args(halves, found)
-        moving = [*given, *carried, *rows[len(rows) - len(u_xs) :]] if u_xs else [*given, *carried]
-        results = b.inline(halves.linear, [*args, *moving])
-    region = b.build(*results)
-    attrs: dict[str, object] = {
-        "consts": len(consts),
-        "carries": len(u_carries),
-        "scans": len(xs),
-        "reverse": eqn.attrs["reverse"],
-    }
-    own = [r for r, u in zip(eqn.results, halves.unknown) if u]
-    _bind_as(after, eqn, (n, *consts, *u_carries, *xs), attrs, (region,), own)
-
-
-# -- while -----------------------------------------------------------------------------------------
+    return _split_loop(eqn, body, eqn.operands[1:], unknown, split)
 
 
 def split_while(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
-    _, body = eqn.regions
-    c = eqn.attrs["consts"]
-    hidden = [v in unknown for v in eqn.operands]
-    fixed = frozenset(p for p, u in zip(body.params[:c], hidden) if not u)
-    carries = hidden[c:]
-    while True:
-        hidden[c:] = carries
-        halves = split(body, hidden, carries, fixed, fixed)
-        after = [a or b for a, b in zip(carries, halves.unknown)]
-        if after == carries:
-            break
-        carries = after
-    kinds = _sort(halves, fixed, log_all=True)
-    before = Builder("known")
-    with before:
-        tapes = _open_tapes(halves, kinds)
-        count, finals = _known_while(before, eqn, halves, kinds, tapes, hidden)
-    linear = Builder("linear")
-    with linear, linear.at(eqn.loc):
-        _linear_while(linear, eqn, halves, kinds, tapes, hidden, count, finals)
-    return before.eqns, linear.eqns, [r for r, u in zip(eqn.results, carries) if u]
+    return _split_loop(eqn, eqn.regions[1], eqn.operands, unknown, split)
 
 
-def _known_while(
-    before: Builder,
+def _split_loop(
     eqn: Eqn,
-    halves: Halves,
-    kinds: _Residuals,
-    tapes: Sequence[_Tape],
-    hidden: Sequence[bool],
-) -> tuple[Value, list[Value]]:
-    """The loop of the known half, which also counts its steps."""
-    cond, body = eqn.regions
+    body: Function,
+    operands: Sequence[Value],
+    unknown: Collection[Value],
+    split: SplitTransform,
+) -> Parts:
+    is_while = len(eqn.regions) == 2
+    lead = () if is_while else body.params[:1]
     c = eqn.attrs["consts"]
-    consts = _pick(eqn.operands[:c], hidden[:c], False)
-    carries = _pick(eqn.operands[c:], hidden[c:], False)
-    types = [t.start.type for t in tapes]
-    with Builder(body.name) as b:
-        b.loc = eqn.loc
-        inner = b.params_like(halves.known.params)
-        steps = b.param(INDEX, "steps")
-        handles = [b.param(t, "tape") for t in types]
-        run = _run(halves, kinds, tapes, inner, handles)
-        following = add(steps, 1)
-    region = b.build(*run.results, following, *run.tapes)
+    k = c + eqn.attrs["carries"]
+    hidden = [v in unknown for v in operands]
+    params = body.params[len(lead) :]
+    while True:
+        fixed = _fixed(body, params, operands, hidden, c, k)
+        free = frozenset((*fixed, *lead))
+        given = free.union(pick(params[k:], hidden[k:], False))
+        halves = split(body, [*[False] * len(lead), *hidden], hidden[c:k], free, given)
+        after = [a or b for a, b in zip(hidden[c:k], halves.unknown)]
+        if after == hidden[c:k]:
+            break
+        hidden[c:k] = after
+    consts, carries, xs = (
+        _Part(params[a:b], operands[a:b], hidden[a:b])
+        for a, b in ((0, c), (c, k), (k, len(params)))
+    )
+    known_params = [*lead, *pick(params, hidden, False)]
+    outside = {q: fixed[p] for p, q in zip(known_params, halves.known.params) if p in fixed}
+    before, linear = Builder("known"), Builder("linear")
+    with before, before.at(primal_loc(eqn.loc)):
+        ways = plan(halves, outside, log_all=is_while)
+        loop = _Loop(eqn, body, lead[0] if lead else None, consts, carries, xs, fixed, ways)
+        known = _known_while(before, loop) if is_while else _known_for(before, loop)
+    with linear, linear.at(eqn.loc):
+        _linear_loop(linear, loop, known)
+    return before.eqns, linear.eqns, pick(eqn.results, halves.unknown, True)
+
+
+def _fixed(
+    body: Function,
+    params: Sequence[Value],
+    operands: Sequence[Value],
+    hidden: Sequence[bool],
+    c: int,
+    k: int,
+) -> dict[Value, Value]:
+    """The known consts, and the known carries that no step changes."""
+    kept = [True] * c + [p is r for p, r in zip(params[c:k], body.results)]
+    return {p: v for p, v, u, same in zip(params, operands, hidden, kept) if same and not u}
+
+
+@dataclass(frozen=True)
+class _Region:
+    """The region of a loop's known half while it is built; its params by role."""
+
+    lead: Sequence[Value]
+    consts: Sequence[Value]
+    once: Sequence[Value]
+    carries: Sequence[Value]
+    counters: Sequence[Value]
+    tapes: Sequence[Value]
+    largest: Sequence[Value]
+    xs: Sequence[Value]
+
+
+def _open_region(b: Builder, loop: _Loop, counters: int) -> _Region:
+    """Bind the params of the known half's new region."""
+    taken = iter(loop.plan.known.params)
+    lead = [next(taken) for _ in range(loop.index is not None)]
+    consts, carries, xs = (
+        [next(taken) for _ in part.outer(False)] for part in (loop.consts, loop.carries, loop.xs)
+    )
+    once = [next(taken) for _ in loop.plan.once]
+    inner = b.params_like([*lead, *consts, *once, *carries])
+    env = dict(zip([*lead, *consts, *once, *carries], inner))
+
+    def own(values: Sequence[Value]) -> list[Value]:
+        return [env[v] for v in values]
+
+    return _Region(
+        own(lead),
+        own(consts),
+        own(once),
+        own(carries),
+        [b.param(INDEX, "steps") for _ in range(counters)],
+        [b.param(t.start.type, "tape") for t in loop.plan.tapes],
+        [b.param(INDEX, f"largest_{p.name}" if p.name else "") for p in loop.resized],
+        [b.param(substitute_type(x.type, env), x.name) for x in xs],
+    )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What the known half's new region returns, by role."""
+
+    carries: Sequence[Value]
+    tapes: Sequence[Value]
+    largest: Sequence[Value]
+    ys: Sequence[Value]
+    stacked: Sequence[Value]
+
+
+def _step(loop: _Loop, region: _Region) -> _Step:
+    args = [*region.lead, *region.consts, *region.carries, *region.xs]
+    done = run(loop.plan, args, region.once, region.tapes)
+    n_carries = len(region.carries)
+    carries = done.results[:n_carries]
+    following = dict(zip(loop.carries.inner(False), carries))
+    largest = [maximum(m, following[p]) for m, p in zip(region.largest, loop.resized)]
+    return _Step(carries, done.tapes, largest, done.results[n_carries:], done.stacked)
+
+
+def _starts(loop: _Loop, counters: int) -> list[Value]:
+    """The operands for the known half's carries."""
+    first = dict(zip(loop.carries.params, loop.carries.operands))
+    return [
+        *loop.carries.outer(False),
+        *[index(0)] * counters,
+        *(t.start for t in loop.plan.tapes),
+        *(first[p] for p in loop.resized),
+    ]
+
+
+def _known_for(before: Builder, loop: _Loop) -> _Known:
+    eqn = loop.eqn
+    with Builder(loop.body.name) as b:
+        b.loc = before.loc
+        region = _open_region(b, loop, 0)
+        step = _step(loop, region)
+    ys = dict.fromkeys(step.ys)
+    extra = [v for v in dict.fromkeys(step.stacked) if v not in ys]
+    body = b.build(*step.carries, *step.tapes, *step.largest, *step.ys, *extra)
+    consts, starts = [*loop.consts.outer(False), *loop.plan.once.values()], _starts(loop, 0)
+    xs = loop.xs.outer(False)
+    attrs = _attrs(consts, starts, xs, loop.reverse)
+    before.bind(eqn.op, (eqn.operands[0], *consts, *starts, *xs), attrs, (body,))
+    own, own_ys = loop.results(False)
+    free = len(starts) - len(own)
+    bound = adopt(before, [*own, *[None] * free, *own_ys, *[None] * len(extra)])
+    ends, after = bound[len(own) : len(starts)], bound[len(starts) :]
+    row = dict(zip([*step.ys, *extra], after))
+    count = len(step.tapes)
+    largest = dict(zip(loop.resized, ends[count:]))
+    return _Known(eqn.operands[0], [row[v] for v in step.stacked], ends[:count], largest)
+
+
+def _known_while(before: Builder, loop: _Loop) -> _Known:
+    eqn, cond = loop.eqn, loop.eqn.regions[0]
+    with Builder(loop.body.name) as b:
+        b.loc = before.loc
+        region = _open_region(b, loop, 1)
+        step = _step(loop, region)
+        following = add(region.counters[0], 1)
+    body = b.build(*step.carries, following, *step.tapes, *step.largest)
     with Builder(cond.name) as b:
-        params = b.params_like(halves.known.params)
-        b.param(INDEX, "steps")
-        for t in types:
-            b.param(t, "tape")
-        at = iter(params)
-        args = [None if u else next(at) for u in hidden]
-        (holds,) = _inline_partly(b, cond, args)
-    test = b.build(holds)
-    operands = (*consts, *carries, index(0), *(t.start for t in tapes))
-    attrs: dict[str, object] = {"consts": len(consts), "carries": len(operands) - len(consts)}
-    own = _pick(eqn.results, hidden[c:], False)
-    names: list[Value | None] = [*own, None, *[None] * len(tapes)]
-    bound = _bind_as(before, eqn, operands, attrs, (test, region), names)
-    return bound[len(own)], bound[len(own) + 1 :]
+        b.loc = before.loc
+        params = b.params_like(body.params)
+        env = dict(zip(body.params, params))
+        at = iter([env[v] for v in (*region.consts, *region.carries)])
+        hidden = [*loop.consts.hidden, *loop.carries.hidden]
+        (holds,) = _inline_partly(b, cond, [None if u else next(at) for u in hidden])
+    consts, starts = [*loop.consts.outer(False), *loop.plan.once.values()], _starts(loop, 1)
+    attrs = {"consts": len(consts), "carries": len(starts)}
+    before.bind(eqn.op, (*consts, *starts), attrs, (b.build(holds), body))
+    own, _ = loop.results(False)
+    bound = adopt(before, [*own, *[None] * (len(starts) - len(own))])
+    trips, *ends = bound[len(own) :]
+    count = len(step.tapes)
+    return _Known(trips, (), ends[:count], dict(zip(loop.resized, ends[count:])))
+
+
+def _attrs(
+    consts: Sequence[Value], carries: Sequence[Value], xs: Sequence[Value], reverse: bool
+) -> dict[str, Any]:
+    return {
+        "consts": len(consts),
+        "carries": len(carries),
+        "scans": len(xs),
+        "reverse": reverse,
+    }
 
 
 def _inline_partly(b: Builder, f: Function, args: Sequence[Value | None]) -> list[Value]:
-    """Inline f where what its results need does not depend on the missing args."""
-    needed = set(f.results)
-    wanted: list[Eqn] = []
-    for eqn in reversed(f.eqns):
-        if any(r in needed for r in eqn.results):
-            wanted.append(eqn)
-            needed.update(eqn.operands)
-    env = {p: a for p, a in zip(f.params, args) if a is not None}
-    for eqn in reversed(wanted):
-        env.update(zip(eqn.results, b.rebind(eqn, [env.get(v, v) for v in eqn.operands])))
+    """Inline f, whose equations do not need the missing args."""
+    env = {p: a for p, a in zip(f.params, args, strict=True) if a is not None}
+    missing = {p for p, a in zip(f.params, args) if a is None}
+    for eqn in f.eqns:
+        if missing.isdisjoint(eqn.operands):
+            env.update(zip(eqn.results, b.rebind(eqn, [env.get(v, v) for v in eqn.operands])))
+        else:
+            missing.update(eqn.results)
     return [env.get(v, v) for v in f.results]
 
 
-def _linear_while(
-    linear: Builder,
-    eqn: Eqn,
-    halves: Halves,
-    kinds: _Residuals,
-    tapes: Sequence[_Tape],
-    hidden: Sequence[bool],
-    count: Value,
-    finals: Sequence[Value],
-) -> None:
-    """The linear half of a `while`: a `for` over its records."""
-    _, body = eqn.regions
-    c = eqn.attrs["consts"]
-    outer = dict(zip(body.params, eqn.operands))
-    fixed = [r for r in halves.residuals if r in body.params[:c]]
-    starts = [t.first for t in tapes if t.first is not None]
-    u_consts = _pick(eqn.operands[:c], hidden[:c], True)
-    u_carries = _pick(eqn.operands[c:], hidden[c:], True)
-    consts = [*(outer[r] for r in fixed), *finals, *starts, *u_consts]
+# -- the linear half of a loop ---------------------------------------------------------------------
 
-    with Builder(body.name) as b:
-        b.loc = eqn.loc
-        i = b.param(INDEX, "i")
-        given = iter(b.params_like([*consts, *u_carries]))
-        found = {r: next(given) for r in fixed}
-        handles = [next(given) for _ in finals]
-        offsets = [next(given) for _ in starts]
-        position = add(offsets[0], i) if offsets else i
-        found.update(_recorded(kinds, tapes, handles, position))
-        results = b.inline(halves.linear, [*_residual_args(halves, found), *given])
-    region = b.build(*results)
-    attrs: dict[str, object] = {
-        "consts": len(consts),
-        "carries": len(u_carries),
-        "scans": 0,
-        "reverse": False,
-    }
-    own = _pick(eqn.results, hidden[c:], True)
-    _bind_as(
-        linear, eqn, (count, *consts, *u_carries), attrs, (region,), own, registry("array")["for"]
+
+def _linear_loop(b: Builder, loop: _Loop, known: _Known) -> None:
+    """Bind a `for` over the steps that the known half made."""
+    boxes = [_box(loop, known, p) for p in loop.carries.inner(True)]
+    starts = [_into(None, v, box) for v, box in zip(loop.carries.outer(True), boxes)]
+    scanned = [p for p in loop.xs.inner(False) if p in loop.plan.halves.residuals]
+    rows = dict(zip(loop.xs.params, loop.xs.operands))
+    xs = [*known.stacked, *(rows[p] for p in scanned), *loop.xs.outer(True)]
+    consts = _linear_consts(loop, known, [*starts, *xs])
+    with Builder(loop.body.name) as inner:
+        inner.loc = b.loc
+        i = inner.param(INDEX, (loop.index.name if loop.index else "") or "i")
+        params = inner.params_like([*consts, *starts])
+        env, carried = dict(zip(consts, params)), params[len(consts) :]
+        types = (substitute_type(x.array_type.with_dims(x.dims[1:]), env) for x in xs)
+        values = [inner.param(t, x.name) for t, x in zip(types, xs)]
+        found = dict(zip([*loop.plan.stacked, *scanned], values))
+        found.update(_found(loop, known, env, i))
+        residuals = arguments(loop.plan, found)
+        moving = [env[v] for v in loop.consts.outer(True)]
+        for v, p, box in zip(carried, loop.carries.inner(True), boxes):
+            moving.append(v if box is None else _part(v, substitute_dims(p.dims, found)))
+        moving += values[len(known.stacked) + len(scanned) :]
+        results = inner.inline(loop.plan.halves.linear, [*residuals, *moving])
+        ends = [_into(v, r, box) for v, r, box in zip(carried, results, boxes)]
+    body = inner.build(*ends, *results[len(ends) :])
+    attrs = _attrs(consts, starts, xs, loop.reverse)
+    b.bind(registry("array")["for"], (known.trips, *consts, *starts, *xs), attrs, (body,))
+    own, ys = loop.results(True)
+    after = adopt(b, [*(None if box else r for r, box in zip(own, boxes)), *ys])
+    for r, v, box in zip(own, after, boxes):
+        if box is not None:
+            _part(v, r.dims)
+            adopt(b, [r])
+
+
+def _linear_consts(loop: _Loop, known: _Known, others: Sequence[Value]) -> list[Value]:
+    """What each step of the linear half reads; the extents of its `others` too."""
+    outer = {**loop.fixed, **loop.plan.once}
+    read = [outer[r] for r in loop.plan.halves.residuals if r in outer]
+    logs = [t.first for t in loop.plan.tapes if t.first is not None]
+    counts = [known.trips] if logs and loop.reverse else []
+    extents = [d for v in others for d in value_dims(v.type)]
+    return with_extents(
+        [*read, *counts, *extents, *known.tapes, *logs, *loop.consts.outer(True)]
     )
+
+
+def _found(loop: _Loop, known: _Known, env: dict[Value, Value], i: Value) -> dict[Value, Value]:
+    """The residuals of step i that are no rows, inside the linear half's region."""
+    outer = {**loop.fixed, **loop.plan.once}
+    found = {r: env.get(v, v) for r, v in outer.items()}
+    if loop.index is not None:
+        found[loop.index] = i
+    position = i
+    for t in loop.plan.tapes:
+        if t.first is not None:
+            last = sub(env.get(known.trips, known.trips), 1) if loop.reverse else i
+            position = add(env[t.first], sub(last, i) if loop.reverse else i)
+    found.update(recorded(loop.plan, [env[t] for t in known.tapes], position))
+    return found
+
+
+def _box(loop: _Loop, known: _Known, p: Value) -> tuple[Dim, ...] | None:
+    """The largest extents of a carry; None where they never change."""
+    if known.largest.keys().isdisjoint(value_dims(p.type)):
+        return None
+    return substitute_dims(p.dims, {**loop.fixed, **known.largest})
+
+
+def _into(base: Value | None, v: Value, box: tuple[Dim, ...] | None) -> Value:
+    """The box, zero at first, with v in its corner."""
+    if box is None:
+        return v
+    base = full(Literal(0, v.dtype), box) if base is None else base
+    return update(base, v, (0,) * v.rank)
+
+
+def _part(v: Value, dims: Sequence[Dim]) -> Value:
+    """The corner of a box."""
+    return slice(v, (0,) * v.rank, dims)
 
 
 # -- if --------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Branch:
+    """An `if` that falls in two.
+
+    Attributes:
+        operands: after the condition.
+        hidden: which of them depend on unknown values.
+        unknown: which results do, in one arm at least.
+        plans: the ways of each arm's residuals.
+    """
+
+    eqn: Eqn
+    hidden: tuple[bool, ...]
+    unknown: tuple[bool, ...]
+    plans: tuple[Plan, ...]
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        return self.eqn.operands[1:]
+
+    @property
+    def tapes(self) -> list[Tape]:
+        """Of both arms: each passes the other's on."""
+        return [t for p in self.plans for t in p.tapes]
+
+    def outside(self, arm: int) -> dict[Value, Value]:
+        """What an arm's known params are outside."""
+        params = zip(self.eqn.regions[arm].params, self.operands, self.hidden)
+        return {p: v for p, v, u in params if not u}
+
+
 def split_if(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
-    pred, rest = eqn.operands[0], eqn.operands[1:]
-    hidden = [v in unknown for v in rest]
+    hidden = tuple(v in unknown for v in eqn.operands[1:])
     forced = [False] * len(eqn.results)
     for region in eqn.regions:
         out = split(region, hidden, forced).unknown
         forced = [a or b for a, b in zip(forced, out)]
     arms: list[Halves] = []
     for region in eqn.regions:
-        known = frozenset(p for p, u in zip(region.params, hidden) if not u)
+        known = frozenset(pick(region.params, hidden, False))
         arms.append(split(region, hidden, forced, known, known))
-    kinds = [_sort(arm, (), log_all=False) for arm in arms]
-    before = Builder("known")
-    with before:
-        tapes = [_open_tapes(arm, kind) for arm, kind in zip(arms, kinds)]
-        stacked, finals = _known_if(before, eqn, arms, kinds, tapes, hidden, forced)
-    linear = Builder("linear")
+    before, linear = Builder("known"), Builder("linear")
+    with before, before.at(primal_loc(eqn.loc)):
+        plans = tuple(plan(arm, {}, stable=arm.known.params) for arm in arms)
+        branch = _Branch(eqn, hidden, tuple(forced), plans)
+        saved, tapes = _known_if(before, branch)
     with linear, linear.at(eqn.loc):
-        _linear_if(linear, eqn, arms, kinds, tapes, hidden, stacked, finals, pred)
-    return before.eqns, linear.eqns, [r for r, u in zip(eqn.results, forced) if u]
+        _linear_if(linear, branch, saved, tapes)
+    return before.eqns, linear.eqns, pick(eqn.results, forced, True)
 
 
-def _known_if(
-    before: Builder,
-    eqn: Eqn,
-    arms: Sequence[Halves],
-    kinds: Sequence[_Residuals],
-    tapes: Sequence[Sequence[_Tape]],
-    hidden: Sequence[bool],
-    forced: Sequence[bool],
-) -> tuple[list[Value], list[Value]]:
-    """The branch of the known halves: each arm fills in zeros for what the other one saves."""
-    operands = _pick(eqn.operands[1:], hidden, False)
-    everything = [t for ts in tapes for t in ts]
+def _known_if(before: Builder, branch: _Branch) -> tuple[list[Value], list[Value]]:
+    """The branch of the known halves: each arm fills in zeros for what the other one saves.
+    Returns what both arms save, and the tapes."""
+    eqn, tapes = branch.eqn, branch.tapes
+    operands = pick(branch.operands, branch.hidden, False)
     regions: list[Function] = []
-    for number, (arm, kind, own) in enumerate(zip(arms, kinds, tapes)):
-        with Builder(eqn.regions[number].name) as b:
-            b.loc = eqn.loc
-            inner = b.params_like(arm.known.params)
-            handles = {id(t): b.param(t.start.type, "tape") for t in everything}
-            run = _run(arm, kind, own, inner, [handles[id(t)] for t in own])
-            handles.update((id(t), h) for t, h in zip(own, run.tapes))
+    for arm, own in enumerate(branch.plans):
+        with Builder(eqn.regions[arm].name) as b:
+            b.loc = before.loc
+            inner = b.params_like(own.known.params[: len(operands)])
+            handles = {id(t): b.param(t.start.type, "tape") for t in tapes}
+            done = run(own, inner, (), [handles[id(t)] for t in own.tapes])
+            handles.update((id(t), h) for t, h in zip(own.tapes, done.tapes))
+            env = dict(zip(operands, inner))
             saved: list[Value] = []
-            for other, other_kind in enumerate(kinds):
-                if other == number:
-                    saved += run.stacked
-                else:
-                    saved += [zeros_like(r.array_type) for r in other_kind.stacked]
-        regions.append(b.build(*run.results, *handles.values(), *saved))
-    own_results = _pick(eqn.results, forced, False)
-    count = len(everything) + sum(len(kind.stacked) for kind in kinds)
-    names: list[Value | None] = [*own_results, *[None] * count]
-    args = (eqn.operands[0], *operands, *(t.start for t in everything))
-    bound = _bind_as(before, eqn, args, {}, regions, names)
-    first = len(own_results)
-    return bound[first + len(everything) :], bound[first : first + len(everything)]
+            for other, p in enumerate(branch.plans):
+                saved += done.stacked if other == arm else _zeros(branch, other, p, env)
+        regions.append(b.build(*done.results, *handles.values(), *saved))
+    before.bind(eqn.op, (eqn.operands[0], *operands, *(t.start for t in tapes)), {}, regions)
+    own_results = pick(eqn.results, branch.unknown, False)
+    count = len(tapes) + sum(len(p.stacked) for p in branch.plans)
+    bound = adopt(before, [*own_results, *[None] * count])[len(own_results) :]
+    return bound[len(tapes) :], bound[: len(tapes)]
+
+
+def _zeros(branch: _Branch, arm: int, p: Plan, env: dict[Value, Value]) -> list[Value]:
+    """Zeros for what an arm saves, in the other arm, whose params are `env`."""
+    outer = [substitute_type(r.array_type, branch.outside(arm)) for r in p.stacked]
+    types = [substitute_type(t, env) for t in outer]
+    return [zeros_like(t) for t in types if isinstance(t, ArrayType)]
 
 
 def _linear_if(
-    linear: Builder,
-    eqn: Eqn,
-    arms: Sequence[Halves],
-    kinds: Sequence[_Residuals],
-    tapes: Sequence[Sequence[_Tape]],
-    hidden: Sequence[bool],
-    stacked: Sequence[Value],
-    finals: Sequence[Value],
-    pred: Value,
+    b: Builder, branch: _Branch, saved: Sequence[Value], tapes: Sequence[Value]
 ) -> None:
-    """The branch of the linear halves; both arms take what both need."""
-    rest = eqn.operands[1:]
-    known = _pick(rest, hidden, False)
-    moving = _pick(rest, hidden, True)
-    everything = [t for ts in tapes for t in ts]
-    starts = [t.first for t in everything if t.first is not None]
-    operands = [*known, *stacked, *finals, *starts, *moving]
+    """Bind the branch of the linear halves; both arms take what both need."""
+    results = pick(branch.eqn.results, branch.unknown, True)
+    needed = {r for p in branch.plans for r in p.halves.residuals}
+    read = [v for arm in (0, 1) for p, v in branch.outside(arm).items() if p in needed]
+    extents = [d for r in results for d in value_dims(r.type)]
+    logs = [t.first for t in branch.tapes if t.first is not None]
+    moving = pick(branch.operands, branch.hidden, True)
+    operands = with_extents([*read, *extents, *saved, *tapes, *logs, *moving])
     regions: list[Function] = []
-    for number, (arm, kind, own) in enumerate(zip(arms, kinds, tapes)):
-        region = eqn.regions[number]
-        with Builder(region.name) as b:
-            b.loc = eqn.loc
-            inner = iter(b.params_like(operands))
-            found = {p: next(inner) for p, u in zip(region.params, hidden) if not u}
-            for k in kinds:
-                values = [next(inner) for _ in k.stacked]
-                if k is kind:
-                    found.update(zip(k.stacked, values))
-            handles = {id(t): next(inner) for t in everything}
-            offsets = {id(t): next(inner) for t in everything if t.first is not None}
-            position = next((offsets[id(t)] for t in own if id(t) in offsets), index(0))
-            mine = [handles[id(t)] for t in own]
-            found.update(_recorded(kind, own, mine, position))
-            results = b.inline(arm.linear, [*_residual_args(arm, found), *inner])
-        regions.append(b.build(*results))
-    own_results = [r for r, u in zip(eqn.results, arms[0].unknown) if u]
-    _bind_as(linear, eqn, (pred, *operands), {}, regions, own_results)
+    for arm, p in enumerate(branch.plans):
+        with Builder(branch.eqn.regions[arm].name) as inner:
+            inner.loc = b.loc
+            env = dict(zip(operands, inner.params_like(operands)))
+            found = {q: env.get(v, v) for q, v in branch.outside(arm).items()}
+            first = 0 if arm == 0 else len(branch.plans[0].stacked)
+            found.update(zip(p.stacked, (env[v] for v in saved[first:])))
+            handles = dict(zip(map(id, branch.tapes), (env[t] for t in tapes)))
+            own = [handles[id(t)] for t in p.tapes]
+            position = next((env[t.first] for t in p.tapes if t.first is not None), index(0))
+            found.update(recorded(p, own, position))
+            args = [*arguments(p, found), *(env[v] for v in moving)]
+            values = inner.inline(p.halves.linear, args)
+            regions.append(inner.build(*(with_dims_of(v, r, env) for v, r in zip(values, results))))
+    b.bind(branch.eqn.op, (branch.eqn.operands[0], *operands), {}, regions)
+    adopt(b, results)

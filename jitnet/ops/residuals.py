@@ -13,7 +13,7 @@ the records of a run begin is a residual like others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from jitnet.ir import (
@@ -25,9 +25,9 @@ from jitnet.ir import (
     TapeType,
     Type,
     Value,
-    as_dim,
     current,
     effect_of,
+    substitute_dims,
 )
 from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import Halves
@@ -72,18 +72,24 @@ class Plan:
     tapes: tuple[Tape, ...]
 
 
-def plan(halves: Halves, outside: Mapping[Value, Value], log_all: bool = False) -> Plan:
+def plan(
+    halves: Halves,
+    outside: Mapping[Value, Value],
+    stable: Collection[Value] = (),
+    log_all: bool = False,
+) -> Plan:
     """Sort the residuals, and bind in front of the equation what is computed or opened once.
 
     Args:
         outside: the known half's params that are the same in each run, and their values outside.
+        stable: further ones that the extents of what is stacked may name.
         log_all: nothing can be stacked: how many runs there are is not known before.
     """
     count = len(halves.known.results) - len(halves.made)
     inside = dict(zip(halves.made, halves.known.results[count:]))
     hoisted = _hoist(halves.known, list(inside.values()), outside)
     once = {r: hoisted[v] for r, v in inside.items() if v in hoisted}
-    same = {*outside, *hoisted}
+    same = {*outside, *hoisted, *stable}
     ways: dict[str, list[Value]] = {"tape": [], "log": [], "stack": []}
     for r, v in inside.items():
         if isinstance(r.type, TapeType):
@@ -118,7 +124,7 @@ def _hoist(
             needed.update(eqn.operands)
     env = dict(outside)
     for eqn in known.eqns:
-        if eqn.result in needed if len(eqn.results) == 1 else False:
+        if any(r in needed for r in eqn.results):
             values = current().rebind(eqn, [env.get(v, v) for v in eqn.operands])
             env.update(zip(eqn.results, values))
     return {v: env[v] for v in found}
@@ -203,14 +209,15 @@ def arguments(p: Plan, found: dict[Value, Value]) -> list[Value]:
     """The residuals in the linear half's order. An extent that was read back with an array is the
     residual that it was."""
     for r in p.halves.residuals:
-        if not isinstance(r.type, TapeType):
-            found[r] = with_dims_of(found[r], r, found)
+        found[r] = with_dims_of(found[r], r, found)
     return [found[r] for r in p.halves.residuals]
 
 
 def with_dims_of(v: Value, like: Value, known: Mapping[Value, Value]) -> Value:
     """v with the extents of another value, mapped by what is known of them."""
-    dims = tuple(d if isinstance(d, int) else as_dim(known.get(d, d)) for d in like.dims)
+    if isinstance(like.type, TapeType):
+        return v
+    dims = substitute_dims(like.dims, known)
     return v if v.dims == dims else reshape(v, dims)
 
 

@@ -17,7 +17,7 @@ that fusion cannot delay a read past a write.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
 from jitnet.ir import (
@@ -109,10 +109,20 @@ def kept_rows(eqn: Eqn) -> int | None:
 
 @dataclass(eq=False)
 class _Group:
+    """Attributes:
+    dims: the iteration space.
+    members: positions of the equations, ascending; `inside` is the same as a set.
+    rows: leading dims that row values have; None while there are none.
+    blocked: values that members read in ways that fusion cannot serve.
+    updates: how many members are updates.
+    """
+
     dims: tuple[Dim, ...]
-    members: list[int] = field(default_factory=list)
+    members: list[int]
+    inside: set[int]
+    blocked: set[Value]
     rows: int | None = None
-    blocked: set[Value] = field(default_factory=set)  # read in ways that fusion cannot serve
+    updates: int = 0
 
 
 @dataclass(frozen=True)
@@ -171,21 +181,15 @@ class _Body:
                 found.append(read if near else _Read(read.base, "mapped"))
         return found
 
-    def cost(self, v: Value) -> int:
-        """Flops to compute an element of v from memory, within this segment."""
-        known = self.costs.get(v)
-        if known is not None:
-            return known
-        i = self.index.get(v)
-        if i is None or i not in self.segment:
-            return 0
-        rule = primitive(self.eqns[i]).lowering(self.eqns[i])
-        if not isinstance(rule, Element):
-            return 0
-        own = 0 if rule.view else rule.cost
-        total = own + sum(self.cost(o) for o in self.eqns[i].operands)
-        self.costs[v] = total
-        return total
+    def count_costs(self, segment: range) -> None:
+        """Flops to compute an element of each value from memory, counted up to a bound."""
+        for i in segment:
+            eqn = self.eqns[i]
+            rule = primitive(eqn).lowering(eqn)
+            if isinstance(rule, Element):
+                own = 0 if rule.view else rule.cost
+                cost = own + sum(self.costs.get(o, 0) for o in eqn.operands)
+                self.costs[eqn.result] = min(cost, CHEAP + 1)
 
     def may_inline(self, v: Value) -> bool:
         """Whether a reader through a view computes v's elements itself."""
@@ -193,7 +197,7 @@ class _Body:
         if i is None or i not in self.segment:
             return False
         rule = primitive(self.eqns[i]).lowering(self.eqns[i])
-        return isinstance(rule, Element) and self.cost(v) <= CHEAP
+        return isinstance(rule, Element) and self.costs[v] <= CHEAP
 
     # -- grouping ---------------------------------------------------------------------------------
 
@@ -201,6 +205,7 @@ class _Body:
         self.segment = segment
         self.segments.append(segment)
         self.costs.clear()
+        self.count_costs(segment)
         self.readers.clear()
         for i in segment:
             if self.is_member(self.eqns[i]):
@@ -231,16 +236,12 @@ class _Body:
                 blocked.add(read.base)
             else:
                 wanted.append((group, joined.rows))
-        home = alone = _Group(dims, [i], None, blocked)
-        for group, rows in reversed(wanted):
-            merged = self.merge(home, group, rows)
-            if merged is None and group.members[0] in home.members:
-                merged = alone  # it reads this one group in two ways that exclude each other
-            home = merged or home
-        if home.members == [i]:
+        home = _Group(dims, [i], {i}, blocked, updates=int(eqn.op is UPDATE))
+        self.groups[i] = home
+        for group, rows in _agreed(wanted):
+            home = self.merge(home, group, rows) or home
+        if len(home.members) == 1:
             home = self.join_sibling(home, reads)
-        for member in home.members:
-            self.groups[member] = home
         for read in reads:
             if read.kind != "mapped":
                 self.readers.setdefault(read.base, []).append(home)
@@ -268,7 +269,7 @@ class _Body:
     def merge(self, home: _Group, other: _Group, rows: int | None) -> _Group | None:
         """One group of both, or None where that is not legal."""
         row_counts = {r for r in (home.rows, other.rows, rows) if r is not None}
-        if len(row_counts) > 1:
+        if len(row_counts) > 1 or home.updates + other.updates > 1:
             return None
         agreed = row_counts.pop() if row_counts else None
         dims = max(home.dims, other.dims, key=len)
@@ -277,16 +278,23 @@ class _Body:
                 agreed is None or strip_units(part.dims) != strip_units(dims[:agreed])
             ):
                 return None
-        members = sorted({*home.members, *other.members})
-        blocked = home.blocked | other.blocked
-        if any(self.index.get(v, -1) in members for v in blocked):
+        small, large = sorted((home, other), key=lambda g: len(g.members))
+        if any(self.index.get(v, -1) in large.inside for v in small.blocked):
             return None
-        if self.has_detour(members) or self.updates_twice(members):
+        appended = small.members[0] > large.members[-1]
+        if not appended and any(self.index.get(v, -1) in small.inside for v in large.blocked):
             return None
-        return _Group(dims, members, agreed, blocked)
-
-    def updates_twice(self, members: list[int]) -> bool:
-        return sum(self.eqns[m].op is UPDATE for m in members) > 1
+        if self.has_detour(small, large, both_ways=not appended):
+            return None
+        large.members.extend(small.members)
+        if not appended:
+            large.members.sort()
+        large.inside |= small.inside
+        large.blocked |= small.blocked
+        large.dims, large.rows, large.updates = dims, agreed, home.updates + other.updates
+        for m in small.members:
+            self.groups[m] = large
+        return large
 
     def join_sibling(self, home: _Group, reads: list[_Read]) -> _Group:
         """Join a group over the same dims that reads the same array, so that it is read once."""
@@ -299,30 +307,31 @@ class _Body:
                     return merged
         return home
 
-    def has_detour(self, members: list[int]) -> bool:
-        """Whether a path leaves the members and comes back: then they cannot be one step."""
-        inside = set(members)
-        last = members[-1]
+    def has_detour(self, late: _Group, early: _Group, both_ways: bool) -> bool:
+        """Whether a member of one group depends on the other by way of equations outside of both:
+        then they cannot be one step. Where `late` follows all of `early`, only one way is open."""
+        inside = late.inside | early.inside if both_ways else early.inside
+        first = min(late.members[0], early.members[0])
+        starts = [*late.members, *early.members] if both_ways else late.members
         seen: set[int] = set()
-        stack = [(m, False) for m in members]
+        stack = [(m, False) for m in starts]
         while stack:
             i, left = stack.pop()
-            for r in self.eqns[i].results:
-                for use in self.uses.get(r, ()):
-                    if use > last:
-                        continue
-                    if use in inside:
-                        if left:
-                            return True
-                        continue
-                    eqn = self.eqns[use]
-                    if primitive(eqn).is_view and not left:
-                        stack.append((use, False))
-                    elif use not in seen:
-                        unit = self.groups.get(use)
-                        for m in unit.members if unit else [use]:
-                            seen.add(m)
-                            stack.append((m, True))
+            for v in self.eqns[i].operands:
+                j = self.index.get(v, -1)
+                if j < first or j not in self.segment:
+                    continue
+                if j in inside or j in late.inside:
+                    if left and j in inside:
+                        return True
+                    continue
+                if primitive(self.eqns[j]).is_view and not left:
+                    stack.append((j, False))
+                elif j not in seen:
+                    unit = self.groups.get(j)
+                    for m in unit.members if unit else [j]:
+                        seen.add(m)
+                        stack.append((m, True))
         return False
 
     # -- rebuilding -------------------------------------------------------------------------------
@@ -389,7 +398,7 @@ class _Body:
             j = self.index.get(v, -1)
             if j not in segment:
                 continue
-            if group is not None and j not in group.members and self.is_cloned(j, segment):
+            if group is not None and j not in group.inside and self.is_cloned(j, segment):
                 stack.extend(self.eqns[j].operands)
             else:
                 found.add(j)
@@ -405,7 +414,7 @@ class _Body:
         outputs = [r for m in group.members for r in self.eqns[m].results if r in needed]
         if not outputs:
             return None
-        region = _Region(self, set(group.members), segment)
+        region = _Region(self, group.inside, segment)
         for m in self.live_members(group, outputs):
             region.copy(self.eqns[m].result)
         body = region.builder.build(*(region.env[v] for v in outputs))
@@ -427,6 +436,20 @@ class _Body:
 @dataclass(frozen=True)
 class _Joined:
     rows: int | None
+
+
+def _agreed(wanted: Sequence[tuple[_Group, int | None]]) -> list[tuple[_Group, int | None]]:
+    """The groups to join, latest first, each with the rows that it is read by; none that is read in
+    two ways that exclude each other."""
+    rows_of: dict[_Group, set[int | None]] = {}
+    for group, rows in reversed(wanted):
+        rows_of.setdefault(group, set()).add(rows)
+    found: list[tuple[_Group, int | None]] = []
+    for group, rows_set in rows_of.items():
+        known = rows_set - {None}
+        if len(known) <= 1:
+            found.append((group, next(iter(known), None)))
+    return found
 
 
 class _Region:

@@ -15,16 +15,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitnet.ir import Builder, Function, Value
-from jitnet.ops.primitive import Primitive
+from jitnet.ops.primitive import JvpTransform, Primitive
 from jitnet.ops.tape import tangent_type
 
+Pushed = tuple[Function, tuple[bool, ...]]
 
-def jvp(f: Function, nonzero: Sequence[bool]) -> tuple[Function, tuple[bool, ...]]:
+
+def jvp(f: Function, nonzero: Sequence[bool]) -> Pushed:
     """`(f', nonzero results)` for tangents of the params marked in `nonzero`.
 
     `f'` takes f's params, then a tangent for each nonzero one, and returns f's results, then a
     tangent for each result that can have one.
     """
+    done: dict[tuple[int, tuple[bool, ...]], tuple[Function, Pushed]] = {}
+
+    def once(f: Function, nonzero: Sequence[bool]) -> Pushed:
+        """Loops ask for their regions until their carries are settled, and so do loops in them:
+        each question is answered once."""
+        key = (id(f), tuple(nonzero))
+        if key not in done:
+            done[key] = f, _jvp(f, nonzero, once)
+        return done[key][1]
+
+    return once(f, nonzero)
+
+
+def _jvp(f: Function, nonzero: Sequence[bool], jvp: JvpTransform) -> Pushed:
     with Builder(f.name) as b:
         primals = dict(zip(f.params, b.params_like(f.params)))
         tangents: dict[Value, Value] = {}

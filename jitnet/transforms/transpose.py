@@ -55,7 +55,8 @@ def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ())
 
 
 def _ct_name(v: Value) -> str:
-    return f"ct_{v.name}" if v.name else ""
+    """The cotangent of %dx, the tangent of %x, is %ct_x."""
+    return f"ct_{v.name.removeprefix('d') or v.name}" if v.name else ""
 
 
 def _or_zero(ct: Value | None, p: Value, env: dict[Value, Value]) -> Value:
@@ -92,5 +93,8 @@ def _pull(
         for v, ct in zip(eqn.operands, after, strict=True):
             if v not in moving:
                 continue
-            cts[v] = accumulate(cts[v], ct) if v in fresh else ct
+            ct = accumulate(cts[v], ct) if v in fresh else ct
+            if ct is not None:
+                ct.name = ct.name or _ct_name(v)
+            cts[v] = ct
             fresh.add(v)
