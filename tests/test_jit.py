@@ -293,6 +293,61 @@ def test_captured_arrays_are_inputs():
     assert jit(lambda x: (w, x))(1.0)[0] is w
 
 
+def test_what_is_computed_from_captured_arrays_is_part_of_the_program():
+    w, state = np.ones(3), {"b": [np.zeros(3)]}
+
+    class Model:
+        def __init__(self):
+            self.scale = np.full(3, 2.0)
+
+        @jit
+        def apply(self, x, bias=w):
+            return x * (self.scale + 1) + 2 * bias - state["b"][0].sum()
+
+    model, x = Model(), np.ones(3)
+    same(model.apply(x), np.full(3, 5.0))
+    w[:], model.scale[:], state["b"][0][:] = 5.0, 0.0, 1.0
+    same(model.apply(x), np.full(3, 8.0))
+    assert Model.apply.cache_info().misses == 1
+    model.scale = np.ones(3)
+    same(model.apply(x), np.full(3, 9.0))
+
+
+def test_arrays_made_inside_may_be_filled_before_use_and_not_after():
+    def before(x):
+        a = np.zeros(3)
+        a[1] = 2.0
+        return x + a
+
+    def after(x):
+        a = np.zeros(3)
+        y = x + a
+        a[1] = 2.0
+        return y + a
+
+    check(before, np.ones(3))
+    with pytest.raises(errors.MutationError, match="written to"):
+        jit(after)(np.ones(3))
+    first, second = (jit(lambda x: np.zeros(3))(1.0) for _ in range(2))
+    assert first is not second
+
+
+def test_methods_that_set_attributes_are_refused():
+    class Counter:
+        def __init__(self):
+            self.count, self.w = 0, np.ones(2)
+
+        @jit
+        def step(self, x):
+            self.count += 1
+            return x * self.w
+
+    counter = Counter()
+    with pytest.raises(errors.MutationError):
+        counter.step(np.ones(2))
+    assert counter.count == 0
+
+
 def test_closure_cells_are_guarded():
     n = 1.0
 
@@ -464,10 +519,75 @@ def test_promotion_is_numpys(a, b, shape, flavour):
         check(fn, x, y)
 
 
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: x == None,  # noqa: E711
+        lambda x: x != "a",
+        lambda x: divmod(x, 2),
+        lambda x: (2**x, x**2, -x, +x, abs(x)),
+        lambda x: [1, 2, 3] * x + (1, 2, 3),
+        lambda x: np.float64(2) * x - np.ones(3) * x,
+        lambda x: x.astype(np.int32).clip(0, 1).sum(dtype=np.int16),
+        lambda x: x.compress([True, False, True]),
+        lambda x: (x.T, x.real, x.conj(), x.trace) and x.reshape(3, 1).trace(),
+        lambda x: (x.shape, x.dtype, x.ndim, x.size, x.nbytes, x.itemsize, len(x)),
+        lambda x: [row * 2 for row in x],
+        lambda x: sum(x),
+        lambda x: x.dot(x) + x @ x,
+        lambda x: np.stack([x, x]).swapaxes(0, 1).flatten(),
+    ],
+)
+def test_array_surface(fn):
+    x = np.array([1.0, 2.0, 0.5])
+    got, expected = jit(fn)(x), fn(x)
+    if not isinstance(expected, (tuple, list)):
+        got, expected = [got], [expected]
+    for a, b in zip(got, expected, strict=True):
+        same(a, b)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda n: (n + 1, n - 2, n * 3, n // 2, n % 4, n / 2, n**2, 2**n, -n, ~n, abs(n)),
+        lambda n: (n > 3, n == 7, n + True, n & 3, n | 8, n ^ 1, n << 2, n >> 1, not n),
+        lambda n: divmod(n, 4),
+        lambda n: ([0] * n, "ab" * n, {n: 1}[n], f"{n:03d}", str(n), n.bit_length()),
+        lambda n: (list(range(n)), min(n, 3), max(n, 3), [1, 2, 3, 4, 5, 6, 7, 8][n]),
+        lambda n: n == "a",
+    ],
+)
+def test_python_ints_mean_what_python_says(fn):
+    got, expected = jit(fn)(7), fn(7)
+    if not isinstance(expected, tuple):
+        got, expected = (got,), (expected,)
+    for a, b in zip(got, expected, strict=True):
+        same(a, b)
+
+
+def test_division_by_zero_and_overflow_of_python_numbers_raise():
+    with pytest.raises(ZeroDivisionError):
+        jit(lambda n: 1 // n)(0)
+    with pytest.raises(ZeroDivisionError):
+        jit(lambda x: 1.0 / x)(0.0)
+    with pytest.raises(OverflowError):
+        jit(lambda n: n * n)(1 << 40)
+
+
+def test_results_never_share_memory_that_numpys_do_not():
+    x = np.arange(3)
+    for fn in (lambda x: x + 0, lambda x: x * 1, lambda x: (x + 1, x + 1)):
+        out = jit(fn)(x)
+        arrays = [x, *(out if isinstance(out, tuple) else (out,))]
+        for i, a in enumerate(arrays):
+            assert not any(np.shares_memory(a, b) for b in arrays[:i])
+
+
 def test_import_is_cheap_and_pulls_in_no_compiler(tmp_path):
     code = (
-        "import numpy, sys, time; t = time.perf_counter(); import jitnet; "
-        "print(time.perf_counter() - t, 'llvmlite' in sys.modules)"
+        "import sys, time; t = time.perf_counter(); import numpy; u = time.perf_counter(); "
+        "import jitnet; print((time.perf_counter() - u) / (u - t), 'llvmlite' in sys.modules)"
     )
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment = {**kept, "PYTHONPYCACHEPREFIX": str(tmp_path)}
@@ -480,6 +600,6 @@ def test_import_is_cheap_and_pulls_in_no_compiler(tmp_path):
         return done.stdout.split()
 
     run()  # compiles to bytecode
-    seconds, llvm = zip(*(run() for _ in range(5)))
+    ratios, llvm = zip(*(run() for _ in range(5)))
     assert set(llvm) == {"False"}
-    assert min(map(float, seconds)) < 0.09  # 0.06 on an idle machine
+    assert min(map(float, ratios)) < 0.8  # of NumPy's own time, which is 70 to 80 ms

@@ -109,7 +109,14 @@ def test_text():
 
 
 TEXT = """
-jitnet ir 1 array
+jitnet 1 array
+func @f(%x: f64[2, 3], %n: i64) -> (f64[2, 3]) {
+  %y: f64[2, 3] = mul %x, 2.0
+  %0: f64 = convert %n {dtype=f64}
+  %1: f64[2, 3] = broadcast %0, 2, 3 {axes=()}
+  %2: f64[2, 3] = add %y, %1
+  return %2
+}
 """
 
 

@@ -39,6 +39,12 @@ from jitnet.passes.fuse import (
 BLOCK = 512
 """Terms that one vector loop adds up before they are folded into the compensated total."""
 
+COLUMN_ROWS = 8
+"""Rows that a sum of columns takes in at a time."""
+
+COLUMN_BODY = 8
+"""Elementwise equations up to which a body is repeated for these rows."""
+
 Index = tuple[Value, ...]
 
 
@@ -368,6 +374,9 @@ class _Kernel:
         def inside(folds: Sequence[_Fold], at: Index, now: States) -> States:
             if len(at) == len(self.dims) - 1:
                 return self.innermost(stage, at, now)
+            if len(at) == len(self.dims) - 2 and self.adds_up_columns(stage):
+                self.column_blocks(stage, at)
+                return now
             return self.axis_loop(folds, at, now, inside)
 
         running = inside(folds, index, begin(folds, self.rows, running))
@@ -399,6 +408,48 @@ class _Kernel:
 
         flat = [v for fold in running for v in states[fold]]
         return unflatten(running, k.loop(0, blocks, block, flat, name="block"))
+
+    # -- sums of columns --------------------------------------------------------------------------
+
+    def adds_up_columns(self, stage: _Stage) -> bool:
+        """Whether all folds are over the last axis but one, in memory: `x.sum(axis=0)`."""
+        last = len(self.dims) - 1
+        columns = [last in f.kept and last - 1 not in f.kept for f in stage.folds]
+        small = len(stage.order) <= COLUMN_BODY
+        return self.rows == 0 and bool(columns) and all(columns) and small
+
+    def column_blocks(self, stage: _Stage, at: Index) -> None:
+        """Several rows at a time, so that totals are loaded and stored once for all of them; in the
+        order of the rows."""
+        extent = self.memory.dim(self.dims[-2])
+        blocks = ix.quotient(extent, k.as_index(COLUMN_ROWS))
+        k.loop(0, blocks, lambda b: self.column_block(stage, at, b), name="block")
+        rest = ix.multiply(blocks, k.as_index(COLUMN_ROWS))
+
+        def row(i: Value) -> None:
+            self.innermost(stage, (*at, i), {})
+
+        k.loop(rest, extent, row, name="i")
+
+    def column_block(self, stage: _Stage, at: Index, block: Value) -> None:
+        first = ix.multiply(block, k.as_index(COLUMN_ROWS))
+
+        def column(j: Value) -> None:
+            places = [tuple((*at, first, j)[a] for a in f.kept) for f in stage.folds]
+            assert all(f.target is not None for f in stage.folds)
+            totals = [
+                scope().bind_here(k.LOAD, (f.target, *place))[0]
+                for f, place in zip(stage.folds, places)
+                if f.target is not None
+            ]
+            for r in range(COLUMN_ROWS):
+                terms = self.element(stage, (*at, ix.add(first, k.as_index(r)), j))
+                totals = [f.op(t, terms[f]) for f, t in zip(stage.folds, totals)]
+            for f, place, total in zip(stage.folds, places, totals):
+                if f.target is not None:
+                    k.store(f.target, total, *place)
+
+        k.loop(0, self.memory.dim(self.dims[-1]), column, kind="vector", name="v")
 
     def last_is_reduced(self, fold: _Fold) -> bool:
         return len(self.dims) - 1 not in fold.kept

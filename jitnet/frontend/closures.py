@@ -4,13 +4,15 @@
     f = jit(lambda x: x + 2 * w)      # NumPy would compute 2 * w now, and bake it in
 
 The function is traced as a copy whose globals and closure cells hold tracers in the places of
-arrays: in variables, in containers, in default arguments, and in the helpers it calls. So what it
-computes from them is part of the program. Functions that reach no array are left as they are.
+arrays: in variables, in containers, in default arguments, in attributes of objects of the user's
+own classes, and in the helpers it calls. So what it computes from them is part of the program.
+Functions that reach no array are left as they are.
 """
 
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
@@ -61,6 +63,8 @@ class Substitution:
             return self._keep(x, MethodType(self.of(x.__func__), self.of(x.__self__)))
         if node_kind(type(x)) is not None:
             return self._container(x, name)
+        if _is_plain_object(x):
+            return self._object(x)
         return x
 
     def unchanged(self) -> bool:
@@ -91,6 +95,13 @@ class Substitution:
         copy = unflatten(tree, replaced)
         self._containers.append((copy, replaced))
         return self._keep(x, copy)
+
+    def _object(self, x: Any) -> Any:
+        copy = self._keep(x, object.__new__(type(x)))  # kept first: objects may form cycles
+        namespace = {name: self.of(value, name) for name, value in vars(x).items()}
+        vars(copy).update(namespace)
+        self._namespaces[id(vars(copy))] = (vars(copy), namespace)
+        return copy
 
     def _function(self, fn: FunctionType) -> Any:
         users = is_users(fn.__code__.co_filename)
@@ -147,6 +158,19 @@ class Substitution:
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
                 self._names(constant, original)
+
+
+def _is_plain_object(x: Any) -> bool:
+    """Whether an object is its attributes and nothing else, and of a class of the user's."""
+    cls = type(x)
+    if cls.__new__ is not object.__new__ or type(getattr(x, "__dict__", None)) is not dict:
+        return False
+    if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
+        return False
+    if cls.__getattribute__ is not object.__getattribute__:
+        return False
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return file is None or is_users(file)
 
 
 def _is_supported(x: np.ndarray[Any, Any]) -> bool:

@@ -30,10 +30,12 @@ class Capture:
     Attributes:
         source: a tracer of an outer trace, or an ndarray.
         value: the param of this trace that stands for it.
+        snapshot: what an array held then, where the user's code has the array itself at hand.
     """
 
     source: Any
     value: Value
+    snapshot: Any = None
 
 
 class Trace:

@@ -25,7 +25,7 @@ from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
 from jitnet.frontend.pytree import TreeDef, flatten, leaf_paths, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
-from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift, lift_array
+from jitnet.frontend.tracer import Flavour, Tracer, check_array, check_unwritten, lift, lift_array
 from jitnet.frontend.watch import Watch, drew_random_numbers, random_states
 from jitnet.ir import ArrayType, Function, Value
 
@@ -129,6 +129,8 @@ def _trace(
     if not (outside.unchanged() and held.hold()):
         raise changed(function_name(fn))
     _check_unchanged(whole, before, fn)
+    for capture in trace.captures.values():
+        check_unwritten(capture)
     return _freeze(trace, out, names, held)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from jitnet import errors, ir, ops
 from jitnet.frontend.context import (
+    Capture,
     NeedStatic,
     Trace,
     current_trace,
@@ -341,7 +342,7 @@ def lift(x: Any) -> Tracer:
     if isinstance(x, np.generic):
         return Tracer(Literal(x, supported_dtype(x.dtype)), running_trace(), "scalar")
     if isinstance(x, np.ndarray):
-        return lift_array(x)
+        return _lift_loose_array(x)
     if isinstance(x, (list, tuple)):
         return _lift_sequence(x)
     if isinstance(x, (int, float)):  # an IntEnum, a user's subclass of float
@@ -388,6 +389,28 @@ def lift_array(x: np.ndarray[Any, Any], name: str = "captured") -> Tracer:
     check_array(x, "an array")
     type = ArrayType(supported_dtype(x.dtype), x.shape)
     return Tracer(trace.capture(id(x), x, type, name), trace, "array")
+
+
+def _lift_loose_array(x: np.ndarray[Any, Any]) -> Tracer:
+    """An array that the user's code has at hand, and might write to before or after this use."""
+    own = lift_array(x)
+    capture = own.owner.captures[id(x)]
+    if capture.snapshot is None:
+        capture.snapshot = x.copy()
+    check_unwritten(capture)
+    return own
+
+
+def check_unwritten(capture: Capture) -> None:
+    """Refuse an array that was written to between two uses, or after its last one."""
+    now, then = capture.source, capture.snapshot
+    if then is None or (now.shape == then.shape and now.tobytes() == then.tobytes()):
+        return
+    raise errors.MutationError(
+        f"an array of type {now.dtype}{list(now.shape)} is written to after it met traced values",
+        why="which of its contents an operation reads would depend on when it is traced",
+        remedy="build it completely first, or use a new array",
+    )
 
 
 def _lift_sequence(x: list[Any] | tuple[Any, ...]) -> Tracer:

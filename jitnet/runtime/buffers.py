@@ -66,9 +66,7 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "_block", "_pool", "_size")
 
-    def __init__(
-        self, pool: Pool, size: int, dims: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, pool: Pool, size: int, dims: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._pool = pool
         self._size = size
         self._block = pool.take(size)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -106,17 +107,21 @@ def _jit() -> Any:
 
 def _parse(module: LlvmModule) -> tuple[Any, float]:
     """The module in LLVM, its passes run, and the time at which it was parsed."""
-    llvm, machine = _llvm(), _machine()
-    try:
-        parsed = llvm.parse_assembly(module.text)
-    except RuntimeError as error:
-        raise CompileError(f"{error}\n{module.text}") from error
-    parsed.triple = host_target().triple
-    parsed.data_layout = str(machine.target_data)
+    parsed = _parse_text(module.text)
     now = time.perf_counter()
     if module.needs_passes:
-        _run_passes(llvm, machine, parsed)
+        _run_passes(_llvm(), _machine(), parsed)
     return parsed, now
+
+
+def _parse_text(text: str) -> Any:
+    try:
+        parsed = _llvm().parse_assembly(text)
+    except RuntimeError as error:
+        raise CompileError(f"{error}\n{text}") from error
+    parsed.triple = host_target().triple
+    parsed.data_layout = str(_machine().target_data)
+    return parsed
 
 
 def _run_passes(llvm: Any, machine: Any, parsed: Any) -> None:
@@ -159,11 +164,33 @@ def load_object(module: LlvmModule, code: bytes) -> Native:
     return Native(module, address, code, Seconds(0.0, 0.0, 0.0, end - begin), library)
 
 
+def compile_text(text: str, entry: str, symbols: Mapping[str, int]) -> tuple[Any, int]:
+    """Compile and load text that is no kernel's.
+
+    Args:
+        entry: the function that is wanted.
+        symbols: addresses of what the text declares and the process does not export.
+
+    Returns:
+        What keeps the code alive, and the function's address.
+
+    Raises:
+        CompileError: LLVM refuses the text.
+    """
+    with _LOCK:
+        return _load(_machine().emit_object(_parse_text(text)), entry, symbols)
+
+
 def _link(module: LlvmModule, code: bytes) -> tuple[Any, int]:
+    symbols = {name: extern_address(name) for name in module.externs}
+    return _load(code, module.entry, symbols)
+
+
+def _load(code: bytes, entry: str, symbols: Mapping[str, int]) -> tuple[Any, int]:
     builder = _llvm().JITLibraryBuilder().add_object_img(code)
-    builder.export_symbol(module.entry)
-    for name in module.externs:
-        builder.import_symbol(name, extern_address(name))
+    builder.export_symbol(entry)
+    for name, address in symbols.items():
+        builder.import_symbol(name, address)
     builder.add_current_process()
-    library = builder.link(_jit(), f"kernel{next(_NUMBERS)}")
-    return library, int(library[module.entry])
+    library = builder.link(_jit(), f"library{next(_NUMBERS)}")
+    return library, int(library[entry])

@@ -1,0 +1,109 @@
+"""What the native dispatcher is told of a call: its arguments, checks and result, as frozen trees.
+
+    f(x, scale=2.0) -> {"y": ..., "n": 3}
+
+    CallSpec(
+        args=(ArrayLeaf(f64, (3,)),),
+        kwargs=(("scale", NumberLeaf(float)),),
+        sources=(0, 1),                                  # the program's inputs are these leaves
+        result=Branch(dict, (Result(0), Constant(3)), ("y", "n")),
+    )
+
+Leaves are counted in prefix order, constants among them, those of `args` before those of `kwargs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import CellType
+from typing import Any
+
+from jitnet.ir import DType
+
+
+@dataclass(frozen=True)
+class ArrayLeaf:
+    """An aligned ndarray with exactly this dtype, shape and layout class."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    layout: str = "C"
+
+
+@dataclass(frozen=True)
+class ScalarLeaf:
+    """A NumPy scalar."""
+
+    dtype: DType
+
+
+@dataclass(frozen=True)
+class NumberLeaf:
+    """A Python number: `float`, or an `int` that fits i64."""
+
+    cls: type
+
+
+@dataclass(frozen=True)
+class Constant:
+    """As an argument: an object of this class and value (None, bool, int, str or bytes). As a
+    result: this object."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """The program's output at this position; one of rank 0 comes as an "array", a NumPy "scalar"
+    or a "python" number. The same position twice is the same object twice."""
+
+    output: int
+    flavour: str = "array"
+
+
+@dataclass(frozen=True)
+class Argument:
+    """The leaf of the arguments, itself."""
+
+    leaf: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A tuple, list, dict or NamedTuple of exactly this class. `keys` are a dict's, in order."""
+
+    cls: type
+    children: tuple[Any, ...]
+    keys: tuple[str, ...] = ()
+
+
+ArgumentTree = ArrayLeaf | ScalarLeaf | NumberLeaf | Constant | Branch
+ResultTree = Result | Argument | Constant | Branch
+
+
+@dataclass(frozen=True, eq=False)
+class CallSpec:
+    """One kind of call.
+
+    Attributes:
+        args, kwargs: the arguments, keywords in the order in which they are given.
+        sources: for each input of the program a leaf, or an array captured from outside.
+        result: what the call returns.
+        items: (dict, key, object) that must be so, by identity.
+        cells: (closure cell, object) that must be so, by identity.
+        condition: anything else that must hold.
+    """
+
+    args: tuple[ArgumentTree, ...]
+    sources: tuple[Any, ...]
+    result: ResultTree
+    kwargs: tuple[tuple[str, ArgumentTree], ...] = ()
+    items: tuple[tuple[dict[str, Any], str, Any], ...] = ()
+    cells: tuple[tuple[CellType, Any], ...] = ()
+    condition: Callable[[], bool] | None = None
+
+
+def is_named_tuple(cls: type) -> bool:
+    """Whether the class is a NamedTuple."""
+    return issubclass(cls, tuple) and hasattr(cls, "_fields")

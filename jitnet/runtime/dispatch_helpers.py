@@ -1,0 +1,212 @@
+"""Functions that every dispatcher's module has, as LLVM IR: they read CPython's and NumPy's objects.
+
+    %data = call ptr @array_data(ptr %x, ...)    ; null unless %x is the array that is expected
+
+An object's class is at byte 8; a tuple's, list's and dict's size at 16. An ndarray has its data at
+16, rank at 24, extents at 32, strides at 40, dtype at 56 and flags at 64.
+"""
+
+from __future__ import annotations
+
+HELPERS = """\
+@PyFloat_Type = external global i8
+@PyLong_Type = external global i8
+@PyTuple_Type = external global i8
+@PyList_Type = external global i8
+@PyDict_Type = external global i8
+@_Py_TrueStruct = external global i8
+
+declare void @Py_IncRef(ptr)
+declare void @Py_DecRef(ptr)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+declare ptr @PyObject_CallNoArgs(ptr)
+declare ptr @PyMethod_New(ptr, ptr)
+declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
+declare void @PyErr_Clear()
+declare i64 @PyLong_AsLongLongAndOverflow(ptr, ptr)
+declare ptr @PyLong_FromLongLong(i64)
+declare ptr @PyLong_FromUnsignedLongLong(i64)
+declare ptr @PyFloat_FromDouble(double)
+declare ptr @PyBool_FromLong(i64)
+declare ptr @PyTuple_New(i64)
+declare ptr @PyList_New(i64)
+declare ptr @PyDict_New()
+declare i32 @PyDict_SetItem(ptr, ptr, ptr)
+declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)
+declare ptr @PyDict_GetItemWithError(ptr, ptr)
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
+declare ptr @PyArray_Scalar(ptr, ptr, ptr)
+declare ptr @aligned_alloc(i64, i64)
+declare void @free(ptr)
+
+; The data of an array of exactly this dtype, rank, extents and flags; null for anything else.
+define internal ptr @array_data(ptr %x, ptr %array, ptr %descr, i32 %rank, ptr %dims, i32 %mask,
+                                i32 %wanted) {
+  %class.at = getelementptr i8, ptr %x, i64 8
+  %class = load ptr, ptr %class.at
+  %is.array = icmp eq ptr %class, %array
+  br i1 %is.array, label %fields, label %no
+fields:
+  %descr.at = getelementptr i8, ptr %x, i64 56
+  %own.descr = load ptr, ptr %descr.at
+  %is.descr = icmp eq ptr %own.descr, %descr
+  %rank.at = getelementptr i8, ptr %x, i64 24
+  %own.rank = load i32, ptr %rank.at
+  %is.rank = icmp eq i32 %own.rank, %rank
+  %flags.at = getelementptr i8, ptr %x, i64 64
+  %flags = load i32, ptr %flags.at
+  %masked = and i32 %flags, %mask
+  %is.wanted = icmp eq i32 %masked, %wanted
+  %most = and i1 %is.descr, %is.rank
+  %all = and i1 %most, %is.wanted
+  br i1 %all, label %shape, label %no
+shape:
+  %dims.at = getelementptr i8, ptr %x, i64 32
+  %own.dims = load ptr, ptr %dims.at
+  br label %head
+head:
+  %i = phi i32 [ 0, %shape ], [ %next, %axis ]
+  %done = icmp eq i32 %i, %rank
+  br i1 %done, label %yes, label %axis
+axis:
+  %own.at = getelementptr i64, ptr %own.dims, i32 %i
+  %own = load i64, ptr %own.at
+  %dim.at = getelementptr i64, ptr %dims, i32 %i
+  %dim = load i64, ptr %dim.at
+  %next = add i32 %i, 1
+  %same = icmp eq i64 %own, %dim
+  br i1 %same, label %head, label %no
+yes:
+  %data.at = getelementptr i8, ptr %x, i64 16
+  %data = load ptr, ptr %data.at
+  ret ptr %data
+no:
+  ret ptr null
+}
+
+; The value behind the next key of a dict if the key is this object, otherwise null.
+define internal ptr @next_item(ptr %dict, ptr %position, ptr %expected) {
+  %key.at = alloca ptr
+  %value.at = alloca ptr
+  %more = call i32 @PyDict_Next(ptr %dict, ptr %position, ptr %key.at, ptr %value.at)
+  %none = icmp eq i32 %more, 0
+  br i1 %none, label %no, label %found
+found:
+  %key = load ptr, ptr %key.at
+  %same = icmp eq ptr %key, %expected
+  br i1 %same, label %yes, label %no
+yes:
+  %value = load ptr, ptr %value.at
+  ret ptr %value
+no:
+  ret ptr null
+}
+
+; Whether an int fits i64; its value.
+define internal i1 @small_int(ptr %x, ptr %place) {
+  %overflow.at = alloca i32
+  %value = call i64 @PyLong_AsLongLongAndOverflow(ptr %x, ptr %overflow.at)
+  store i64 %value, ptr %place
+  %overflow = load i32, ptr %overflow.at
+  %fits = icmp eq i32 %overflow, 0
+  ret i1 %fits
+}
+
+; Whether two objects of built-in classes are of one class and equal.
+define internal i1 @same(ptr %x, ptr %y) {
+  %identical = icmp eq ptr %x, %y
+  br i1 %identical, label %yes, label %classes
+classes:
+  %x.at = getelementptr i8, ptr %x, i64 8
+  %y.at = getelementptr i8, ptr %y, i64 8
+  %x.class = load ptr, ptr %x.at
+  %y.class = load ptr, ptr %y.at
+  %comparable = icmp eq ptr %x.class, %y.class
+  br i1 %comparable, label %compare, label %no
+compare:
+  %answer = call i32 @PyObject_RichCompareBool(ptr %x, ptr %y, i32 2)
+  %equal = icmp eq i32 %answer, 1
+  ret i1 %equal
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; Whether a Python function returns True; an exception counts as no.
+define internal i1 @holds(ptr %condition) {
+  %answer = call ptr @PyObject_CallNoArgs(ptr %condition)
+  %failed = icmp eq ptr %answer, null
+  br i1 %failed, label %clear, label %compare
+clear:
+  call void @PyErr_Clear()
+  ret i1 false
+compare:
+  %true = icmp eq ptr %answer, @_Py_TrueStruct
+  call void @Py_DecRef(ptr %answer)
+  ret i1 %true
+}
+
+; A new C-contiguous array. NumPy takes over the reference to the dtype.
+define internal ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims) {
+  call void @Py_IncRef(ptr %descr)
+  %x = call ptr @PyArray_NewFromDescr(ptr %array, ptr %descr, i32 %rank, ptr %dims, ptr null,
+                                      ptr null, i32 0, ptr null)
+  ret ptr %x
+}
+
+; Call a method with arguments as a vectorcall has them.
+define internal ptr @call_method(ptr %function, ptr %self, ptr %args, i64 %nargsf, ptr %kwnames) {
+  %method = call ptr @PyMethod_New(ptr %function, ptr %self)
+  %none = icmp eq ptr %method, null
+  br i1 %none, label %failed, label %call
+failed:
+  ret ptr null
+call:
+  %result = call ptr @PyObject_Vectorcall(ptr %method, ptr %args, i64 %nargsf, ptr %kwnames)
+  call void @Py_DecRef(ptr %method)
+  ret ptr %result
+}
+
+; Give up the references that are held; the rest of the places are null.
+define internal void @drop(ptr %objects, i64 %count) {
+  br label %head
+head:
+  %i = phi i64 [ 0, %0 ], [ %next, %step ]
+  %done = icmp eq i64 %i, %count
+  br i1 %done, label %out, label %body
+body:
+  %at = getelementptr ptr, ptr %objects, i64 %i
+  %x = load ptr, ptr %at
+  %none = icmp eq ptr %x, null
+  br i1 %none, label %step, label %release
+release:
+  call void @Py_DecRef(ptr %x)
+  br label %step
+step:
+  %next = add i64 %i, 1
+  br label %head
+out:
+  ret void
+}
+
+; Memory for one call: what the last one left, or new.
+define internal ptr @take(ptr %spare, i64 %size) {
+  %left = atomicrmw xchg ptr %spare, ptr null acquire
+  %none = icmp eq ptr %left, null
+  br i1 %none, label %new, label %found
+found:
+  ret ptr %left
+new:
+  %fresh = call ptr @aligned_alloc(i64 64, i64 %size)
+  ret ptr %fresh
+}
+
+define internal void @give(ptr %spare, ptr %block) {
+  %other = atomicrmw xchg ptr %spare, ptr %block release
+  call void @free(ptr %other)
+  ret void
+}
+"""
