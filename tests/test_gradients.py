@@ -75,7 +75,7 @@ def directional(f: Function, wrt: Sequence[int], directions: Sequence[Any]) -> F
         gradients = b.inline(g, params)[len(f.results) :]
         terms = []
         for x, d in zip(gradients, directions):
-            along = ops.mul(x, ops.const(d) if np.ndim(d) else float(d))
+            along = ops.mul(x, ops.reshape(ops.const(d), x.dims))
             terms.append(ops.reduce_sum(along, tuple(range(x.rank))))
         value = terms[0]
         for term in terms[1:]:

@@ -260,6 +260,9 @@ class _Kernel:
     # -- emitting ---------------------------------------------------------------------------------
 
     def emit(self) -> None:
+        for v in self.outputs:
+            if v.rank:
+                self.memory.output(v)
         for stage in self.stages:
             for v in stage.stores:
                 self.place(v)

@@ -160,14 +160,15 @@ class Substitution:
                 self._names(constant, original)
 
 
+_MACHINERY = frozenset(("__new__", "__slots__", "__getattribute__", "__setattr__"))
+
+
 def _is_plain_object(x: Any) -> bool:
     """Whether an object is its attributes and nothing else, and of a class of the user's."""
     cls = type(x)
-    if cls.__new__ is not object.__new__ or type(getattr(x, "__dict__", None)) is not dict:
+    if type(getattr(x, "__dict__", None)) is not dict:
         return False
-    if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
-        return False
-    if cls.__getattribute__ is not object.__getattribute__:
+    if any(not _MACHINERY.isdisjoint(vars(base)) for base in cls.__mro__[:-1]):
         return False
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)
     return file is None or is_users(file)

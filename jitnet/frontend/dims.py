@@ -193,13 +193,13 @@ def normal_axis(axis: Any, rank: int, argument: str = "") -> int:
     Raises:
         AxisError: where there is no such axis.
     """
-    axis = operator.index(axis)
+    axis = int(operator.index(axis))
     if not -rank <= axis < rank:
         prefix = f"{argument}: " if argument else ""
         raise errors.AxisError(
             f"{prefix}axis {axis} is out of bounds for array of dimension {rank}"
         )
-    return axis % rank
+    return int(axis % rank)
 
 
 def normal_axes(axes: Any, rank: int, argument: str = "") -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from jitnet.frontend.promotion import (
     operand,
     python_kind,
 )
-from jitnet.frontend.tracer import Tracer, wrap
+from jitnet.frontend.tracer import Flavour, Tracer, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
@@ -290,7 +290,7 @@ def call(
     dims = broadcast_dims(*(v.dims for v in values))
     found = kernel(*(spread(v, dims) for v in values))
     outputs = dtypes[ufunc.nin :]
-    flavour = "array" if dims else "scalar"
+    flavour: Flavour = "array" if dims else "scalar"
     if ufunc.nout == 1:
         return wrap(ops.convert(found, outputs[0]), flavour)
     return tuple(wrap(ops.convert(v, d), flavour) for v, d in zip(found, outputs))
@@ -324,7 +324,7 @@ def _compare_python_int(ufunc: np.ufunc, operands: Sequence[Operand]) -> Tracer 
     return wrap(found, "array" if x.ndim else "scalar")
 
 
-_MIRRORED = {
+_MIRRORED: dict[np.ufunc, np.ufunc] = {
     np.equal: np.equal,
     np.not_equal: np.not_equal,
     np.less: np.greater,

@@ -296,7 +296,8 @@ def diag(v: Any, k: int = 0) -> Tracer:
     (n,) = static_shape(x, "np.diag")
     on = np.eye(n + abs(k), k=k, dtype=bool)
     wide = shapes.pad(x, (max(k, 0), max(-k, 0)))
-    return where(on, wide, wide.dtype.type(0))
+    found: Tracer = where(on, wide, wide.dtype.type(0))
+    return found
 
 
 def trace(
@@ -311,7 +312,8 @@ def _triangle(upper: bool) -> Callable[..., Tracer]:
         x = as_array(m)
         n, width = static_shape(x, "a triangle")[-2:]
         mask = np.tri(n, width, k - 1 if upper else k, dtype=bool)
-        return where(~mask if upper else mask, x, x.dtype.type(0))
+        found: Tracer = where(~mask if upper else mask, x, x.dtype.type(0))
+        return found
 
     return keep
 

@@ -79,19 +79,17 @@ def _has_ellipsis(keys: Sequence[Any]) -> bool:
 
 def _normal(key: Any) -> Any:
     """Lists become arrays; Python and NumPy ints become ints."""
-    if isinstance(key, (list, np.ndarray)):
-        array = (
-            key if isinstance(key, np.ndarray) else np.asarray(key) if not _traced(key) else None
-        )
-        if array is None:
+    if type(key) in (list, np.ndarray):
+        if type(key) is np.ndarray:
+            return key
+        if _traced(key):
             return as_array(key)
-        if array.size == 0 and not isinstance(key, np.ndarray):
-            array = array.astype(np.int64)
-        return array
+        array = np.asarray(key)
+        return array if array.size else array.astype(np.int64)
     if isinstance(key, (bool, np.bool_)):
         return np.asarray(key)
     if isinstance(key, np.generic):
-        return operator.index(key) if key.dtype.kind in "iu" else _refuse(key)
+        return int(key.item()) if key.dtype.kind in "iu" else _refuse(key)
     return key
 
 
@@ -109,7 +107,7 @@ def _refuse(key: Any) -> Any:
 def _is_mask(key: Any) -> bool:
     if type(key) is Tracer:
         return key.value.dtype.is_bool
-    return isinstance(key, np.ndarray) and key.dtype.kind == "b"
+    return type(key) is np.ndarray and key.dtype.kind == "b"
 
 
 # -- masks -----------------------------------------------------------------------------------------
@@ -117,7 +115,7 @@ def _is_mask(key: Any) -> bool:
 
 def _masked(x: Tracer, keys: Sequence[Any]) -> Tracer:
     """A known mask is the integer arrays of its True elements; a traced one must come alone."""
-    if all(isinstance(k, np.ndarray) for k in keys if _is_mask(k)):
+    if all(type(k) is np.ndarray for k in keys if _is_mask(k)):
         if any(k.ndim == 0 for k in keys if _is_mask(k)):
             raise errors.UnsupportedFunctionError(
                 "indexing with a bool", remedy="index with np.newaxis, or use an array of bools"
@@ -234,7 +232,7 @@ def _is_number(key: Any) -> bool:
 def _is_array(key: Any) -> bool:
     if type(key) is Tracer:
         return key.value.rank > 0
-    return isinstance(key, np.ndarray)
+    return type(key) is np.ndarray
 
 
 def _whole(dim: Dim) -> _Slice:

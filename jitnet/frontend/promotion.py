@@ -118,9 +118,11 @@ def _signature_of_text(ufunc: np.ufunc, signature: str | tuple[Any, ...] | None)
 def _loop(
     ufunc: np.ufunc, types: tuple[Any, ...], signature: Any, casting: str
 ) -> tuple[DType, ...]:
-    chosen = {} if signature is None else {"signature": signature}
+    options: dict[str, Any] = {"casting": casting}
+    if signature is not None:
+        options["signature"] = signature
     try:
-        found = ufunc.resolve_dtypes(types + (None,) * ufunc.nout, casting=casting, **chosen)  # type: ignore[arg-type, call-overload]
+        found = ufunc.resolve_dtypes(types + (None,) * ufunc.nout, **options)
     except TypeError as error:
         raise errors.DTypeError(str(error), why=f"np.{ufunc.__name__} of {_names(types)}") from None
     what = f"np.{ufunc.__name__} of {_names(types)} computes in a value"
@@ -168,7 +170,7 @@ def as_dtype(x: Operand, dtype: DType) -> Value:
         IntegerOverflowError: for a Python int that the dtype does not hold; for a traced one, when
             the program runs.
     """
-    if type(x) is not Tracer:
+    if not isinstance(x, Tracer):
         return literal_of(x, dtype)
     if x.flavour == "python" and x.value.dtype.is_integer and dtype.is_integer:
         _check_fits(x.value, dtype)
@@ -199,17 +201,24 @@ def literal_of(x: bool | int | float, dtype: DType) -> Literal:
 
 def fits(x: int, dtype: DType) -> bool:
     """Whether an integer dtype holds x."""
-    info = np.iinfo(dtype.numpy)
-    return int(info.min) <= x <= int(info.max)
+    low, high = integer_range(dtype)
+    return low <= x <= high
+
+
+def integer_range(dtype: DType) -> tuple[int, int]:
+    """The least and the greatest value of an integer dtype."""
+    if dtype.kind == "u":
+        return 0, (1 << dtype.bits) - 1
+    return -(1 << dtype.bits - 1), (1 << dtype.bits - 1) - 1
 
 
 def _check_fits(value: Value, dtype: DType) -> None:
     if dtype == value.dtype:
         return
-    info = np.iinfo(dtype.numpy)
-    ok = ops.ge(value, max(int(info.min), -(1 << 63)))
-    if info.max < 1 << 63:
-        ok = ops.bitwise_and(ok, ops.le(value, int(info.max)))
+    low, high = integer_range(dtype)
+    ok = ops.ge(value, low)
+    if high < 1 << 63:
+        ok = ops.bitwise_and(ok, ops.le(value, high))
     message = f"Python integer {{0}} out of bounds for {dtype.numpy.name}"
     ops.check(ok, [value], "OverflowError", message)
 
@@ -217,7 +226,7 @@ def _check_fits(value: Value, dtype: DType) -> None:
 def as_array(x: Any) -> Tracer:
     """Anything array-like as a tracer; Python numbers are 0-d arrays, NumPy scalars stay such."""
     own = operand(x)
-    if type(own) is not Tracer:
+    if not isinstance(own, Tracer):
         dtype = default_dtype(own)
         return wrap(literal_of(own, dtype))
     return wrap(own.value) if own.flavour == "python" else own

@@ -62,7 +62,7 @@ def operate(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
 
 
 def _value(x: Operand, dtype: DType) -> Value:
-    return ops.convert(x.value, dtype) if type(x) is Tracer else literal_of(x, dtype)
+    return ops.convert(x.value, dtype) if isinstance(x, Tracer) else literal_of(x, dtype)
 
 
 def _unary(ufunc: np.ufunc, x: Operand, kind: type) -> Any:

@@ -17,7 +17,7 @@ import numpy as np
 from jitnet import errors, ops
 from jitnet.frontend import elementwise
 from jitnet.frontend.dims import count, normal_axis, number, reduced_axes, retag, spread
-from jitnet.frontend.promotion import as_array, as_dtype, operand
+from jitnet.frontend.promotion import as_array, as_dtype, integer_range, operand
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
@@ -154,12 +154,12 @@ def _refuse_empty(x: Value, axes: tuple[int, ...], message: str) -> None:
             ops.check(ops.gt(d, 0), [], "ValueError", message)
 
 
-def _lowest(dtype: DType) -> Any:
-    return -np.inf if dtype.is_float else np.iinfo(dtype.numpy).min  # type: ignore[type-var]
+def _lowest(dtype: DType) -> float:
+    return -np.inf if dtype.is_float else integer_range(dtype)[0]
 
 
-def _highest(dtype: DType) -> Any:
-    return np.inf if dtype.is_float else np.iinfo(dtype.numpy).max  # type: ignore[type-var]
+def _highest(dtype: DType) -> float:
+    return np.inf if dtype.is_float else integer_range(dtype)[1]
 
 
 def max(
@@ -390,12 +390,13 @@ def average(
     a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = _UNSET
 ) -> Any:
     """`np.average`, with weights of a's shape."""
+    x = as_array(a)
     if weights is None:
-        found = mean(a, axis, keepdims=keepdims)
-        x = as_array(a).value
-        terms = number(count([x.dims[i] for i in reduced_axes(axis, x.rank)]))
+        found = mean(x, axis, keepdims=keepdims)
+        axes = reduced_axes(axis, x.ndim)
+        terms = number(count([x.value.dims[i] for i in axes]))
         return (found, np.full_like(found, terms)) if returned else found
-    x, w = as_array(a), as_array(weights)
+    w = as_array(weights)
     if x.shape != w.shape and axis is None:
         raise errors.DTypeError("Axis must be specified when shapes of a and weights differ.")
     if x.shape != w.shape:

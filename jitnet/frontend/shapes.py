@@ -30,7 +30,7 @@ from jitnet.frontend.dims import (
 )
 from jitnet.frontend.promotion import as_array, as_dtype, operand, result_type
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
-from jitnet.ir import Dim, Value
+from jitnet.ir import Dim, Value, as_dim, as_value
 
 
 def _like(value: Value, x: Tracer) -> Tracer:
@@ -80,9 +80,7 @@ def _resolved(x: Value, shape: Sequence[Any]) -> tuple[Dim, ...]:
     elif isinstance(rest, int) and rest == 1:
         missing = total
     else:
-        missing = ops.floordiv(
-            *(ops.full(ops.index(d), ()) if isinstance(d, int) else d for d in (total, rest))
-        )
+        missing = as_dim(ops.floordiv(as_value(total), as_value(rest)))
     return tuple(missing if d is None else d for d in dims)
 
 
@@ -350,8 +348,7 @@ def tile(A: Any, reps: Any) -> Tracer:
     """`np.tile`."""
     x = as_array(A)
     counts = [operator.index(r) for r in (reps if isinstance(reps, (tuple, list)) else (reps,))]
-    dims = list(x.value.dims)
-    dims = [1] * (len(counts) - len(dims)) + dims
+    dims: list[Dim] = [*[1] * (len(counts) - x.ndim), *x.value.dims]
     counts = [1] * (len(dims) - len(counts)) + counts
     split_dims = [d for pair in zip([1] * len(dims), dims) for d in pair]
     wide = [d for pair in zip(counts, dims) for d in pair]

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from jitnet import errors
+from jitnet import errors, ops
 from jitnet.frontend import elementwise, products, pynumbers, reductions
 from jitnet.frontend.promotion import as_array
 from jitnet.frontend.reductions import refuse_out
@@ -82,8 +82,6 @@ def _outer(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) ->
 
 
 def _with_units(value: Any, n: int) -> Any:
-    from jitnet import ops
-
     return ops.reshape(value, (*value.dims, *(1,) * n))
 
 

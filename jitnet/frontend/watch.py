@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from jitnet import errors
+from jitnet.frontend.context import run_traced
 from jitnet.source import Origin, origin
 
 _HOSTS = frozenset(
@@ -83,7 +84,7 @@ def _asked_by_internals(frame: FrameType | None) -> bool:
     jitnet or NumPy."""
     collecting = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     origins = []
-    while frame is not None:
+    while frame is not None and frame.f_code is not run_traced.__code__:
         code = frame.f_code
         if code.co_filename.startswith("<frozen importlib") or code in collecting:
             return True

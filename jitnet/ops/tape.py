@@ -38,7 +38,6 @@ from jitnet.ir import (
     as_value,
     current,
 )
-from jitnet.ir import types as T
 from jitnet.ir.facts import EXTENTS
 from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import (

@@ -6,10 +6,10 @@
     enable(Jitted)
     set_entry(f, address)        # ptr (ptr self, ptr args, i64 nargsf, ptr kwnames)
 
-CPython calls an object by the pointer at its class's vectorcall offset, and by `__call__` where that
-pointer is null. `NativeCallable` has the room for the pointer; `enable` tells CPython to look there,
-which it does not do by itself for classes that define `__call__`. What is relied on is checked:
-where it does not hold, nothing is enabled and `__call__` runs as always.
+CPython calls an object by the pointer at its class's vectorcall offset, and by `__call__` where
+that pointer is null. `NativeCallable` has the room for the pointer; `enable` tells CPython to look
+there, which it does not do by itself for classes that define `__call__`. What is relied on is
+checked: where it does not hold, nothing is enabled and `__call__` runs as always.
 """
 
 from __future__ import annotations

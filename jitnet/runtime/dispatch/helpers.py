@@ -1,4 +1,4 @@
-"""Functions that every dispatcher's module has, as LLVM IR: they read CPython's and NumPy's objects.
+"""Functions that every entry's module has, as LLVM IR: they read CPython's and NumPy's objects.
 
     %data = call ptr @array_data(ptr %x, ...)    ; null unless %x is the array that is expected
 
@@ -192,7 +192,7 @@ out:
   ret void
 }
 
-; Memory for one call: what the last one left, or new.
+; Memory for one call: the one that is kept (`home`) unless another call has it, or new.
 define internal ptr @take(ptr %spare, i64 %size) {
   %left = atomicrmw xchg ptr %spare, ptr null acquire
   %none = icmp eq ptr %left, null
@@ -204,9 +204,14 @@ new:
   ret ptr %fresh
 }
 
-define internal void @give(ptr %spare, ptr %block) {
-  %other = atomicrmw xchg ptr %spare, ptr %block release
-  call void @free(ptr %other)
+define internal void @give(ptr %spare, ptr %block, ptr %home) {
+  %is.home = icmp eq ptr %block, %home
+  br i1 %is.home, label %keep, label %drop
+keep:
+  store atomic ptr %block, ptr %spare release, align 8
+  ret void
+drop:
+  call void @free(ptr %block)
   ret void
 }
 """

@@ -1,0 +1,187 @@
+"""Calls of compiled programs without Python in between: one native function per kind of call.
+
+    entry = compile_entry(spec, program, slow=Jitted.__call__)
+    set_entry(jitted, entry.address)     # jitted(x) now runs it
+
+The function checks the arguments against the `CallSpec`, field by field, gathers the program's
+argument slots, makes the result arrays, runs the program and puts the result together. At the first
+thing that differs it jumps to the entry for another kind of call, or to the Python method `slow`;
+so it does when the program reports an error, since running it again in Python raises it with all
+that belongs to it. That is right while programs leave their arguments as they are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from jitnet.codegen.signature import BufferOutput, ScalarOutput
+from jitnet.runtime.dispatch.arguments import check_arguments, check_surroundings, fill_inputs
+from jitnet.runtime.dispatch.helpers import HELPERS
+from jitnet.runtime.dispatch.results import allocate, build_result, is_large, run_program
+from jitnet.runtime.dispatch.spec import (
+    Argument,
+    ArrayLeaf,
+    Branch,
+    CallSpec,
+    Constant,
+    NumberLeaf,
+    Result,
+    ScalarLeaf,
+    is_named_tuple,
+)
+from jitnet.runtime.dispatch.text import Emitter
+from jitnet.runtime.engine import compile_text
+from jitnet.runtime.native import NativeProgram
+from jitnet.runtime.vectorcall import NativeCallable
+
+__all__ = [
+    "Argument",
+    "ArrayLeaf",
+    "Branch",
+    "CallSpec",
+    "Constant",
+    "Entry",
+    "NumberLeaf",
+    "Result",
+    "ScalarLeaf",
+    "compile_entry",
+    "is_supported",
+]
+
+_CONSTANTS = (type(None), bool, int, str, bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A native function for one kind of call. Whoever uses its address keeps it."""
+
+    address: int
+    text: str
+    kept: tuple[Any, ...]
+
+
+def compile_entry(
+    spec: CallSpec,
+    program: NativeProgram,
+    slow: Callable[..., Any],
+    otherwise: Entry | None = None,
+    release: bool = False,
+) -> Entry:
+    """The native function for calls as `spec` says, which `is_supported`.
+
+    Args:
+        slow: the function behind `__call__` of the object that will be called; it takes all calls
+            that no entry takes.
+        otherwise: the entry to try next.
+        release: let other Python threads run meanwhile; costs some 30 ns.
+    """
+    e = Emitter(spec, program)
+    text = _emit(e, slow, otherwise, release)
+    library, address = compile_text(text, "call", _numpy_functions())
+    return Entry(address, text, (library, e.kept, spec, program, slow, otherwise))
+
+
+def _emit(e: Emitter, slow: Any, otherwise: Entry | None, release: bool) -> str:
+    w, outputs = e.w, e.program.signature.outputs
+    check_surroundings(e)
+    check_arguments(e)
+    read = fill_inputs(e)
+    if release or any(map(is_large, outputs)):  # other threads may drop what lists hold
+        for x in dict.fromkeys([*read, *(leaf.object for leaf in e.leaves)]):
+            e.hold(x)
+    arrays = [allocate(e, output) for output in outputs]
+    run_program(e, release)
+    root = build_result(e, arrays)
+    w.add(f"call void @Py_IncRef(ptr {root})")
+    w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
+    w.add(f"ret ptr {root}")
+    _ways_out(e, slow, otherwise)
+    held = f"ptr %objects, i8 0, i64 {8 * e.objects}, i1 false"
+    begin = [
+        "define ptr @call(ptr %self, ptr %args, i64 %nargsf, ptr %kwnames) {",
+        "entry:",
+        f"  %objects = alloca [{max(e.objects, 1)} x ptr]",
+        *e.allocas,
+        f"  call void @llvm.memset.p0.i64({held})",
+    ]
+    weights = '!0 = !{!"branch_weights", i32 1000, i32 1}\n'
+    return "\n".join([HELPERS, *e.globals, *begin, *w.lines, "}\n", weights])
+
+
+def _ways_out(e: Emitter, slow: Any, otherwise: Entry | None) -> None:
+    w = e.w
+    w.label("error")  # a Python exception is set
+    w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
+    w.add("ret ptr null")
+    w.label("failed")  # the program left with an error: run it again in Python
+    w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
+    w.jump("miss")
+    w.label("miss")
+    arguments = "ptr %args, i64 %nargsf, ptr %kwnames"
+    if otherwise is not None:
+        other = f"inttoptr (i64 {otherwise.address} to ptr)"
+        result = w.let(f"tail call ptr {other}(ptr %self, {arguments})")
+    else:
+        method = e.address_of(slow)
+        result = w.let(f"call ptr @call_method(ptr {method}, ptr %self, {arguments})")
+    w.add(f"ret ptr {result}")
+
+
+@lru_cache(maxsize=1)
+def _numpy_functions() -> dict[str, int]:
+    """Addresses from NumPy's table of C functions."""
+    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
+    table = ctypes.cast(get(multiarray._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    places = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
+    return {name: int(table[place] or 0) for name, place in places.items()}
+
+
+# -- what is supported -----------------------------------------------------------------------------
+
+
+def is_supported(spec: CallSpec, program: NativeProgram) -> bool:
+    """Whether `compile_entry` can do this: results of extents known only at run time, results that
+    are inputs, and containers other than tuple, list, dict and NamedTuple go through Python."""
+    signature = program.signature
+    leaves: list[Any] = []
+    for tree in (*spec.args, *(tree for _, tree in spec.kwargs)):
+        leaves += _leaves(tree)
+    plain = all(type(x.value) in _CONSTANTS for x in leaves if isinstance(x, Constant))
+    return (
+        NativeCallable is not object
+        and plain
+        and None not in leaves
+        and None not in _leaves(spec.result)
+        and all(isinstance(o, BufferOutput | ScalarOutput) for o in signature.outputs)
+        and all(
+            not isinstance(source, int) or _is_passed(leaves[source], spec_of.dtype.name)
+            for source, spec_of in zip(spec.sources, signature.inputs, strict=True)
+        )
+    )
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    """The leaves, None for containers of a class that is not known."""
+    if not isinstance(tree, Branch):
+        yield tree
+    elif tree.cls in (tuple, list, dict) or is_named_tuple(tree.cls):
+        for child in tree.children:
+            yield from _leaves(child)
+    else:
+        yield None
+
+
+def _is_passed(leaf: Any, dtype: str) -> bool:
+    """Whether a leaf's bits are those of an input of this dtype, or easily made so."""
+    if isinstance(leaf, NumberLeaf):
+        return dtype in (("f32", "f64") if leaf.cls is float else ("i64",))
+    return isinstance(leaf, ArrayLeaf | ScalarLeaf) and leaf.dtype.name == dtype

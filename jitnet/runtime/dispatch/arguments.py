@@ -1,0 +1,156 @@
+"""Checks of the arguments and of what a function read from outside; the program's inputs.
+
+f({"w": w, "b": b}, 0.1)    class of the dict, its size, its keys in order; w and b; a float
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from jitnet.codegen.signature import Input
+from jitnet.codegen.text import memory_type
+from jitnet.runtime.dispatch.spec import (
+    ArgumentTree,
+    ArrayLeaf,
+    Branch,
+    Constant,
+    NumberLeaf,
+    ScalarLeaf,
+)
+from jitnet.runtime.dispatch.text import Emitter, Leaf
+
+_NUMBERS = {float: "PyFloat_Type", int: "PyLong_Type"}
+_CONTAINERS = {tuple: "PyTuple_Type", list: "PyList_Type", dict: "PyDict_Type"}
+
+
+def check_arguments(e: Emitter) -> None:
+    """Leave unless the arguments are of the kind; collect their leaves."""
+    w, spec = e.w, e.spec
+    count = w.let("and i64 %nargsf, 9223372036854775807")
+    e.require_equal("i64", count, len(spec.args))
+    if not spec.kwargs:
+        e.require_equal("ptr", "%kwnames", "null")
+    else:
+        e.require(w.let("icmp ne ptr %kwnames, null"))
+        e.require_equal("i64", e.field("i64", "%kwnames", 16), len(spec.kwargs))
+    for i, tree in enumerate(spec.args):
+        _check(e, tree, e.field("ptr", "%args", 8 * i))
+    for i, (name, tree) in enumerate(spec.kwargs):
+        given = e.field("ptr", "%kwnames", 24 + 8 * i)
+        e.require_equal("ptr", given, e.address_of(name))
+        _check(e, tree, e.field("ptr", "%args", 8 * (len(spec.args) + i)))
+
+
+def _check(e: Emitter, tree: ArgumentTree, x: str) -> None:
+    if isinstance(tree, Branch):
+        for child, item in zip(tree.children, _items(e, tree, x)):
+            _check(e, child, item)
+    else:
+        e.leaves.append(Leaf(tree, x, _check_leaf(e, tree, x)))
+
+
+def _items(e: Emitter, tree: Branch, x: str) -> Iterator[str]:
+    """The container's items; each is written when it is asked for."""
+    cls = f"@{_CONTAINERS[tree.cls]}" if tree.cls in _CONTAINERS else e.address_of(tree.cls)
+    e.require_class(x, cls)
+    e.require_equal("i64", e.field("i64", x, 16), len(tree.children))
+    if tree.cls is dict:
+        yield from _dict_items(e, tree, x)
+        return
+    items = e.field("ptr", x, 24) if tree.cls is list else e.at(x, 24)
+    for i in range(len(tree.children)):
+        yield e.field("ptr", items, 8 * i)
+
+
+def _dict_items(e: Emitter, tree: Branch, x: str) -> Iterator[str]:
+    """The values in order, the keys being the same objects in the same order."""
+    position = e.stack(e.w.fresh("position"), 8)
+    e.w.add(f"store i64 0, ptr {position}")
+    for key in tree.keys:
+        expected = e.address_of(key)
+        value = e.w.let(f"call ptr @next_item(ptr {x}, ptr {position}, ptr {expected})")
+        e.require(e.w.let(f"icmp ne ptr {value}, null"))
+        yield value
+
+
+def _check_leaf(e: Emitter, tree: ArgumentTree, x: str) -> str:
+    if isinstance(tree, ArrayLeaf):
+        return e.check_array(x, tree.dtype, tree.shape, tree.layout)
+    if isinstance(tree, ScalarLeaf):
+        e.require_class(x, e.address_of(tree.dtype.numpy.type))
+        return e.at(x, 16)
+    if isinstance(tree, NumberLeaf):
+        e.require_class(x, f"@{_NUMBERS[tree.cls]}")
+        if tree.cls is float:
+            return e.at(x, 16)
+        place = e.stack(e.w.fresh("int"), 8)
+        e.require(e.w.let(f"call i1 @small_int(ptr {x}, ptr {place})"))
+        return place
+    assert isinstance(tree, Constant)
+    expected = e.address_of(tree.value)
+    if tree.value is None or isinstance(tree.value, bool):
+        e.require_equal("ptr", x, expected)
+    else:
+        e.require(e.w.let(f"call i1 @same(ptr {x}, ptr {expected})"))
+    return "null"
+
+
+def check_surroundings(e: Emitter) -> None:
+    """Leave unless what the function read from outside is as it was. Comes first: a condition runs
+    Python code, and no address may be held meanwhile."""
+    w, spec = e.w, e.spec
+    for namespace, key, expected in spec.items:
+        where, name = e.address_of(namespace), e.address_of(key)
+        now = w.let(f"call ptr @PyDict_GetItemWithError(ptr {where}, ptr {name})")
+        e.require_equal("ptr", now, e.address_of(expected))
+    for cell, expected in spec.cells:
+        now = e.field("ptr", e.address_of(cell), 16)
+        e.require_equal("ptr", now, e.address_of(expected))
+    if spec.condition is not None:
+        condition = e.address_of(spec.condition)
+        e.require(w.let(f"call i1 @holds(ptr {condition})"))
+
+
+def fill_inputs(e: Emitter) -> list[str]:
+    """Fill the argument slots of the inputs; the objects that the program reads."""
+    w, signature = e.w, e.program.signature
+    read = []
+    slots = sum(1 + (i.rank if i.layout == "strided" else 0) for i in signature.inputs)
+    e.stack("argv", 8 * (slots + len(signature.outputs) + 1))
+    for spec, source in zip(signature.inputs, e.spec.sources, strict=True):
+        if isinstance(source, int):
+            leaf = e.leaves[source]
+        else:
+            x = e.address_of(source)
+            dtype, shape = spec.dtype, source.shape
+            data = e.check_array(x, dtype, shape, spec.layout if spec.rank else "C")
+            leaf = Leaf(ArrayLeaf(dtype, shape, spec.layout), x, data)
+        read.append(leaf.object)
+        if spec.rank:
+            w.add(f"store ptr {leaf.value}, ptr {e.next_slot()}")
+            _strides(e, spec, leaf)
+        else:
+            _scalar_input(e, spec, leaf)
+    return read
+
+
+def _strides(e: Emitter, spec: Input, leaf: Leaf) -> None:
+    if spec.layout != "strided":
+        return
+    w, size = e.w, spec.dtype.itemsize
+    steps = e.field("ptr", leaf.object, 40)
+    for axis in range(spec.rank):
+        step = e.field("i64", steps, 8 * axis)
+        e.require_equal("i64", w.let(f"and i64 {step}, {size - 1}"), 0)
+        step = w.let(f"ashr i64 {step}, {size.bit_length() - 1}")
+        w.add(f"store i64 {step}, ptr {e.next_slot()}")
+
+
+def _scalar_input(e: Emitter, spec: Input, leaf: Leaf) -> None:
+    w, slot, dtype = e.w, e.next_slot(), spec.dtype
+    if isinstance(leaf.tree, NumberLeaf) and dtype.name == "f32":
+        double = w.let(f"load double, ptr {leaf.value}")
+        w.add(f"store float {w.let(f'fptrunc double {double} to float')}, ptr {slot}")
+        return
+    type = memory_type(dtype)
+    w.add(f"store {type} {w.let(f'load {type}, ptr {leaf.value}')}, ptr {slot}")

@@ -1,0 +1,148 @@
+"""The program's run, its new arrays, and the object that the call returns."""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from jitnet.codegen.signature import BufferOutput, ScalarOutput
+from jitnet.codegen.text import memory_type
+from jitnet.runtime.buffers import LARGE, empty
+from jitnet.runtime.dispatch.spec import Argument, Branch, Constant, Result, ResultTree
+from jitnet.runtime.dispatch.text import Emitter
+
+STACK_BYTES = 1 << 14
+"""Workspaces of at most so many bytes lie on the stack."""
+
+
+def is_large(output: Any) -> bool:
+    """Whether an output's memory comes from the pool, which is Python code."""
+    if not isinstance(output, BufferOutput):
+        return False
+    return prod(output.dims) * output.dtype.itemsize >= LARGE
+
+
+def allocate(e: Emitter, output: Any) -> str:
+    """The new array of an output, with its address in the next slot; "" for scalars."""
+    if not isinstance(output, BufferOutput):
+        return ""
+    if is_large(output):
+        make = e.address_of(partial(empty, output.dims, output.dtype.numpy))
+        made = e.own(e.w.let(f"call ptr @PyObject_CallNoArgs(ptr {make})"))
+    else:
+        made = e.own(e.new_array(output.dtype, output.dims))
+    e.w.add(f"store ptr {e.field('ptr', made, 16)}, ptr {e.next_slot()}")
+    return made
+
+
+def run_program(e: Emitter, release: bool) -> None:
+    """Call the program; leave for the Python method where it reports an error."""
+    w, module = e.w, e.program.native.module
+    e.stack("results", 8 * module.slots)
+    workspace, home = _workspace(e, module.workspace_bytes, release)
+    w.add(f"store ptr {workspace}, ptr {e.next_slot()}")
+    thread = w.let("call ptr @PyEval_SaveThread()") if release else ""
+    program = f"inttoptr (i64 {e.program.native.address} to ptr)"
+    status = w.let(f"call i32 {program}(ptr %argv, ptr %results)")
+    if release:
+        w.add(f"call void @PyEval_RestoreThread(ptr {thread})")
+    if home:
+        w.add(f"call void @give(ptr @spare, ptr {workspace}, ptr {home})")
+    ok = w.fresh("ok")
+    w.add(f"br i1 {w.let(f'icmp eq i32 {status}, 0')}, label %{ok}, label %failed, !prof !0")
+    w.label(ok)
+
+
+def _workspace(e: Emitter, size: int, release: bool) -> tuple[str, str]:
+    """The workspace of a call; and where calls may overlap, the one that is kept for the next."""
+    w = e.w
+    if size <= STACK_BYTES:
+        return e.stack("workspace", size), ""
+    memory = np.empty(size + 64, np.uint8)
+    e.kept.append(memory)
+    address = memory.ctypes.data
+    home = f"inttoptr (i64 {address + -address % 64} to ptr)"
+    if not release:  # no other call runs before this one ends
+        return home, ""
+    e.globals.append(f"@spare = internal global ptr {home}")
+    workspace = w.let(f"call ptr @take(ptr @spare, i64 {-(-size // 64) * 64})")
+    ok = w.fresh("ok")
+    w.branch(w.let(f"icmp eq ptr {workspace}, null"), "failed", ok)
+    w.label(ok)
+    return workspace, home
+
+
+def build_result(e: Emitter, outputs: list[str]) -> str:
+    """The object that the call returns, of whose parts the call holds references."""
+    made: dict[tuple[int, str], str] = {}
+
+    def build(tree: ResultTree) -> str:
+        if isinstance(tree, Argument):
+            return e.leaves[tree.leaf].object
+        if isinstance(tree, Constant):
+            return e.address_of(tree.value)
+        if isinstance(tree, Branch):
+            return _container(e, tree, [build(child) for child in tree.children])
+        if outputs[tree.output]:
+            return outputs[tree.output]
+        key = (tree.output, tree.flavour)
+        if key not in made:
+            made[key] = e.own(_scalar(e, tree))
+        return made[key]
+
+    return build(e.spec.result)
+
+
+def _scalar(e: Emitter, tree: Result) -> str:
+    w, output = e.w, e.program.signature.outputs[tree.output]
+    assert isinstance(output, ScalarOutput)
+    dtype, place = output.dtype, e.at("%results", 8 * output.slot)
+    type = memory_type(dtype)
+    if tree.flavour == "scalar":
+        descr = e.address_of(dtype.numpy)
+        return w.let(f"call ptr @PyArray_Scalar(ptr {place}, ptr {descr}, ptr null)")
+    value = w.let(f"load {type}, ptr {place}")
+    if tree.flavour == "array":
+        array = e.new_array(dtype, ())
+        e.require_object(array)
+        w.add(f"store {type} {value}, ptr {e.field('ptr', array, 16)}")
+        return array
+    if dtype.is_float:
+        double = value if dtype.bits == 64 else w.let(f"fpext float {value} to double")
+        return w.let(f"call ptr @PyFloat_FromDouble(double {double})")
+    if dtype.is_bool:
+        return w.let(f"call ptr @PyBool_FromLong(i64 {w.let(f'zext i8 {value} to i64')})")
+    extend = "sext" if dtype.kind == "i" else "zext"
+    wide = value if dtype.bits == 64 else w.let(f"{extend} {type} {value} to i64")
+    make = "PyLong_FromUnsignedLongLong" if dtype.kind == "u" else "PyLong_FromLongLong"
+    return w.let(f"call ptr @{make}(i64 {wide})")
+
+
+def _container(e: Emitter, tree: Branch, items: list[str]) -> str:
+    w, count = e.w, len(items)
+    if tree.cls is dict:
+        made = e.own(w.let("call ptr @PyDict_New()"))
+        for key, item in zip(tree.keys, items):
+            name = e.address_of(key)
+            status = w.let(f"call i32 @PyDict_SetItem(ptr {made}, ptr {name}, ptr {item})")
+            ok = w.fresh("ok")
+            w.branch(w.let(f"icmp eq i32 {status}, 0"), ok, "error")
+            w.label(ok)
+        return made
+    if tree.cls in (tuple, list):
+        make = "PyTuple_New" if tree.cls is tuple else "PyList_New"
+        made = e.own(w.let(f"call ptr @{make}(i64 {count})"))
+        start = e.at(made, 24) if tree.cls is tuple or not count else ""
+        place = start or e.field("ptr", made, 24)
+        for i, item in enumerate(items):
+            w.add(f"call void @Py_IncRef(ptr {item})")
+            w.add(f"store ptr {item}, ptr {e.at(place, 8 * i)}")
+        return made
+    vector = e.stack(w.fresh("fields"), 8 * count)
+    for i, item in enumerate(items):
+        w.add(f"store ptr {item}, ptr {e.at(vector, 8 * i)}")
+    arguments = f"ptr {e.address_of(tree.cls)}, ptr {vector}, i64 {count}, ptr null"
+    return e.own(w.let(f"call ptr @PyObject_Vectorcall({arguments})"))
