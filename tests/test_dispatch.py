@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from kernels import build, native
+from kernels import build
 
 from jitnet.codegen.llvm import emit
 from jitnet.codegen.signature import BufferOutput, HeapOutput, Input, ScalarOutput, Signature
@@ -450,7 +450,3 @@ def test_native_is_faster_than_ctypes(program: NativeProgram) -> None:
     direct = min(timeit.repeat(lambda: f(x, 2.0), number=2000, repeat=5))
     through = min(timeit.repeat(lambda: program([x, 2.0]), number=2000, repeat=5))
     assert direct < through / 2
-
-
-def test_native_helper_is_used() -> None:
-    assert native(build([T.scalar(T.f64)], lambda x: s.add(x, x)))([1.0]) == [2.0]

@@ -57,11 +57,11 @@ def compiled(f: Function, args: Sequence[Any]) -> Sequence[Any]:
     return compile(f, ["C"] * len(f.params)).run(copies(args))
 
 
-def everywhere(f: Function, args: Sequence[Any]) -> Sequence[Any]:
+def everywhere(f: Function, args: Sequence[Any], compiles: bool = True) -> Sequence[Any]:
     """The results of f: those of the interpreter, confirmed by the compiler, optimised or not."""
     verify(f)
     results = evaluate(f, args)
-    for other in (evaluate(optimize(f), args), compiled(f, args)):
+    for other in (evaluate(optimize(f), args), *([compiled(f, args)] if compiles else [])):
         for x, y in zip(other, results, strict=True):
             close(x, y, 1e-12)
     return results
@@ -91,7 +91,7 @@ def test_gradients(program: Program) -> None:
     f = program.build()
     verify(f)
     g = transforms.value_and_grad(f, program.wrt)
-    value, *gradients = everywhere(g, program.arguments)
+    value, *gradients = everywhere(g, program.arguments, program.compiles)
     np.testing.assert_array_equal(value, evaluate(f, program.arguments)[0])
     for at, gradient in zip(program.wrt, gradients, strict=True):
         close(gradient, gradient_by_differences(f, program.arguments, at), 1e-7)
@@ -104,7 +104,8 @@ def test_tangents(program: Program) -> None:
     args, rng = program.arguments, np.random.default_rng(1)
     directions = [np.asarray(rng.standard_normal(np.shape(args[i])))[()] for i in program.wrt]
     pushed, moving = transforms.jvp(f, [i in program.wrt for i in range(len(f.params))])
-    tangent = everywhere(pushed, [*args, *directions])[1] if moving[0] else 0.0
+    tangents = everywhere(pushed, [*args, *directions], program.compiles)[1:]
+    tangent = tangents[0] if moving[0] else 0.0
     gradients = evaluate(transforms.value_and_grad(f, program.wrt), args)[1:]
     expected = sum(np.sum(g * d) for g, d in zip(gradients, directions))
     close(tangent, expected, 1e-11)
@@ -118,14 +119,100 @@ def test_second_derivatives(program: Program) -> None:
     directions = [np.asarray(rng.standard_normal(np.shape(args[i])))[()] for i in program.wrt]
     g = transforms.value_and_grad(f, program.wrt)
     pushed, moving = transforms.jvp(g, [i in program.wrt for i in range(len(f.params))])
-    out = everywhere(pushed, [*args, *directions])
+    out = everywhere(pushed, [*args, *directions], program.compiles)
     moved = iter(out[len(g.results) :])
     tangents = [next(moved) if m else 0.0 for m in moving][1:]
-    second = everywhere(
-        transforms.value_and_grad(directional(f, program.wrt, directions), program.wrt), args
-    )[1:]
+    twice = transforms.value_and_grad(directional(f, program.wrt, directions), program.wrt)
+    second = everywhere(twice, args, program.compiles)[1:]
     for at, forward, reverse in zip(program.wrt, tangents, second, strict=True):
         expected = gradient_by_differences(directional(f, program.wrt, directions), args, at)
         close(reverse, expected, 1e-6)
         close(reverse, np.broadcast_to(forward, np.shape(reverse)), 1e-10)
     assert program.smooth == any(np.any(x) for x in second)
+
+
+# -- ops -------------------------------------------------------------------------------------------
+
+
+
+def is_float(sample: Sample) -> bool:
+    return any(np.asarray(x).dtype == np.float64 for x in sample.operands)
+
+
+SAMPLES = {
+    name: samples
+    for name, op in registry("array").items()
+    if isinstance(op, Primitive)
+    and not op.has_regions
+    and (samples := [s for s in op.samples() if s.differentiable and is_float(s)])
+}
+ops_with_samples = pytest.mark.parametrize("name", SAMPLES)
+
+
+def moving_function(name: str, sample: Sample) -> tuple[Function, list[Any], list[bool], list[Any]]:
+    """A Function of the op, its arguments, which of them move, and where to."""
+    op = registry("array")[name]
+    assert isinstance(op, Primitive)
+    f, args = function_of(op, sample, literals=True)
+    rng = np.random.default_rng(len(args))
+    moves = [np.asarray(a).dtype == np.float64 for a in args]
+    directions = [np.asarray(rng.standard_normal(np.shape(a)))[()] for a, m in zip(args, moves) if m]
+    return f, args, moves, directions
+
+
+def along(f: Function, args: Sequence[Any], moves: Sequence[bool], directions: Any) -> list[Any]:
+    """Central differences along a direction of all arguments that move."""
+    places = [i for i, m in enumerate(moves) if m]
+    parts = [difference(f, args, i, d) for i, d in zip(places, directions)]
+    return [sum(terms) for terms in zip(*parts)]
+
+
+@ops_with_samples
+def test_tangents_of_ops(name: str) -> None:
+    for sample in SAMPLES[name]:
+        f, args, moves, directions = moving_function(name, sample)
+        pushed, moving = transforms.jvp(f, moves)
+        verify(pushed)
+        out = iter(evaluate(pushed, [*args, *directions])[len(f.results) :])
+        for r, expected, m in zip(f.results, along(f, args, moves, directions), moving):
+            if r.dtype.is_inexact:
+                close(next(out) if m else 0.0, expected, 1e-8 if r.dtype.bits == 64 else 0.3)
+
+
+@ops_with_samples
+def test_cotangents_of_ops(name: str) -> None:
+    """<jvp v, u> = <v, vjp u>"""
+    for sample in SAMPLES[name]:
+        f, args, moves, directions = moving_function(name, sample)
+        pushed, moving = transforms.jvp(f, moves)
+        if not any(moving):
+            continue
+        tangents = evaluate(pushed, [*args, *directions])[len(f.results) :]
+        known, back, _ = transforms.vjp(f, [i for i, m in enumerate(moves) if m])
+        verify(known)
+        verify(back)
+        rng = np.random.default_rng(3)
+        cts = [np.asarray(rng.standard_normal(np.shape(t)), t.dtype)[()] for t in tangents]
+        residuals = evaluate(known, args)[len(f.results) :]
+        pulled = evaluate(back, [*residuals, *cts])
+        left = sum(np.sum(t * u) for t, u in zip(tangents, cts))
+        right = sum(np.sum(v * p) for v, p in zip(directions, pulled, strict=True))
+        close(right, left, 1e-12 if all(t.dtype == np.float64 for t in tangents) else 1e-5)
+
+
+@ops_with_samples
+def test_second_derivatives_of_ops(name: str) -> None:
+    for sample in SAMPLES[name]:
+        f, args, moves, directions = moving_function(name, sample)
+        pushed, moving = transforms.jvp(f, moves)
+        if not any(moving) or any(r.dtype.bits == 32 for r in f.results):
+            continue
+        twice, out = transforms.jvp(pushed, [*moves, *[False] * len(directions)])
+        verify(twice)
+        results = evaluate(twice, [*args, *directions, *directions])
+        found = iter(results[len(pushed.results) :])
+        at = [*args, *directions]
+        fixed = [*moves, *[False] * len(directions)]
+        for r, m, expected in zip(pushed.results, out, along(pushed, at, fixed, directions)):
+            if r.dtype.is_inexact:
+                close(next(found) if m else 0.0, expected, 1e-7)

@@ -20,6 +20,7 @@ from jitnet.codegen.state import (
     bind_view,
     element_count,
     leave,
+    leave_if,
     require_memory,
 )
 from jitnet.codegen.tapes import TAPE_EMITTERS
@@ -167,17 +168,32 @@ def _emit_if(k: State, eqn: Eqn) -> None:
 def _emit_call_extern(k: State, eqn: Eqn) -> None:
     """The library's integers have 32 bits; the sizes that kernels pass have 64."""
     extern = EXTERNS[eqn.attrs["name"]]
+    _require_small_sizes(k, eqn)
     texts = [f"i32 {number}" for number in extern.leading]
     for value in eqn.operands:
         type, text = value_type(value.type), k.text(value)
         if type == "i64":
-            assert not isinstance(value, Literal) or value.item < 2**31, "too large for BLAS"
             short = text if isinstance(value, Literal) else k.w.let(f"trunc i64 {text} to i32")
             type, text = "i32", short
         texts.append(f"{type} {text}")
     types = ", ".join(text.split()[0] for text in texts)
     k.module.externs[extern.symbol] = f"declare void @{extern.symbol}({types})"
     k.w.add(f"call void @{extern.symbol}({', '.join(texts)})")
+
+
+def _require_small_sizes(k: State, eqn: Eqn) -> None:
+    """Leave where a size does not fit 31 bits."""
+    sizes = {v for v in eqn.operands if value_type(v.type) == "i64"}
+    largest = max((int(v.item) for v in sizes if isinstance(v, Literal)), default=0)
+    computed = [k.text(v) for v in eqn.operands if v in sizes and not isinstance(v, Literal)]
+    if largest < 2**31 and not computed:
+        return
+    bits = str(largest)
+    for text in dict.fromkeys(computed):
+        bits = k.w.let(f"or i64 {bits}, {text}")
+    message = f"{eqn.attrs['name']}: an extent of 2**31 or more"
+    too_large = k.w.let(f"icmp ugt i64 {bits}, {2**31 - 1}")
+    leave_if(k, too_large, ErrorSite("OverflowError", message, eqn.loc))
 
 
 def _emit_raise(k: State, eqn: Eqn) -> None:

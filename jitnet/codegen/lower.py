@@ -419,6 +419,27 @@ class Body:
         for tape in self.tapes:
             k.tape_free(tape)
 
+    def owned(self, v: Value, memory: Value) -> Place:
+        """Heap memory that a branch handed out, as v's from now on."""
+        dims = self.kernel_dims(v)
+        strides = [_as_dim(t) for t in c_strides([k_value(d) for d in dims])]
+        place = Place(k.view(memory, 0, dims, strides, v.name), Root(True, heap=True))
+        self.heaps.append(place)
+        return place
+
+    def give_up(self, v: Value) -> Value:
+        """The address of v in heap memory that is no longer this body's to free."""
+        place = self.place(v)
+        mine = next((h for h in self.heaps if h.root is place.root), None)
+        if mine is None or not place.root.heap or self.shared(place.root, v):
+            place = mine = self.materialise(v, heap=True)
+        self.heaps.remove(mine)
+        return k.view(place.buffer, 0, [], [])
+
+    def shared(self, root: Root, v: Value) -> bool:
+        """Whether another value that is still read lives in this memory."""
+        return any(w is not v and self.last_use.get(w, -1) >= self.position for w in root.values)
+
     # -- equations that write ---------------------------------------------------------------------
 
     def lower_kernel(self, eqn: Eqn, rule: Kernel) -> None:

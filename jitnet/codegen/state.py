@@ -123,13 +123,19 @@ def leave(k: State, site: ErrorSite) -> None:
     k.w.label(k.w.fresh("unreached"))
 
 
-def require_memory(k: State, pointer: str, loc: Loc) -> None:
-    """Leave with MemoryError where the pointer is null."""
+def leave_if(k: State, condition: str, site: ErrorSite) -> None:
+    """Jump to the way out where the condition holds."""
     w = k.w
-    out, ok = w.fresh("out"), w.fresh("got")
-    w.branch(w.let(f"icmp eq ptr {pointer}, null"), out, ok)
+    out, ok = w.fresh("out"), w.fresh("in")
+    w.branch(condition, out, ok)
     w.label(out)
-    k.sites.append(ErrorSite("MemoryError", "out of memory", loc))
+    k.sites.append(site)
     k.exits.append((out, len(k.sites)))
     w.jump("leave")
     w.label(ok)
+
+
+def require_memory(k: State, pointer: str, loc: Loc) -> None:
+    """Leave with MemoryError where the pointer is null."""
+    none = k.w.let(f"icmp eq ptr {pointer}, null")
+    leave_if(k, none, ErrorSite("MemoryError", "out of memory", loc))

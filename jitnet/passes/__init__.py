@@ -19,6 +19,7 @@ __all__ = [
     "OBSERVERS",
     "OPTIMIZE",
     "Pass",
+    "announce",
     "cse",
     "dce",
     "fold",
@@ -36,16 +37,21 @@ OPTIMIZE: tuple[Pass, ...] = (inline_calls, simplify, prove, cse, dce)
 ROUNDS = 3
 """How often the pipeline runs at most; what one pass does is rarely news to all others twice."""
 
-OBSERVERS: list[Callable[[Pass, Function], None]] = []
-"""Called after each pass with what it made: tests verify here, `JITNET_DUMP` writes files."""
+OBSERVERS: list[Callable[[object, Function], None]] = []
+"""Called after each step with what it made: tests verify here."""
+
+
+def announce(step: object, f: Function) -> Function:
+    """Show the observers what a step made."""
+    for observe in OBSERVERS:
+        observe(step, f)
+    return f
 
 
 def run(f: Function, passes: Sequence[Pass]) -> Function:
     """`f` after the passes, in order."""
     for step in passes:
-        f = step(f)
-        for observe in OBSERVERS:
-            observe(step, f)
+        f = announce(step, step(f))
     return f
 
 

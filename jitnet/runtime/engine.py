@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -164,33 +164,37 @@ def load_object(module: LlvmModule, code: bytes) -> Native:
     return Native(module, address, code, Seconds(0.0, 0.0, 0.0, end - begin), library)
 
 
-def compile_text(text: str, entry: str, symbols: Mapping[str, int]) -> tuple[Any, int]:
+def compile_text(
+    text: str, entries: Sequence[str], symbols: Mapping[str, int]
+) -> tuple[Any, list[int]]:
     """Compile and load text that is no kernel's.
 
     Args:
-        entry: the function that is wanted.
+        entries: the functions that are wanted.
         symbols: addresses of what the text declares and the process does not export.
 
     Returns:
-        What keeps the code alive, and the function's address.
+        What keeps the code alive, and the functions' addresses.
 
     Raises:
         CompileError: LLVM refuses the text.
     """
     with _LOCK:
-        return _load(_machine().emit_object(_parse_text(text)), entry, symbols)
+        return _load(_machine().emit_object(_parse_text(text)), entries, symbols)
 
 
 def _link(module: LlvmModule, code: bytes) -> tuple[Any, int]:
     symbols = {name: extern_address(name) for name in module.externs}
-    return _load(code, module.entry, symbols)
+    library, (address,) = _load(code, [module.entry], symbols)
+    return library, address
 
 
-def _load(code: bytes, entry: str, symbols: Mapping[str, int]) -> tuple[Any, int]:
+def _load(code: bytes, entries: Sequence[str], symbols: Mapping[str, int]) -> tuple[Any, list[int]]:
     builder = _llvm().JITLibraryBuilder().add_object_img(code)
-    builder.export_symbol(entry)
+    for entry in entries:
+        builder.export_symbol(entry)
     for name, address in symbols.items():
         builder.import_symbol(name, address)
     builder.add_current_process()
     library = builder.link(_jit(), f"library{next(_NUMBERS)}")
-    return library, int(library[entry])
+    return library, [int(library[entry]) for entry in entries]

@@ -22,7 +22,7 @@ from jitnet.codegen.workspace import plan_workspace
 from jitnet.ir import BufferType, Function, Value
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.kernel.statements import FOR
-from jitnet.passes import optimize
+from jitnet.passes import announce, optimize
 from jitnet.passes.fuse import fuse
 from jitnet.runtime.engine import compile_module, host_target
 from jitnet.runtime.native import NativeProgram
@@ -71,9 +71,10 @@ def compile(function: Function, layouts: Sequence[str]) -> Executable:
     clock = _Clock()
     optimized = optimize(function)
     clock.lap("optimize")
-    fused = fuse(optimized)
+    fused = announce(fuse, fuse(optimized))
     clock.lap("fuse")
     program = lower(fused, layouts)
+    announce(lower, program.kernel)
     clock.lap("lower")
     module = emit(program.kernel, host_target())
     clock.lap("emit")

@@ -31,6 +31,7 @@ from jitnet.errors import raise_from_program
 from jitnet.ir import DType
 from jitnet.runtime.buffers import empty
 from jitnet.runtime.engine import Native
+from jitnet.runtime.vectorcall import NativeCallable
 
 _ENTRY = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 _CODES = {
@@ -47,6 +48,19 @@ _CODES = {
     "f64": "d",
 }
 _ADDRESS = "Q"
+
+
+def _data_address(array: Any) -> int:
+    """Where an array's elements are; a fifth of the time of `array.ctypes.data`."""
+    return _pointer_at(id(array) + 16).value or 0
+
+
+def _data_address_slowly(array: Any) -> int:
+    return int(array.ctypes.data)
+
+
+_pointer_at = ctypes.c_void_p.from_address
+_address: Callable[[Any], int] = _data_address_slowly if NativeCallable is object else _data_address
 
 
 class _Frame:
@@ -114,7 +128,7 @@ class NativeProgram:
         """
         values, kept = self._values(args)
         arrays = [empty(o.dims, o.dtype.numpy) for o in self._buffers]
-        values += [array.ctypes.data for array in arrays]
+        values += map(_address, arrays)
         try:
             frame = self._frames.pop()
         except IndexError:
@@ -142,13 +156,13 @@ class NativeProgram:
             if not spec.rank:
                 values.append(_number(arg, spec.dtype))
             elif spec.layout != "strided":
-                values.append(arg.ctypes.data)
+                values.append(_address(arg))
             else:
                 size = spec.dtype.itemsize
                 if any(step % size for step in arg.strides):
                     arg = np.ascontiguousarray(arg)
                     kept.append(arg)
-                values.append(arg.ctypes.data)
+                values.append(_address(arg))
                 values += [step // size for step in arg.strides]
         return values, kept
 

@@ -12,17 +12,13 @@ that belongs to it. That is right while programs leave their arguments as they a
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from jitnet.codegen.signature import BufferOutput, ScalarOutput
 from jitnet.runtime.dispatch.arguments import check_arguments, check_surroundings, fill_inputs
-from jitnet.runtime.dispatch.helpers import HELPERS
+from jitnet.runtime.dispatch.helpers import declarations, symbols
 from jitnet.runtime.dispatch.results import allocate, build_result, is_large, run_program
 from jitnet.runtime.dispatch.spec import (
     Argument,
@@ -83,7 +79,7 @@ def compile_entry(
     """
     e = Emitter(spec, program)
     text = _emit(e, slow, otherwise, release)
-    library, address = compile_text(text, "call", _numpy_functions())
+    library, (address,) = compile_text(text, ["call"], symbols())
     return Entry(address, text, (library, e.kept, spec, program, slow, otherwise))
 
 
@@ -111,7 +107,7 @@ def _emit(e: Emitter, slow: Any, otherwise: Entry | None, release: bool) -> str:
         f"  call void @llvm.memset.p0.i64({held})",
     ]
     weights = '!0 = !{!"branch_weights", i32 1000, i32 1}\n'
-    return "\n".join([HELPERS, *e.globals, *begin, *w.lines, "}\n", weights])
+    return "\n".join([declarations(), *e.globals, *begin, *w.lines, "}\n", weights])
 
 
 def _ways_out(e: Emitter, slow: Any, otherwise: Entry | None) -> None:
@@ -131,18 +127,6 @@ def _ways_out(e: Emitter, slow: Any, otherwise: Entry | None) -> None:
         method = e.address_of(slow)
         result = w.let(f"call ptr @call_method(ptr {method}, ptr %self, {arguments})")
     w.add(f"ret ptr {result}")
-
-
-@lru_cache(maxsize=1)
-def _numpy_functions() -> dict[str, int]:
-    """Addresses from NumPy's table of C functions."""
-    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
-        ("PyCapsule_GetPointer", ctypes.pythonapi)
-    )
-    multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
-    table = ctypes.cast(get(multiarray._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
-    places = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
-    return {name: int(table[place] or 0) for name, place in places.items()}
 
 
 # -- what is supported -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Functions that every entry's module has, as LLVM IR: they read CPython's and NumPy's objects.
+"""Functions that all entries call, as LLVM IR: they read CPython's and NumPy's objects.
 
     %data = call ptr @array_data(ptr %x, ...)    ; null unless %x is the array that is expected
 
@@ -8,7 +8,17 @@ An object's class is at byte 8; a tuple's, list's and dict's size at 16. An ndar
 
 from __future__ import annotations
 
-HELPERS = """\
+import ctypes
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from jitnet.runtime.engine import compile_text
+
+DECLARATIONS = """\
 @PyFloat_Type = external global i8
 @PyLong_Type = external global i8
 @PyTuple_Type = external global i8
@@ -40,9 +50,12 @@ declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 declare ptr @PyArray_Scalar(ptr, ptr, ptr)
 declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
+"""
+"""What CPython and NumPy offer."""
 
+HELPERS = """\
 ; The data of an array of exactly this dtype, rank, extents and flags; null for anything else.
-define internal ptr @array_data(ptr %x, ptr %array, ptr %descr, i32 %rank, ptr %dims, i32 %mask,
+define ptr @array_data(ptr %x, ptr %array, ptr %descr, i32 %rank, ptr %dims, i32 %mask,
                                 i32 %wanted) {
   %class.at = getelementptr i8, ptr %x, i64 8
   %class = load ptr, ptr %class.at
@@ -87,7 +100,7 @@ no:
 }
 
 ; The value behind the next key of a dict if the key is this object, otherwise null.
-define internal ptr @next_item(ptr %dict, ptr %position, ptr %expected) {
+define ptr @next_item(ptr %dict, ptr %position, ptr %expected) {
   %key.at = alloca ptr
   %value.at = alloca ptr
   %more = call i32 @PyDict_Next(ptr %dict, ptr %position, ptr %key.at, ptr %value.at)
@@ -105,7 +118,7 @@ no:
 }
 
 ; Whether an int fits i64; its value.
-define internal i1 @small_int(ptr %x, ptr %place) {
+define i1 @small_int(ptr %x, ptr %place) {
   %overflow.at = alloca i32
   %value = call i64 @PyLong_AsLongLongAndOverflow(ptr %x, ptr %overflow.at)
   store i64 %value, ptr %place
@@ -115,7 +128,7 @@ define internal i1 @small_int(ptr %x, ptr %place) {
 }
 
 ; Whether two objects of built-in classes are of one class and equal.
-define internal i1 @same(ptr %x, ptr %y) {
+define i1 @same(ptr %x, ptr %y) {
   %identical = icmp eq ptr %x, %y
   br i1 %identical, label %yes, label %classes
 classes:
@@ -136,7 +149,7 @@ no:
 }
 
 ; Whether a Python function returns True; an exception counts as no.
-define internal i1 @holds(ptr %condition) {
+define i1 @holds(ptr %condition) {
   %answer = call ptr @PyObject_CallNoArgs(ptr %condition)
   %failed = icmp eq ptr %answer, null
   br i1 %failed, label %clear, label %compare
@@ -150,7 +163,7 @@ compare:
 }
 
 ; A new C-contiguous array. NumPy takes over the reference to the dtype.
-define internal ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims) {
+define ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims) {
   call void @Py_IncRef(ptr %descr)
   %x = call ptr @PyArray_NewFromDescr(ptr %array, ptr %descr, i32 %rank, ptr %dims, ptr null,
                                       ptr null, i32 0, ptr null)
@@ -158,7 +171,7 @@ define internal ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims) {
 }
 
 ; Call a method with arguments as a vectorcall has them.
-define internal ptr @call_method(ptr %function, ptr %self, ptr %args, i64 %nargsf, ptr %kwnames) {
+define ptr @call_method(ptr %function, ptr %self, ptr %args, i64 %nargsf, ptr %kwnames) {
   %method = call ptr @PyMethod_New(ptr %function, ptr %self)
   %none = icmp eq ptr %method, null
   br i1 %none, label %failed, label %call
@@ -171,7 +184,7 @@ call:
 }
 
 ; Give up the references that are held; the rest of the places are null.
-define internal void @drop(ptr %objects, i64 %count) {
+define void @drop(ptr %objects, i64 %count) {
   br label %head
 head:
   %i = phi i64 [ 0, %0 ], [ %next, %step ]
@@ -193,7 +206,7 @@ out:
 }
 
 ; Memory for one call: the one that is kept (`home`) unless another call has it, or new.
-define internal ptr @take(ptr %spare, i64 %size) {
+define ptr @take(ptr %spare, i64 %size) {
   %left = atomicrmw xchg ptr %spare, ptr null acquire
   %none = icmp eq ptr %left, null
   br i1 %none, label %new, label %found
@@ -204,7 +217,7 @@ new:
   ret ptr %fresh
 }
 
-define internal void @give(ptr %spare, ptr %block, ptr %home) {
+define void @give(ptr %spare, ptr %block, ptr %home) {
   %is.home = icmp eq ptr %block, %home
   br i1 %is.home, label %keep, label %drop
 keep:
@@ -215,3 +228,36 @@ drop:
   ret void
 }
 """
+"""What entries need more than once, compiled once."""
+
+_DEFINITION = re.compile(r"^define (\w+ @(\w+)\([^)]*\)) \{", re.MULTILINE)
+
+
+def declarations() -> str:
+    """What an entry's text begins with."""
+    helpers = [f"declare {head}" for head, _ in _DEFINITION.findall(HELPERS)]
+    return "\n".join([DECLARATIONS, *helpers, ""])
+
+
+@lru_cache(maxsize=1)
+def symbols() -> Mapping[str, int]:
+    """Addresses of what `declarations` has and the process does not export."""
+    numpy = numpy_functions()
+    names = [name for _, name in _DEFINITION.findall(HELPERS)]
+    library, addresses = compile_text(DECLARATIONS + HELPERS, names, numpy)
+    _KEPT.append(library)
+    return numpy | dict(zip(names, addresses))
+
+
+_KEPT: list[Any] = []
+
+
+def numpy_functions() -> dict[str, int]:
+    """Addresses from NumPy's table of C functions."""
+    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
+    table = ctypes.cast(get(multiarray._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
+    places = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
+    return {name: int(table[place] or 0) for name, place in places.items()}

@@ -1,0 +1,171 @@
+"""Lowering of `if`, checks, tapes and new memory.
+
+    %y = if %p, %x { update %x }, { %x }      if %p { store %x.b, ... }
+
+Both arms of an `if` leave an array in the same memory: that of the operand that both turn it into,
+or new memory. Where the branch decides the extents, each arm allocates its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from jitnet.codegen.carries import bind_consts, is_array, is_scalar, shares
+from jitnet.codegen.origin import common_origin
+from jitnet.codegen.scoped import scope
+from jitnet.codegen.storage import Binding, Place, Root, copy_elements, is_contiguous
+from jitnet.ir import Eqn, Function, TapeType, Value
+from jitnet.kernel import scalars as s
+from jitnet.kernel import statements as k
+from jitnet.ops.tape import TAPE_PUT
+
+if TYPE_CHECKING:
+    from jitnet.codegen.lower import Body
+
+
+def lower_if(body: Body, eqn: Eqn) -> None:
+    plan = _plan_branch(body, eqn)
+    pred = body.scalar(eqn.operands[0])
+    arms = [_lower_arm(body, eqn.operands[1:], region, plan) for region in eqn.regions]
+    names = [r.name for r in eqn.results if is_scalar(r)]
+    finals = scope().bind(k.IF, (pred,), {}, arms, names)
+    scalars = iter(finals)
+    for j, r in enumerate(eqn.results):
+        if is_scalar(r):
+            body.bind(r, next(scalars))
+        elif j in plan.targets:
+            body.bind(r, plan.targets[j])
+        elif j not in plan.ragged:
+            tape = plan.origins[j]
+            assert tape is not None, "an arm of a branch made a tape of its own"
+            body.env[r] = body.scalar(eqn.operands[1 + tape])
+    for j, memory in zip(plan.ragged, scalars):
+        body.bind(eqn.results[j], body.owned(eqn.results[j], memory))
+
+
+@dataclass
+class _Branch:
+    """Where the arrays that a branch returns are to be.
+
+    Attributes:
+        targets: memory that both arms write, by result.
+        origins: the operand that a result takes over in place, None for memory of its own.
+        overwritten: memory of the operands that the arms change in place.
+        ragged: results whose extents the branch decides: each arm allocates them.
+    """
+
+    targets: dict[int, Place] = field(default_factory=dict)
+    origins: list[int | None] = field(default_factory=list)
+    overwritten: dict[int, Place] = field(default_factory=dict)
+    ragged: list[int] = field(default_factory=list)
+
+
+def _plan_branch(body: Body, eqn: Eqn) -> _Branch:
+    plan = _Branch(origins=[common_origin(eqn, j) for j in range(len(eqn.results))])
+    for j, r in enumerate(eqn.results):
+        source = plan.origins[j]
+        if not is_array(r):
+            continue
+        if any(d in eqn.results for d in r.dims):
+            plan.ragged.append(j)
+        elif source is None or source in plan.overwritten or shares(body, eqn, source + 1):
+            plan.targets[j], plan.origins[j] = body.target(r), None
+        else:
+            plan.targets[j] = plan.overwritten[source] = body.acquire(eqn.operands[1 + source], r)
+    return plan
+
+
+def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _Branch) -> Function:
+    """One arm; it leaves its arrays in the memory that both arms share."""
+    arm = scope().child(region.name or "arm")
+    with arm:
+        env: dict[Value, Binding] = {}
+        for i, (v, p) in enumerate(zip(operands, region.params)):
+            if i in plan.overwritten:
+                env[p] = Place(plan.overwritten[i].buffer, Root(writable=True, values=[p]))
+            else:
+                bind_consts(body, [v], [p], env)
+        ends: dict[int, Place] = {}
+        hints: dict[Value, Place] = {}
+        for j, target in plan.targets.items():
+            source = plan.origins[j]
+            if source is None:
+                ends[j] = Place(target.buffer, Root(writable=True))
+                hints.setdefault(region.results[j], ends[j])
+            else:
+                shared = env[region.params[source]]
+                assert isinstance(shared, Place)
+                ends[j] = shared
+        inner = body.nested(region, env, hints)
+        inner.run()
+        for j, end in ends.items():
+            inner.move(region.results[j], end, "an arm of the branch computes it elsewhere")
+        yields = [inner.scalar(v) for v in region.results if is_scalar(v)]
+        yields += [inner.give_up(region.results[j]) for j in plan.ragged]
+        inner.release([])
+    return arm.build(*yields)
+
+
+def lower_check(body: Body, eqn: Eqn) -> None:
+    ok, *values = [body.scalar(v) for v in eqn.operands]
+    error, message = eqn.attrs["error"], eqn.attrs["message"]
+    k.branch(s.logical_not(ok), lambda: k.raise_error(error, message, values))
+
+
+def lower_const(body: Body, eqn: Eqn) -> None:
+    place = Place(k.constant(eqn.attrs["data"]), Root(writable=False), whole=False)
+    body.bind(eqn.result, place)
+
+
+def lower_empty(body: Body, eqn: Eqn) -> None:
+    body.bind(eqn.result, body.target(eqn.result))
+
+
+def lower_tape_new(body: Body, eqn: Eqn) -> None:
+    tape = k.tape_new(eqn.attrs["type"])
+    body.tapes.append(tape)
+    body.env[eqn.result] = tape
+
+
+def lower_tape_push(body: Body, eqn: Eqn) -> None:
+    """Of `tape_put` too, whose position is where a push goes anyway."""
+    tape, *values = eqn.operands
+    if eqn.op is TAPE_PUT:
+        del values[0]
+    records: list[Value] = []
+    for v in values:
+        if v.rank == 0:
+            records.append(body.scalar(v))
+            continue
+        buffer = body.buffer(v)
+        if not is_contiguous(buffer.buffer_type):
+            aside = body.new(v)
+            copy_elements(buffer, aside.buffer, body.dims(v))
+            buffer = aside.buffer
+        records.append(buffer)
+    k.tape_push(body.scalar(tape), records)
+    body.env[eqn.result] = body.scalar(tape)
+
+
+def lower_tape_length(body: Body, eqn: Eqn) -> None:
+    body.bind(eqn.result, k.tape_length(body.scalar(eqn.operands[0])))
+
+
+def lower_tape_get(body: Body, eqn: Eqn) -> None:
+    """Of `tape_at` too, which is told the extents."""
+    tape, position, *given = (body.scalar(v) for v in eqn.operands)
+    assert isinstance(tape.type, TapeType)
+    ragged = given or [
+        k.tape_extent(tape, position, field, axis)
+        for field, (_, dims) in enumerate(tape.type.fields)
+        for axis, d in enumerate(dims)
+        if d is None
+    ]
+    fields = k.tape_get(tape, position, ragged)
+    for r, value in zip(eqn.results, fields if given else (*ragged, *fields)):
+        if r.rank:
+            body.bind(r, Place(value, Root(writable=False), whole=False))
+        else:
+            body.bind(r, value)
