@@ -7,11 +7,10 @@ JITNET_LOG=compiles    one line per compilation on stderr
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """Attributes:
     dump: folder for the stages' texts, or None.
     log: the kinds of event to report.

@@ -58,7 +58,7 @@ def agree(found: Outcome, expected: Outcome, f: Function) -> None:
 
 
 @given(programs(ANY))
-@budget(120)
+@budget(150)
 def test_text_round_trips(program: tuple[Function, list[Any]]) -> None:
     f, _ = program
     verify(f)
@@ -67,7 +67,7 @@ def test_text_round_trips(program: tuple[Function, list[Any]]) -> None:
 
 
 @given(programs(ANY))
-@budget(200)
+@budget(400)
 def test_passes_keep_every_bit(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     verify(f)
@@ -80,7 +80,7 @@ def test_passes_keep_every_bit(program: tuple[Function, list[Any]]) -> None:
 
 
 @given(programs(EXACT))
-@budget(60)
+@budget(300)
 def test_backends_agree(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     expected = outcome(evaluate, f, args)
@@ -113,7 +113,7 @@ def directions(args: Sequence[Any], seed: int) -> list[Any]:
 
 
 @given(programs(DIFFERENTIABLE))
-@budget(60)
+@budget(200)
 def test_forward_and_reverse_are_adjoint(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     wrt = float_args(f)
@@ -142,7 +142,7 @@ def test_forward_and_reverse_are_adjoint(program: tuple[Function, list[Any]]) ->
 
 
 @given(programs(SMOOTH))
-@budget(60)
+@budget(150)
 def test_tangents_are_what_differences_say(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     wrt = float_args(f)
@@ -163,7 +163,7 @@ def test_tangents_are_what_differences_say(program: tuple[Function, list[Any]]) 
 
 
 @given(programs(SMOOTH))
-@budget(40)
+@budget(150)
 def test_hessians_are_symmetric(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     wrt = float_args(f)

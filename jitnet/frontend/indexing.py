@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,15 +24,13 @@ from jitnet.ir import Dim, Literal, Value, as_dim, as_value, index
 from jitnet.ir import types as T
 
 
-@dataclass(frozen=True)
-class _Slice:
+class _Slice(NamedTuple):
     start: Dim
     size: Dim
     step: int
 
 
-@dataclass(frozen=True)
-class _Plan:
+class _Plan(NamedTuple):
     """A key, one entry an axis of x.
 
     Attributes:

@@ -14,7 +14,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,16 +32,14 @@ from jitnet.ir import ArrayType, Function, Value
 install(ufuncs.apply, functions.call, indexing.getitem)
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """Where a param of the traced Function comes from: a leaf of the arguments, or a capture."""
 
     leaf: int | None
     capture: Any = None
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(NamedTuple):
     """How a leaf of the result is made.
 
     Attributes:

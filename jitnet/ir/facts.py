@@ -77,8 +77,7 @@ Entry = Value | Steps | None
 """What a region's param holds each time: always what an outer value holds, steps, or unknown."""
 
 
-@dataclass(frozen=True)
-class FactRule:
+class FactRule(NamedTuple):
     """What an op tells of the integers that it makes.
 
     Attributes:

@@ -7,11 +7,10 @@ gradient of a line still names that line: `model.py:12 (jvp, transpose)`.
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """One line of the user's program; columns are 0-based, -1 where unknown."""
 
     file: str
@@ -26,13 +25,12 @@ class Frame:
         return linecache.getline(self.file, self.line).rstrip("\n")
 
 
-@dataclass(frozen=True)
-class Loc:
+class Loc(NamedTuple):
     frames: tuple[Frame, ...] = ()
     tags: tuple[str, ...] = ()
 
     def tagged(self, tag: str) -> Loc:
-        return replace(self, tags=(*self.tags, tag))
+        return self._replace(tags=(*self.tags, tag))
 
 
 UNKNOWN = Loc()

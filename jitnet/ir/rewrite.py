@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jitnet.ir.builder import Builder
 from jitnet.ir.core import Eqn, Function
@@ -47,8 +47,7 @@ class Definition:
 RuleFn = Callable[[Eqn, Definition], Value | Sequence[Value] | None]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """`fn` may replace equations of these ops, or of any op where there are none.
 
     Attributes:

@@ -10,8 +10,7 @@ row-major, `ld*` is the distance of rows in elements, and the transpose flags ar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -22,8 +21,7 @@ ROW_MAJOR = 101
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True)
-class Extern:
+class Extern(NamedTuple):
     """One routine without result.
 
     Attributes:

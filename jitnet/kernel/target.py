@@ -5,11 +5,10 @@ Target(triple="x86_64-unknown-linux-gnu", cpu="znver4", features="+avx2,...", ve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Attributes:
     triple: LLVM's name of the platform.
     cpu: LLVM's name of the processor.

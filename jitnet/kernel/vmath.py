@@ -17,8 +17,7 @@ rounding and reading off an integer go through a magic number, 1.5 * 2**(mantiss
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,8 +48,7 @@ from jitnet.kernel.basic import (
 from jitnet.kernel.row import ScalarOp, lit
 
 
-@dataclass(frozen=True)
-class Constants:
+class Constants(NamedTuple):
     """The numbers of one float dtype.
 
     Attributes:

@@ -15,7 +15,7 @@ loop finds, and each step works on the part in use.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from jitnet.ir import (
@@ -60,7 +60,7 @@ def pick(values: Sequence[Value], hidden: Sequence[bool], wanted: bool) -> list[
 
 def primal_loc(loc: Loc) -> Loc:
     """Where the known half stems from: it is what was there before the jvp."""
-    return replace(loc, tags=loc.tags[:-1]) if loc.tags[-1:] == ("jvp",) else loc
+    return loc._replace(tags=loc.tags[:-1]) if loc.tags[-1:] == ("jvp",) else loc
 
 
 # -- loops -----------------------------------------------------------------------------------------

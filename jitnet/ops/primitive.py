@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -45,8 +45,7 @@ JvpRule = Callable[
 """`(eqn, primals, tangents, jvp) -> (results, result tangents)`. Binds the primal too."""
 
 
-@dataclass(frozen=True)
-class Linear:
+class Linear(NamedTuple):
     """Stands for an operand that the transposed function is linear in: only its type is known."""
 
     type: Type
@@ -66,8 +65,7 @@ TransposeRule = Callable[
 rule returns the list with its own contributions in. Entries of nonlinear operands stay None."""
 
 
-@dataclass(frozen=True)
-class Halves:
+class Halves(NamedTuple):
     """A Function in two, by what depends on some of its params: see `transforms.split`.
 
     Attributes:
@@ -135,8 +133,7 @@ Strided = tuple[Value, tuple[Value, ...]]
 StridedRule = Callable[[Eqn, Callable[[Dim], Value], Value, tuple[Value, ...]], "Strided | None"]
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """The result's element at an index, as a kernel scalar: inlined into whatever reads it.
 
     Attributes:
@@ -157,8 +154,7 @@ class Element:
     strided: StridedRule | None = None
 
 
-@dataclass(frozen=True)
-class Reduction:
+class Reduction(NamedTuple):
     """Folds operand 0 over `attrs["axes"]` with a scalar op that may be reassociated.
 
     Attributes:
@@ -172,8 +168,7 @@ class Reduction:
     compensated: bool = False
 
 
-@dataclass(frozen=True)
-class Kernel:
+class Kernel(NamedTuple):
     """Writes whole results with loops or routines of its own.
 
     Attributes:
@@ -201,8 +196,7 @@ Lowering = Element | Reduction | Kernel | Structured
 # -- the op ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """Operands (arrays, NumPy scalars) and attrs to try an op on, in every kind of test.
 
     Attributes:

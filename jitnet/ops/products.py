@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from jitnet.ir import Attrs, Dim, Eqn, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
@@ -29,8 +30,7 @@ Pairs = tuple[Axes, Axes]
 _TINY = 64  # multiplications; below, a call costs more than the loops
 
 
-@dataclass(frozen=True)
-class Roles:
+class Roles(NamedTuple):
     """Which axes of x and y are what. Paired tuples are as long as each other."""
 
     batch: Pairs
@@ -230,8 +230,7 @@ def _usable(stride: Dim | None, least: Dim, contiguous: bool) -> bool:
     return stride >= (least if isinstance(least, int) else 1)
 
 
-@dataclass(frozen=True)
-class Matrix:
+class Matrix(NamedTuple):
     """Memory as rows x columns at `lead`ing dimension, or as its transpose."""
 
     block: Block
@@ -255,8 +254,7 @@ def _matrix(block: Block, batch: Axes, rows: Axes, columns: Axes) -> Matrix | No
     return None
 
 
-@dataclass(frozen=True)
-class Vector:
+class Vector(NamedTuple):
     """Memory as elements at a stride."""
 
     block: Block

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jitnet.ir import Dim, Value
 from jitnet.kernel import indices as ix
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Axes of the operand and of the result that hold as many elements. Unit axes are in none."""
 
     source: tuple[int, ...]

@@ -171,7 +171,8 @@ def zero_tangent(type: Type) -> Value:
 def _extents(values: Sequence[Value | Linear], type: TapeType) -> list[Value]:
     """The ragged extents of a record, from what it is made of."""
     types = [v.type for v in values]
-    return [as_value(t.dims[a]) for f, a in ragged_axes(type) if isinstance(t := types[f], ArrayType)]
+    arrays = ((types[f], a) for f, a in ragged_axes(type))
+    return [as_value(t.dims[a]) for t, a in arrays if isinstance(t, ArrayType)]
 
 
 def _jvp_push(

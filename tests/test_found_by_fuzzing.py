@@ -1,0 +1,111 @@
+"""What the random programs found once, made small: every backend gives what the interpreter gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from backends import BACKENDS
+from op_functions import assert_same
+
+from jitnet import ops
+from jitnet.interp import evaluate
+from jitnet.ir import ArrayType, Builder, Function, Value, index, literal
+from jitnet.ir.types import f64, from_numpy, i64
+from jitnet.transforms import vjp
+
+Body = Callable[..., Any]
+
+
+def build(body: Body, args: list[Any]) -> Function:
+    with Builder("f") as b:
+        params = [b.param(ArrayType(from_numpy(a.dtype), a.shape)) for a in args]
+        results = body(*params)
+    return b.build(*([results] if isinstance(results, Value) else results))
+
+
+def padded_twice(x: Value) -> Value:
+    """The inner pad is computed inside the outer one's loop: it has other extents."""
+    once = ops.pad(x, literal(-2.0, f64), (0,), (1,))
+    return ops.pad(once, literal(3.0, f64), (1,), (1,))
+
+
+def padded_beside(x: Value) -> Any:
+    """Two results of one rank and different extents, from one producer."""
+    y = ops.neg(x)
+    return ops.pad(y, literal(0.5, f64), (1,), (0,)), ops.sub(x, y)
+
+
+def row_of_a_cheap_value(x: Value, i: Value) -> Value:
+    """The gathered operand has a higher rank than the result."""
+    return ops.gather(ops.neg(ops.reshape(x, (1, 3))), [i], (0,))
+
+
+def nothing_stored_backwards(x: Value) -> Value:
+    """An update by no elements stores none."""
+    y = ops.neg(x)
+    return ops.update(ops.square(y), ops.slice(y, (0,), (0,), (-1,)), (0,), (-1,))
+
+
+def base_seen_through_a_view(x: Value, i: Value) -> Any:
+    """The view is a result: the scatter must not change what it shows."""
+    base = ops.iota((3,), 0, f64)
+    view = ops.broadcast(base, (3, 3), (1,))
+    return ops.scatter(base, ops.gather(x, [i], (0,)), [i], (0,), "add"), view
+
+
+def sum_of_negative_zeros(x: Value) -> Value:
+    """NumPy's running sum starts with the first element, not with 0."""
+    return ops.cumsum(ops.mul(x, -0.0), 0)
+
+
+def constant_out_of_range(x: Value) -> Any:
+    """A cast that does not fit is what x86 makes of it, where the compiler knows the value too."""
+    n = ops.iota((1,))
+    return ops.reciprocal(n), ops.argmin(n, 0)
+
+
+X, I = np.array([1.0, 2.0, 4.0]), np.int64(0)
+CASES: list[tuple[Body, list[Any]]] = [
+    (padded_twice, [X]),
+    (padded_beside, [X]),
+    (row_of_a_cheap_value, [X, I]),
+    (nothing_stored_backwards, [X]),
+    (base_seen_through_a_view, [X, np.arange(3)]),
+    (sum_of_negative_zeros, [X]),
+    (constant_out_of_range, [X]),
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("body", "args"), CASES, ids=lambda c: getattr(c, "__name__", ""))
+def test_backends_agree(body: Body, args: list[Any], backend: str) -> None:
+    f = build(body, args)
+    found = BACKENDS[backend](f, [a.copy() for a in args])
+    for x, y in zip(found, evaluate(f, args), strict=True):
+        assert_same(x, y)
+
+
+def test_an_argument_of_computed_extent_that_is_not_used_has_a_zero_cotangent() -> None:
+    with Builder("f") as b:
+        n = b.param(ArrayType(i64), "n")
+        b.param(ArrayType(f64, (n,)), "unused")
+        x = b.param(ArrayType(f64), "x")
+        y = ops.mul(x, 3.0)
+    forward, backward, moving = vjp(b.build(y), [1, 2])
+    assert moving == (True,)
+    _, *residuals = evaluate(forward, [np.int64(2), np.ones(2), np.float64(5.0)])
+    unused, ct = evaluate(backward, [*residuals, np.float64(1.0)])
+    assert_same(unused, np.zeros(2))
+    assert ct == 3.0
+
+
+def test_derivative_of_a_running_product() -> None:
+    """Its tangent is a loop whose carries are not all linear."""
+    x = np.array([2.0, 3.0, 0.0, 5.0])
+    f = build(lambda x: ops.reshape(ops.slice(ops.cumprod(x, 0), [index(3)], [1]), ()), [x])
+    forward, backward, _ = vjp(f, [0])
+    _, *residuals = evaluate(forward, [x])
+    assert_same(evaluate(backward, [*residuals, np.float64(1.0)])[0], np.array([0, 0, 30.0, 0]))
