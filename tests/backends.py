@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.codegen.lower import lower
+from jitnet.codegen.program import lower
 from jitnet.codegen.signature import AliasOutput, BufferOutput, ScalarOutput, Slot
 from jitnet.ir import Function
 from jitnet.kernel import interp

@@ -268,7 +268,12 @@ def _filter(z: Value, limit: float, rows: bool) -> Value:
     def region(name: str) -> tuple[Builder, Value, Value, Value]:
         inner = Builder(name)
         k = inner.param(scalar(i64), "k")
-        return inner, k, inner.param(ArrayType(f64, (k, *z_dims)), "z"), inner.param(scalar(f64), "s")
+        return (
+            inner,
+            k,
+            inner.param(ArrayType(f64, (k, *z_dims)), "z"),
+            inner.param(scalar(f64), "s"),
+        )
 
     cond, k, _, _ = region("cond")
     with cond:
@@ -342,7 +347,7 @@ def ragged_results(x: Value) -> Value:
     def kept(keep: Callable[[Value, float], Value]) -> Callable[[Value], Any]:
         return lambda x: ops.compress(keep(x, 0.7), [ops.mul(x, x)])
 
-    k, y = ops.if_(ops.gt(element(x, 0), 0.0), kept(ops.gt), kept(ops.lt), [x])
+    _, y = ops.if_(ops.gt(element(x, 0), 0.0), kept(ops.gt), kept(ops.lt), [x])
     return ops.dot(y, ops.sin(y), ((0,), (0,)))
 
 

@@ -34,7 +34,7 @@ def close(found: Any, expected: Any, rtol: float = 1e-11) -> None:
 
 CANCELS = {"logaddexp", "logaddexp2"}  # near 0, as NumPy's own do
 
-# -- every op ----------------------------------------------------------------------------------------
+# -- every op --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", LOWERED)
@@ -53,7 +53,7 @@ def test_op(name: str) -> None:
                 assert_same(x, y, ulps_of(op))
 
 
-# -- layouts -----------------------------------------------------------------------------------------
+# -- layouts ---------------------------------------------------------------------------------------
 
 
 def test_layouts_of_arguments() -> None:
@@ -74,7 +74,7 @@ def test_layouts_of_arguments() -> None:
                 close(a, e)
 
 
-# -- kernels: how many, and what they do not recompute -------------------------------------------------
+# -- kernels: how many, and what they do not recompute ---------------------------------------------
 
 
 def rows_of(dims: tuple[int, int], v: Value) -> Value:
@@ -132,7 +132,7 @@ def test_fused_kernels(name: str, dims: tuple[int, int]) -> None:
 
 def test_chain_is_one_kernel() -> None:
     with Builder("chain") as b:
-        x = y = b.param(ArrayType(f32, (1000,)), "x")
+        y = b.param(ArrayType(f32, (1000,)), "x")
         for _ in range(5):
             y = ops.add(ops.mul(y, 1.01), 0.5)
         f = b.build(y)
@@ -166,7 +166,7 @@ def test_sums_of_special_values(special: float) -> None:
     np.testing.assert_equal(native(f).run([x])[0], special)
 
 
-# -- storage -----------------------------------------------------------------------------------------
+# -- storage ---------------------------------------------------------------------------------------
 
 
 def test_update_of_a_dead_value_is_in_place() -> None:
@@ -227,7 +227,7 @@ def test_swapped_carries_are_not_copied_in_the_loop() -> None:
     assert "load" not in loop
 
 
-# -- the hard functions ------------------------------------------------------------------------------
+# -- the hard functions ----------------------------------------------------------------------------
 
 
 programs = pytest.mark.parametrize("program", HARD.values(), ids=HARD.keys())

@@ -14,7 +14,7 @@ from jitnet.kernel import elementary
 from jitnet.ops.lift import Pointwise
 from jitnet.ops.primitive import Element, Kernel, Primitive, Reduction, Structured
 
-NOT_ON_ARRAYS = {"check", "tape_new", "tape_push", "tape_length", "tape_get"}
+NOT_ON_ARRAYS = {"check", *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "at"))}
 POISON = {"empty"}  # undefined content: nothing to compare
 REASSOCIATES = {"reduce_sum", "reduce_prod", "dot"}
 

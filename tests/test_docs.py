@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from jitnet import ops, transforms  # noqa: F401  (ops: the parser finds them in the registry)
-from jitnet.codegen.lower import lower
+from jitnet.codegen.program import lower
 from jitnet.ir import Function, parse, verify
 from jitnet.passes import optimize
 from jitnet.passes.fuse import fuse

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
-from gradient_samples import PROGRAMS, Program
+from gradient_samples import PROGRAMS, Program, draw, real
 from op_functions import function_of
 
 from jitnet import ops, transforms
+from jitnet.codegen.lower import lower
 from jitnet.interp import evaluate
-from jitnet.ir import Builder, Function, registry, verify
+from jitnet.ir import ArrayType, Builder, Function, Literal, Value, index, registry, verify
+from jitnet.ir.types import f64
+from jitnet.kernel import statements as k
 from jitnet.ops.primitive import Primitive, Sample
 from jitnet.passes import optimize
+from jitnet.passes.fuse import fuse
 from jitnet.runtime.executable import compile
 
 programs = pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
@@ -113,13 +118,13 @@ def test_tangents(program: Program) -> None:
 
 @programs
 def test_second_derivatives(program: Program) -> None:
-    """Forward over reverse and reverse over reverse, against differences of the gradient."""
+    """Forward over reverse and, compiled, reverse over reverse, against differences."""
     f = program.build()
     args, rng = program.arguments, np.random.default_rng(2)
     directions = [np.asarray(rng.standard_normal(np.shape(args[i])))[()] for i in program.wrt]
     g = transforms.value_and_grad(f, program.wrt)
     pushed, moving = transforms.jvp(g, [i in program.wrt for i in range(len(f.params))])
-    out = everywhere(pushed, [*args, *directions], program.compiles)
+    out = everywhere(pushed, [*args, *directions], compiles=False)
     moved = iter(out[len(g.results) :])
     tangents = [next(moved) if m else 0.0 for m in moving][1:]
     twice = transforms.value_and_grad(directional(f, program.wrt, directions), program.wrt)
@@ -132,7 +137,6 @@ def test_second_derivatives(program: Program) -> None:
 
 
 # -- ops -------------------------------------------------------------------------------------------
-
 
 
 def is_float(sample: Sample) -> bool:
@@ -156,7 +160,9 @@ def moving_function(name: str, sample: Sample) -> tuple[Function, list[Any], lis
     f, args = function_of(op, sample, literals=True)
     rng = np.random.default_rng(len(args))
     moves = [np.asarray(a).dtype == np.float64 for a in args]
-    directions = [np.asarray(rng.standard_normal(np.shape(a)))[()] for a, m in zip(args, moves) if m]
+    directions = [
+        np.asarray(rng.standard_normal(np.shape(a)))[()] for a, m in zip(args, moves) if m
+    ]
     return f, args, moves, directions
 
 
@@ -216,3 +222,116 @@ def test_second_derivatives_of_ops(name: str) -> None:
         for r, m, expected in zip(pushed.results, out, along(pushed, at, fixed, directions)):
             if r.dtype.is_inexact:
                 close(next(found) if m else 0.0, expected, 1e-7)
+
+
+# -- what it costs ---------------------------------------------------------------------------------
+
+
+def rows_in_place(n: int, steps: int, branch: bool) -> Function:
+    """Each step, or each but the first ones, changes one row of n."""
+    with Builder("rows") as b:
+        x = b.param(ArrayType(f64, (n, 3)), "x")
+
+        def change(x: Value, i: Value) -> Value:
+            at = (ops.rem(ops.mul(i, 7), n), 0)
+            row = ops.slice(x, at, (1, 3))
+            return ops.update(x, ops.mul(ops.sin(row), row), at)
+
+        def step(i: Value, consts: object, carries: Sequence[Value], xs: object) -> Any:
+            if not branch:
+                return change(carries[0], i)
+            return ops.if_(ops.gt(i, 2), change, lambda x, i: x, [carries[0], i])
+
+        (y,) = ops.for_(index(steps), step, (), [x])
+        value = ops.reduce_sum(ops.mul(y, y), (0, 1))
+    return b.build(value)
+
+
+def inner_extents(kernel: Function) -> set[Any]:
+    """The extents of loops and of memory that loops contain."""
+    inside = [e for loop in kernel.eqns for region in loop.regions for e in region.walk()]
+    bounds = [v for e in inside if e.op is k.FOR for v in e.operands[1:2]]
+    sizes = [v for e in inside if e.op is k.ALLOC for v in e.operands]
+    return {v.item if isinstance(v, Literal) else v for v in (*bounds, *sizes)}
+
+
+@pytest.mark.parametrize("branch", [False, True])
+def test_a_step_that_touches_a_row_costs_a_row(branch: bool) -> None:
+    """So it does in the gradient: nothing of x's size is made, copied or run over in a loop."""
+    n, steps = 1009, 5
+    f = rows_in_place(n, steps, branch)
+    g = optimize(transforms.value_and_grad(f, [0]))
+    program = lower(fuse(g), ["C"])
+    assert all(copy.type.dims[0] == n for copy in program.report.copies)
+    assert len(program.report.copies) <= 1  # the param is not the program's to change
+    assert n not in inner_extents(program.kernel)
+    assert 3 * n not in inner_extents(program.kernel)
+    args = [draw(n, 3)]
+    expected = np.zeros((n, 3))
+    for row in {i * 7 % n for i in range(steps)}:
+        for column in range(3):
+            direction = np.zeros((n, 3))
+            direction[row, column] = 1.0
+            expected[row, column] = difference(f, args, 0, direction)[0]
+    untouched = np.setdiff1d(np.arange(n), [i * 7 % n for i in range(steps)])
+    expected[untouched] = 2 * args[0][untouched]
+    close(compiled(g, args)[1], expected, 1e-9)
+
+
+def test_straight_lines_take_linear_time() -> None:
+    def seconds(length: int) -> float:
+        with Builder("deep") as b:
+            y = x = b.param(ArrayType(f64, (3,)), "x")
+            for _ in range(length):
+                y = ops.reshape(ops.sin(ops.transpose(ops.reshape(y, (3, 1)), (1, 0))), (3,))
+            value = ops.reduce_sum(ops.mul(x, y), (0,))
+        f = b.build(value)
+        start = time.perf_counter()
+        transforms.value_and_grad(f, [0])
+        return time.perf_counter() - start
+
+    short = min(seconds(200) for _ in range(3))
+    assert seconds(4000) < 20 * 3 * short
+
+
+def test_nests_of_loops_take_linear_time() -> None:
+    """A loop asks for its body more than once, and that for its own: not so for 2**depth times."""
+    asked = 0
+
+    def nest(depth: int, x: Value) -> Value:
+        def step(i: Value, consts: Sequence[Value], carries: Sequence[Value], xs: object) -> Value:
+            inner = nest(depth - 1, consts[0]) if depth else ops.sin(consts[0])
+            return ops.add(carries[0], inner)
+
+        (s,) = ops.for_(index(1), step, [x], [real(0.0)])
+        return s
+
+    with Builder("nest") as b:
+        x = b.param(ArrayType(f64, ()), "x")
+        value = nest(12, x)
+    f = b.build(value)
+    original = ops.sin.jvp
+
+    def counted(*args: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return original(*args)
+
+    ops.sin.jvp = counted
+    try:
+        g = transforms.value_and_grad(f, [0])
+    finally:
+        ops.sin.jvp = original
+    assert asked <= 2
+    close(evaluate(g, [np.float64(0.3)])[1], np.cos(0.3), 1e-15)
+
+
+def test_invariants_are_saved_once() -> None:
+    """exp(w) and what depends on nothing that moves are no stacks of equal values."""
+    f = PROGRAMS["invariants of a loop"].build()
+    known, linear, _ = transforms.linearize(f, [True, True])
+    (loop,) = (e for e in known.eqns if e.op.name == "for")
+    (exp,) = (e for e in known.eqns if e.op is ops.exp)
+    assert exp.result in loop.operands
+    assert all(r.dims != (3, 3, 3) for r in loop.results)
+    assert all(p.dims != (3, 3, 3) for p in linear.params)

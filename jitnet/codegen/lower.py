@@ -17,17 +17,7 @@ from dataclasses import dataclass, field
 from jitnet.codegen import control
 from jitnet.codegen.origin import written
 from jitnet.codegen.schedule import emit_kernel
-from jitnet.codegen.scoped import ScopedBuilder, scope
-from jitnet.codegen.signature import (
-    AliasOutput,
-    BufferOutput,
-    HeapOutput,
-    Input,
-    Output,
-    ScalarOutput,
-    Signature,
-    Slot,
-)
+from jitnet.codegen.scoped import scope
 from jitnet.codegen.storage import (
     Binding,
     Copy,
@@ -41,143 +31,13 @@ from jitnet.codegen.storage import (
     k_value,
     strides_of,
 )
-from jitnet.ir import ArrayType, BufferType, Dim, Eqn, Function, Literal, Value
+from jitnet.ir import ArrayType, Dim, Eqn, Function, Literal, Value
 from jitnet.kernel import indices as ix
 from jitnet.kernel import statements as k
 from jitnet.ops.control import FUSED
 from jitnet.ops.primitive import Element, Kernel
 from jitnet.ops.slicing import SLICE, UPDATE
 from jitnet.passes.fuse import is_free, primitive
-
-
-@dataclass(frozen=True)
-class Program:
-    """A kernel Function, how a call's arrays map to its params, and what was decided."""
-
-    kernel: Function
-    signature: Signature
-    report: Report
-
-
-def lower(f: Function, layouts: Sequence[str]) -> Program:
-    """Lower a fused array Function. `layouts` gives "C", "F" or "strided" for each param.
-
-    The params of `f` are the call's inputs in order; a param that is a dim of another is passed
-    like any scalar.
-    """
-    report = Report()
-    builder = ScopedBuilder(f.name)
-    with builder:
-        env, inputs = _bind_params(builder, f, layouts)
-        hints, outputs, slots = _plan_outputs(builder, f)
-        body = Body(f, env, hints, report)
-        body.run()
-        results: list[Value] = []
-        for j, v in enumerate(f.results):
-            outputs[j] = _finish_output(body, v, outputs[j], slots.get(j), results)
-        _resolve_heap_dims(f, outputs, results, body)
-        body.release([body.place(v).root for v, o in zip(f.results, outputs) if _is_heap(o)])
-    kernel = builder.build(*results)
-    return Program(kernel, Signature(tuple(inputs), tuple(o for o in outputs if o)), report)
-
-
-def _bind_params(
-    builder: ScopedBuilder, f: Function, layouts: Sequence[str]
-) -> tuple[dict[Value, Binding], list[Input]]:
-    env: dict[Value, Binding] = {}
-    inputs: list[Input] = []
-    for p, layout in zip(f.params, layouts, strict=True):
-        rank = p.rank
-        inputs.append(Input(p.dtype, rank, layout if rank else "C"))
-        if rank == 0:
-            env[p] = builder.param(p.type, p.name)
-            continue
-        dims = tuple(_kernel_dim(d, env) for d in p.dims)
-        place = len(builder.params)
-        strides: tuple[Dim, ...] | None = None
-        if layout == "strided":
-            names = [f"{p.name}_s{a}" for a in range(rank)]
-            strides = tuple(builder.param(k.INDEX, name) for name in names)
-        elif layout == "F" and rank > 1:
-            step, reverse = 1, []
-            for d in dims:
-                reverse.append(step)
-                step *= d if isinstance(d, int) else 1
-            strides = tuple(reverse)
-        buffer = builder.param(BufferType(p.dtype, dims, strides), p.name)
-        builder.params.insert(place, builder.params.pop())
-        env[p] = Place(buffer, Root(writable=False), whole=False)
-    for p, binding in env.items():
-        if isinstance(binding, Place):
-            binding.root.values.append(p)
-    return env, inputs
-
-
-def _kernel_dim(dim: Dim, env: Mapping[Value, Binding]) -> Dim:
-    if isinstance(dim, int):
-        return dim
-    bound = env[dim]
-    assert isinstance(bound, Value)
-    return bound
-
-
-def _plan_outputs(
-    builder: ScopedBuilder, f: Function
-) -> tuple[dict[Value, Place], list[Output | None], dict[int, Place]]:
-    """A buffer param for each result whose shape is known, offered to what computes it."""
-    hints: dict[Value, Place] = {}
-    outputs: list[Output | None] = []
-    slots: dict[int, Place] = {}
-    for j, v in enumerate(f.results):
-        if v in f.params:
-            outputs.append(AliasOutput(f.params.index(v)))
-        elif v.rank and v.array_type.is_static:
-            buffer = builder.param(BufferType(v.dtype, v.dims), f"out{j}")
-            slots[j] = Place(buffer, Root(writable=True))
-            hints.setdefault(v, slots[j])
-            outputs.append(BufferOutput(v.dtype, v.shape))
-        else:
-            outputs.append(None)
-    return hints, outputs, slots
-
-
-def _finish_output(
-    body: Body, v: Value, planned: Output | None, slot: Place | None, results: list[Value]
-) -> Output | None:
-    if slot is not None:
-        body.move(v, slot, "the result is computed elsewhere")
-        return planned
-    if planned is not None:
-        return planned
-    if v.rank == 0:
-        results.append(body.scalar(v))
-        return ScalarOutput(len(results) - 1, v.dtype)
-    place = body.place(v)
-    if not (place.root.heap and place.whole and place.root.writable):
-        place = body.materialise(v, heap=True)
-    results.append(place.buffer)
-    return HeapOutput(len(results) - 1, v.dtype, ())
-
-
-def _is_heap(output: Output | None) -> bool:
-    return isinstance(output, HeapOutput)
-
-
-def _resolve_heap_dims(
-    f: Function, outputs: list[Output | None], results: list[Value], body: Body
-) -> None:
-    """Where the extents of run-time results are found: each is a result too."""
-    for j, output in enumerate(outputs):
-        if not isinstance(output, HeapOutput):
-            continue
-        dims: list[int | Slot] = []
-        for d in f.results[j].dims:
-            if isinstance(d, int):
-                dims.append(d)
-                continue
-            results.append(body.scalar(d))
-            dims.append(Slot(len(results) - 1))
-        outputs[j] = HeapOutput(output.slot, output.dtype, tuple(dims))
 
 
 class Body:
@@ -456,7 +316,10 @@ class Body:
                 self.heaps.append(place)
                 outputs[r] = place
         written_roots = [p.root for p in outputs.values()]
-        inputs = [self.input(v, i == op.writes, written_roots) for i, v in enumerate(eqn.operands)]
+        inputs = [
+            outputs[eqn.result].buffer if i == op.writes else self.input(v, written_roots)
+            for i, v in enumerate(eqn.operands)
+        ]
         for r in arrays:
             if r not in outputs:
                 outputs[r] = self.target(r)
@@ -475,10 +338,10 @@ class Body:
         strides = [_as_dim(t) for t in c_strides([k_value(d) for d in dims])]
         return Place(k.view(place.buffer, 0, dims, strides, v.name), place.root)
 
-    def input(self, v: Value, is_base: bool, written_roots: Sequence[Root]) -> Value:
+    def input(self, v: Value, written_roots: Sequence[Root]) -> Value:
         if v.rank == 0:
             return self.scalar(v)
-        if not is_base and any(r in written_roots for r in self.roots(v)):
+        if any(r in written_roots for r in self.roots(v)):
             self.snapshot(v)  # it would be overwritten while it is read
         return self.buffer(v)
 

@@ -146,8 +146,7 @@ class _Kernel:
         self.memory = memory
         self.eqns = {r: eqn for eqn in region.eqns for r in eqn.results}
         self.position = {r: i for i, r in enumerate(self.eqns)}
-        members = [iteration_dims(eqn) for eqn in region.eqns if not is_free(eqn)]
-        self.dims = max(members or [v.dims for v in region.results], key=len)
+        self.dims = self.iteration_space()
         self.outputs = {v: v for v in dict.fromkeys(region.results)}
         self.level: dict[Value, int] = {}
         self.costs: dict[Value, int] = {}
@@ -159,6 +158,12 @@ class _Kernel:
         self.folds: list[_Fold] = []
         self.row_folds: list[_Fold] = []
         self.scalars: dict[Value, Value] = {}
+
+    def iteration_space(self) -> tuple[Dim, ...]:
+        """The dims of what is returned or folded; inlined producers may have any others."""
+        roots = [self.eqns[v] for v in self.region.results if v in self.eqns]
+        roots += [e for e in self.region.eqns if isinstance(self.rule(e), Reduction)]
+        return max((iteration_dims(eqn) for eqn in roots), key=len)
 
     # -- planning ---------------------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ from jitnet.ir import (
 from jitnet.ir import types as T
 from jitnet.ir.facts import Entry, FactRule, Steps
 from jitnet.ops import loop_derivatives as d
-from jitnet.ops.loop_splits import split_for, split_if, split_while
+from jitnet.ops.branch_splits import split_if
+from jitnet.ops.loop_splits import split_for, split_while
 from jitnet.ops.primitive import Primitive, Structured, nondifferentiable, not_linear
 from jitnet.ops.regions import (
     INDEX,

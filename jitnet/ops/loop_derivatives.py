@@ -188,9 +188,7 @@ def jvp_for(
     return _ordered(values, k, moving, out[k:])
 
 
-def _filled(
-    primals: Sequence[Value], tangents: Tangents, moving: Sequence[bool]
-) -> list[Value]:
+def _filled(primals: Sequence[Value], tangents: Tangents, moving: Sequence[bool]) -> list[Value]:
     """Tangents of carries on entry; zeros where only a later step makes them move."""
     filled: list[Value] = []
     for v, t, m in zip(primals, tangents, moving):

@@ -22,6 +22,7 @@ from jitnet.ir import (
     Eqn,
     Function,
     Literal,
+    Loc,
     TapeType,
     Type,
     Value,
@@ -33,6 +34,9 @@ from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import Halves
 from jitnet.ops.shape import reshape
 from jitnet.ops.tape import beginning, tape_get, tape_length, tape_new, tape_push
+
+Parts = tuple[Sequence[Eqn], Sequence[Eqn], Sequence[Value]]
+"""The known equations, the linear ones, the results that these bind: see `SplitRule`."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +178,7 @@ class Run:
     tapes: tuple[Value, ...]
 
 
-def run(
-    p: Plan, args: Sequence[Value], once: Sequence[Value], handles: Sequence[Value]
-) -> Run:
+def run(p: Plan, args: Sequence[Value], once: Sequence[Value], handles: Sequence[Value]) -> Run:
     """Inline the known half, and push what is logged."""
     inner = [h for t, h in zip(p.tapes, handles) if t.residual is not None]
     values = current().inline(p.known, [*args, *once, *inner])
@@ -222,6 +224,15 @@ def with_dims_of(v: Value, like: Value, known: Mapping[Value, Value]) -> Value:
 
 
 # -- both ------------------------------------------------------------------------------------------
+
+
+def pick(values: Sequence[Value], hidden: Sequence[bool], wanted: bool) -> list[Value]:
+    return [v for v, u in zip(values, hidden, strict=True) if u is wanted]
+
+
+def primal_loc(loc: Loc) -> Loc:
+    """Where the known half stems from: it is what was there before the jvp."""
+    return loc._replace(tags=loc.tags[:-1]) if loc.tags[-1:] == ("jvp",) else loc
 
 
 def adopt(b: Builder, results: Sequence[Value | None]) -> list[Value]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitnet.codegen.llvm import emit
-from jitnet.codegen.lower import Program, lower
+from jitnet.codegen.program import Program, lower
 from jitnet.codegen.storage import Copy
 from jitnet.codegen.workspace import plan_workspace
 from jitnet.ir import BufferType, Function, Value

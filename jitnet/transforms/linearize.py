@@ -5,9 +5,10 @@
       return %y                              %1 = zmul %0, %dx
                                              return %1
 
-The jvp of f is split: what depends on tangents is linear, the rest is known. Known values that the
-linear part reads are residuals: results of the one, params of the other. Loops are split into two
-loops; `transforms.split` says what a step leaves for its linear half.
+The jvp of f is split: what depends on tangents is linear, the rest is known; equal values are
+merged first, so that one of them is saved. Known values that the linear part reads are residuals:
+results of the one, params of the other. Loops are split into two loops; `transforms.split` says
+what a step leaves for its linear half.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitnet.ir import Function
+from jitnet.passes.cse import cse
 from jitnet.transforms.jvp import jvp
 from jitnet.transforms.split import split
 
@@ -29,6 +31,6 @@ def linearize(f: Function, nonzero: Sequence[bool]) -> tuple[Function, Function,
     count = len(f.params)
     unknown = [i >= count for i in range(len(pushed.params))]
     forced = [i >= len(f.results) for i in range(len(pushed.results))]
-    halves = split(pushed, unknown, forced)
+    halves = split(cse(pushed), unknown, forced)
     assert not any(halves.unknown[: len(f.results)]), "a primal depends on tangents"
     return halves.known, halves.linear, moving

@@ -1,0 +1,151 @@
+"""How branches fall in two for reverse mode: values first, then the linear half.
+
+    %y = if %p, %x {...}        known:   %y, %cos: f64[4] = if %p, %x {...}
+                                linear:  %dy = if %p, %cos, %dx {...}
+
+Each arm leaves what its own linear half needs, and zeros for what the other one's would. How that
+gets there is settled in `ops.residuals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from jitnet.ir import (
+    ArrayType,
+    Builder,
+    Eqn,
+    Function,
+    Value,
+    index,
+    substitute_type,
+)
+from jitnet.ir.verifier import value_dims
+from jitnet.ops.primitive import Halves, SplitTransform
+from jitnet.ops.residuals import (
+    Parts,
+    Plan,
+    Tape,
+    adopt,
+    arguments,
+    pick,
+    plan,
+    primal_loc,
+    recorded,
+    run,
+    with_dims_of,
+    with_extents,
+)
+from jitnet.ops.shape import zeros_like
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """An `if` that falls in two.
+
+    Attributes:
+        operands: after the condition.
+        hidden: which of them depend on unknown values.
+        unknown: which results do, in one arm at least.
+        plans: the ways of each arm's residuals.
+    """
+
+    eqn: Eqn
+    hidden: tuple[bool, ...]
+    unknown: tuple[bool, ...]
+    plans: tuple[Plan, ...]
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        return self.eqn.operands[1:]
+
+    @property
+    def tapes(self) -> list[Tape]:
+        """Of both arms: each passes the other's on."""
+        return [t for p in self.plans for t in p.tapes]
+
+    def outside(self, arm: int) -> dict[Value, Value]:
+        """What an arm's known params are outside."""
+        params = zip(self.eqn.regions[arm].params, self.operands, self.hidden)
+        return {p: v for p, v, u in params if not u}
+
+
+def split_if(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
+    hidden = tuple(v in unknown for v in eqn.operands[1:])
+    forced = [False] * len(eqn.results)
+    for region in eqn.regions:
+        out = split(region, hidden, forced).unknown
+        forced = [a or b for a, b in zip(forced, out)]
+    arms: list[Halves] = []
+    for region in eqn.regions:
+        known = frozenset(pick(region.params, hidden, False))
+        arms.append(split(region, hidden, forced, known, known))
+    before, linear = Builder("known"), Builder("linear")
+    with before, before.at(primal_loc(eqn.loc)):
+        plans = tuple(plan(arm, {}, stable=arm.known.params) for arm in arms)
+        branch = _Branch(eqn, hidden, tuple(forced), plans)
+        saved, tapes = _known_if(before, branch)
+    with linear, linear.at(eqn.loc):
+        _linear_if(linear, branch, saved, tapes)
+    return before.eqns, linear.eqns, pick(eqn.results, forced, True)
+
+
+def _known_if(before: Builder, branch: _Branch) -> tuple[list[Value], list[Value]]:
+    """The branch of the known halves: each arm fills in zeros for what the other one saves.
+    Returns what both arms save, and the tapes."""
+    eqn, tapes = branch.eqn, branch.tapes
+    operands = pick(branch.operands, branch.hidden, False)
+    regions: list[Function] = []
+    for arm, own in enumerate(branch.plans):
+        with Builder(eqn.regions[arm].name) as b:
+            b.loc = before.loc
+            inner = b.params_like(own.known.params[: len(operands)])
+            handles = {id(t): b.param(t.start.type, "tape") for t in tapes}
+            done = run(own, inner, (), [handles[id(t)] for t in own.tapes])
+            handles.update((id(t), h) for t, h in zip(own.tapes, done.tapes))
+            env = dict(zip(operands, inner))
+            saved: list[Value] = []
+            for other, p in enumerate(branch.plans):
+                saved += done.stacked if other == arm else _zeros(branch, other, p, env)
+        regions.append(b.build(*done.results, *handles.values(), *saved))
+    before.bind(eqn.op, (eqn.operands[0], *operands, *(t.start for t in tapes)), {}, regions)
+    own_results = pick(eqn.results, branch.unknown, False)
+    count = len(tapes) + sum(len(p.stacked) for p in branch.plans)
+    bound = adopt(before, [*own_results, *[None] * count])[len(own_results) :]
+    return bound[len(tapes) :], bound[: len(tapes)]
+
+
+def _zeros(branch: _Branch, arm: int, p: Plan, env: dict[Value, Value]) -> list[Value]:
+    """Zeros for what an arm saves, in the other arm, whose params are `env`."""
+    outer = [substitute_type(r.array_type, branch.outside(arm)) for r in p.stacked]
+    types = [substitute_type(t, env) for t in outer]
+    return [zeros_like(t) for t in types if isinstance(t, ArrayType)]
+
+
+def _linear_if(b: Builder, branch: _Branch, saved: Sequence[Value], tapes: Sequence[Value]) -> None:
+    """Bind the branch of the linear halves; both arms take what both need."""
+    results = pick(branch.eqn.results, branch.unknown, True)
+    needed = {r for p in branch.plans for r in p.halves.residuals}
+    read = [v for arm in (0, 1) for p, v in branch.outside(arm).items() if p in needed]
+    extents = [d for r in results for d in value_dims(r.type)]
+    logs = [t.first for t in branch.tapes if t.first is not None]
+    moving = pick(branch.operands, branch.hidden, True)
+    operands = with_extents([*read, *extents, *saved, *tapes, *logs, *moving])
+    regions: list[Function] = []
+    for arm, p in enumerate(branch.plans):
+        with Builder(branch.eqn.regions[arm].name) as inner:
+            inner.loc = b.loc
+            env = dict(zip(operands, inner.params_like(operands)))
+            found = {q: env.get(v, v) for q, v in branch.outside(arm).items()}
+            first = 0 if arm == 0 else len(branch.plans[0].stacked)
+            found.update(zip(p.stacked, (env[v] for v in saved[first:])))
+            handles = dict(zip(map(id, branch.tapes), (env[t] for t in tapes)))
+            own = [handles[id(t)] for t in p.tapes]
+            position = next((env[t.first] for t in p.tapes if t.first is not None), index(0))
+            found.update(recorded(p, own, position))
+            args = [*arguments(p, found), *(env[v] for v in moving)]
+            values = inner.inline(p.halves.linear, args)
+            regions.append(inner.build(*(with_dims_of(v, r, env) for v, r in zip(values, results))))
+    b.bind(branch.eqn.op, (branch.eqn.operands[0], *operands), {}, regions)
+    adopt(b, results)
