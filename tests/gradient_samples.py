@@ -32,14 +32,12 @@ class Program:
     arguments: where it is smooth.
     wrt: positions of the params that it is differentiated in.
     smooth: its second derivatives are not zero.
-    compiles: the interpreter is not the only one that can run it.
     """
 
     build: Callable[[], Function]
     arguments: list[Any]
     wrt: tuple[int, ...]
     smooth: bool = True
-    compiles: bool = True
 
 
 PROGRAMS: dict[str, Program] = {}
@@ -54,7 +52,7 @@ def total(x: Value) -> Value:
 
 
 def program(
-    name: str, *arguments: Any, smooth: bool = True, compiles: bool = True
+    name: str, *arguments: Any, smooth: bool = True
 ) -> Callable[[Callable[..., Value]], None]:
     """Registers a function of builder values as a program. An argument `(extent position, array)`
     has the i64 argument at that position as its first extent."""
@@ -69,7 +67,7 @@ def program(
 
         data = [x[1] if isinstance(x, tuple) else x for x in arguments]
         floats = tuple(i for i, x in enumerate(data) if np.asarray(x).dtype == np.float64)
-        PROGRAMS[name] = Program(build, data, floats, smooth, compiles)
+        PROGRAMS[name] = Program(build, data, floats, smooth)
 
     return register
 
@@ -340,10 +338,8 @@ def ragged_arms_in_loop(x: Value) -> Value:
     return total(ops.mul(y, y))
 
 
-@program("arms that return ragged arrays", draw(6), compiles=False)
+@program("arms that return ragged arrays", draw(6))
 def ragged_results(x: Value) -> Value:
-    """The compiler has no memory for what a branch returns at an extent of its own."""
-
     def kept(keep: Callable[[Value, float], Value]) -> Callable[[Value], Any]:
         return lambda x: ops.compress(keep(x, 0.7), [ops.mul(x, x)])
 

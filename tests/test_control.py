@@ -86,13 +86,13 @@ def test_arms_of_an_if_agree() -> None:
         return made(array(f64, 3), body=change)
 
     same = arm(lambda x: x)
-    with pytest.raises(TypeRuleError, match="one arm returns f64.3., the other f64"):
+    with pytest.raises(TypeRuleError, match=r"one arm returns f64\[3\], the other f64"):
         IF.infer((p, x), {}, (same, arm(lambda x: ops.reduce_sum(x, (0,)))))
     with pytest.raises(TypeRuleError, match="different numbers"):
         IF.infer((p, x), {}, (same, arm(lambda x: (x, x))))
     with pytest.raises(TypeRuleError, match="condition is f64"):
         IF.infer((x, x), {}, (same, same))
-    with pytest.raises(TypeRuleError, match="takes f64.3."):
+    with pytest.raises(TypeRuleError, match=r"takes f64\[3\]"):
         IF.infer((p, Value(array(f64, 4))), {}, (same, same))
     with pytest.raises(TypeRuleError, match="1 params for 2 values"):
         IF.infer((p, x, x), {}, (same, same))
@@ -159,7 +159,7 @@ def test_types_of_for() -> None:
     with pytest.raises(TypeRuleError, match="trip count is f64"):
         FOR.infer((x, x), loop_attrs(carries=1), (same,))
     narrow = made(array(i64), array(f64, 3), body=lambda i, x: ops.convert(x, f32))
-    with pytest.raises(TypeRuleError, match="carried as f64.3., but the body returns f32.3."):
+    with pytest.raises(TypeRuleError, match=r"carried as f64\[3\], but the body returns f32\[3\]"):
         FOR.infer((n, x), loop_attrs(carries=1), (narrow,))
 
 
@@ -184,8 +184,8 @@ def test_while_doubles(start: int) -> None:
 
 def test_while_carries_an_array_with_its_extent() -> None:
     cond = made(array(i64), array(f64, 2), body=lambda k, z: ops.gt(k, 2), name="cond")
-    with pytest.raises(TypeRuleError, match="takes f64.2."):
-        k = Value(array(i64), "k")
+    k = Value(array(i64), "k")
+    with pytest.raises(TypeRuleError, match=r"takes f64\[2\]"):
         WHILE.infer((k, Value(array(f64, k))), {"consts": 0, "carries": 2}, (cond, cond))
 
     def region(name: str, fn: Callable[[Value, Value], Any]) -> Function:

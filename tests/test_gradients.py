@@ -12,7 +12,7 @@ from gradient_samples import PROGRAMS, Program, draw, real
 from op_functions import function_of
 
 from jitnet import ops, transforms
-from jitnet.codegen.lower import lower
+from jitnet.codegen.program import lower
 from jitnet.interp import evaluate
 from jitnet.ir import ArrayType, Builder, Function, Literal, Value, index, registry, verify
 from jitnet.ir.types import f64
@@ -96,7 +96,7 @@ def test_gradients(program: Program) -> None:
     f = program.build()
     verify(f)
     g = transforms.value_and_grad(f, program.wrt)
-    value, *gradients = everywhere(g, program.arguments, program.compiles)
+    value, *gradients = everywhere(g, program.arguments)
     np.testing.assert_array_equal(value, evaluate(f, program.arguments)[0])
     for at, gradient in zip(program.wrt, gradients, strict=True):
         close(gradient, gradient_by_differences(f, program.arguments, at), 1e-7)
@@ -109,7 +109,7 @@ def test_tangents(program: Program) -> None:
     args, rng = program.arguments, np.random.default_rng(1)
     directions = [np.asarray(rng.standard_normal(np.shape(args[i])))[()] for i in program.wrt]
     pushed, moving = transforms.jvp(f, [i in program.wrt for i in range(len(f.params))])
-    tangents = everywhere(pushed, [*args, *directions], program.compiles)[1:]
+    tangents = everywhere(pushed, [*args, *directions])[1:]
     tangent = tangents[0] if moving[0] else 0.0
     gradients = evaluate(transforms.value_and_grad(f, program.wrt), args)[1:]
     expected = sum(np.sum(g * d) for g, d in zip(gradients, directions))
@@ -128,7 +128,7 @@ def test_second_derivatives(program: Program) -> None:
     moved = iter(out[len(g.results) :])
     tangents = [next(moved) if m else 0.0 for m in moving][1:]
     twice = transforms.value_and_grad(directional(f, program.wrt, directions), program.wrt)
-    second = everywhere(twice, args, program.compiles)[1:]
+    second = everywhere(twice, args)[1:]
     for at, forward, reverse in zip(program.wrt, tangents, second, strict=True):
         expected = gradient_by_differences(directional(f, program.wrt, directions), args, at)
         close(reverse, expected, 1e-6)

@@ -273,6 +273,23 @@ def _emit_conversion(
     return convert("sext" if source.kind == "i" else "zext", source, to, operand)
 
 
+def _signed(w: Writer, source: DType, to: DType, operand: str, lanes: int) -> str:
+    """Truncated to i32 or i64; what does not fit gives the least value, as x86 does. LLVM's own
+    instruction leaves that open, and folds it away where it knows the operand."""
+    F, I, B = llvm_type(source, lanes), llvm_type(to, lanes), llvm_type(T.bool_, lanes)
+    bound = float(1 << to.bits - 1)
+    low = constant(Literal(-bound, source), lanes)
+    high = constant(Literal(bound, source), lanes)
+    above = w.let(f"fcmp oge {F} {operand}, {low}")
+    below = w.let(f"fcmp olt {F} {operand}, {high}")
+    fits = w.let(f"and {B} {above}, {below}")
+    zero = constant(Literal(0.0, source), lanes)
+    safe = w.let(f"select {B} {fits}, {F} {operand}, {F} {zero}")
+    value = w.let(f"fptosi {F} {safe} to {I}")
+    least = constant(Literal(-(1 << to.bits - 1), to), lanes)
+    return w.let(f"select {B} {fits}, {I} {value}, {I} {least}")
+
+
 def _float_to_integer(w: Writer, source: DType, to: DType, operand: str, lanes: int) -> str:
     """As a C compiler for x86 does it, which shows where the value does not fit: by way of i32 for
     the small types and i64 for u32; u64 in two halves."""
@@ -280,7 +297,7 @@ def _float_to_integer(w: Writer, source: DType, to: DType, operand: str, lanes: 
     middle = T.i32 if to.bits < 32 or to is T.i32 else T.i64
     I = llvm_type(middle, lanes)
     if to is not T.u64:
-        value = w.let(f"fptosi {F} {operand} to {I}")
+        value = _signed(w, source, middle, operand, lanes)
         return (
             value
             if to.bits == middle.bits
@@ -290,7 +307,7 @@ def _float_to_integer(w: Writer, source: DType, to: DType, operand: str, lanes: 
     large = w.let(f"fcmp oge {F} {operand}, {half}")
     below = w.let(f"fsub {F} {operand}, {half}")
     inner = w.let(f"select {llvm_type(T.bool_, lanes)} {large}, {F} {below}, {F} {operand}")
-    value = w.let(f"fptosi {F} {inner} to {I}")
+    value = _signed(w, source, middle, inner, lanes)
     top = constant(Literal(-(2**63), T.i64), lanes)
     flipped = w.let(f"xor {I} {value}, {top}")
     return w.let(f"select {llvm_type(T.bool_, lanes)} {large}, {I} {flipped}, {I} {value}")

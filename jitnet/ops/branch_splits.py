@@ -10,7 +10,7 @@ gets there is settled in `ops.residuals`.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jitnet.ir import (
     ArrayType,
@@ -40,8 +40,7 @@ from jitnet.ops.residuals import (
 from jitnet.ops.shape import zeros_like
 
 
-@dataclass(frozen=True)
-class _Branch:
+class _Branch(NamedTuple):
     """An `if` that falls in two.
 
     Attributes:

@@ -13,8 +13,7 @@ in the box of the largest ones, which the known loop finds, and each step works 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jitnet.ir import (
     Builder,
@@ -49,8 +48,7 @@ from jitnet.ops.shape import full
 from jitnet.ops.slicing import slice, update
 
 
-@dataclass(frozen=True)
-class _Part:
+class _Part(NamedTuple):
     """The consts, the carries or the xs of a loop.
 
     Attributes:
@@ -69,13 +67,12 @@ class _Part:
         return pick(self.params, self.hidden, hidden)
 
 
-@dataclass(frozen=True)
-class _Loop:
+class _Loop(NamedTuple):
     """A `for` or a `while` that falls in two.
 
     Attributes:
         eqn, body: the body's first param is the index, in a `for`.
-        index: that param.
+        counter: that param.
         consts, carries, xs: the operands by role. A carry is hidden if any step makes it so.
         fixed: the known params that are the same in each step, and their values outside.
         plan: the ways of the body's residuals.
@@ -83,7 +80,7 @@ class _Loop:
 
     eqn: Eqn
     body: Function
-    index: Value | None
+    counter: Value | None
     consts: _Part
     carries: _Part
     xs: _Part
@@ -107,8 +104,7 @@ class _Loop:
         return [d for d in dict.fromkeys(dims) if d not in self.fixed]
 
 
-@dataclass(frozen=True)
-class _Known:
+class _Known(NamedTuple):
     """What comes out of a loop's known half.
 
     Attributes:
@@ -183,8 +179,7 @@ def _fixed(
     return {p: v for p, v, u, same in zip(params, operands, hidden, kept) if same and not u}
 
 
-@dataclass(frozen=True)
-class _Region:
+class _Region(NamedTuple):
     """The region of a loop's known half while it is built; its params by role."""
 
     lead: Sequence[Value]
@@ -200,7 +195,7 @@ class _Region:
 def _open_region(b: Builder, loop: _Loop, counters: int) -> _Region:
     """Bind the params of the known half's new region."""
     taken = iter(loop.plan.known.params)
-    lead = [next(taken) for _ in range(loop.index is not None)]
+    lead = [next(taken) for _ in range(loop.counter is not None)]
     consts, carries, xs = (
         [next(taken) for _ in part.outer(False)] for part in (loop.consts, loop.carries, loop.xs)
     )
@@ -223,8 +218,7 @@ def _open_region(b: Builder, loop: _Loop, counters: int) -> _Region:
     )
 
 
-@dataclass(frozen=True)
-class _Step:
+class _Step(NamedTuple):
     """What the known half's new region returns, by role."""
 
     carries: Sequence[Value]
@@ -339,7 +333,7 @@ def _linear_loop(b: Builder, loop: _Loop, known: _Known) -> None:
     consts = _linear_consts(loop, known, [*starts, *xs])
     with Builder(loop.body.name) as inner:
         inner.loc = b.loc
-        i = inner.param(INDEX, (loop.index.name if loop.index else "") or "i")
+        i = inner.param(INDEX, (loop.counter.name if loop.counter else "") or "i")
         params = inner.params_like([*consts, *starts])
         env, carried = dict(zip(consts, params)), params[len(consts) :]
         types = (substitute_type(x.array_type.with_dims(x.dims[1:]), env) for x in xs)
@@ -378,8 +372,8 @@ def _found(loop: _Loop, known: _Known, env: dict[Value, Value], i: Value) -> dic
     """The residuals of step i that are no rows, inside the linear half's region."""
     outer = {**loop.fixed, **loop.plan.once}
     found = {r: env.get(v, v) for r, v in outer.items()}
-    if loop.index is not None:
-        found[loop.index] = i
+    if loop.counter is not None:
+        found[loop.counter] = i
     position = i
     for t in loop.plan.tapes:
         if t.first is not None:

@@ -14,7 +14,7 @@ the records of a run begin is a residual like others.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jitnet.ir import (
     Builder,
@@ -39,8 +39,7 @@ Parts = tuple[Sequence[Eqn], Sequence[Eqn], Sequence[Value]]
 """The known equations, the linear ones, the results that these bind: see `SplitRule`."""
 
 
-@dataclass(frozen=True)
-class Tape:
+class Tape(NamedTuple):
     """A tape that runs through a region.
 
     Attributes:
@@ -55,8 +54,7 @@ class Tape:
     residual: Value | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """How the residuals of one region travel. Its regions' values stand for residuals.
 
     Attributes:
@@ -163,8 +161,7 @@ def _taking(f: Function, taken: Sequence[Value], results: Sequence[Value]) -> Fu
 # -- in the known half -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One run of the known half.
 
     Attributes:

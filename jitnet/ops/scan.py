@@ -90,6 +90,9 @@ def _emit(combine: s.ScalarOp, identity: int) -> Callable[..., Sequence[Value]]:
         extents = [context.dim(d) for d in eqn.operands[0].dims]
         n, outer, inner = extents[axis], extents[:axis], extents[axis + 1 :]
         start = Literal(identity, y.dtype)
+        # the sum of the first element alone is that element, -0.0 too
+        signed = y.dtype.is_float and identity == 0
+        neutral = Literal(-0.0, y.dtype) if signed else start
 
         def position(k: Value) -> Value:
             return subtract(subtract(n, ONE), k) if attrs["reverse"] else k
@@ -98,10 +101,11 @@ def _emit(combine: s.ScalarOp, identity: int) -> Callable[..., Sequence[Value]]:
             def step(k: Value, total: Value) -> Sequence[Value]:
                 here = (*at, position(k))
                 following = combine(total, load(x, *here))
-                store(y, total if attrs["exclusive"] else following, *here)
+                stored = s.select(s.eq(k, 0), start, total) if attrs["exclusive"] else following
+                store(y, stored, *here)
                 return (following,)
 
-            loop(0, n, step, (start,), name="k")
+            loop(0, n, step, (neutral,), name="k")
 
         def by_rows(at: Sequence[Value]) -> None:
             def first(to: Sequence[Value]) -> None:
@@ -113,8 +117,10 @@ def _emit(combine: s.ScalarOp, identity: int) -> Callable[..., Sequence[Value]]:
                 added = before if attrs["exclusive"] else here
 
                 def element(to: Sequence[Value]) -> None:
-                    total = combine(load(y, *at, before, *to), load(x, *at, added, *to))
-                    store(y, total, *at, here, *to)
+                    so_far = load(y, *at, before, *to)
+                    if attrs["exclusive"]:
+                        so_far = s.select(s.eq(k, 1), neutral, so_far)
+                    store(y, combine(so_far, load(x, *at, added, *to)), *at, here, *to)
 
                 nest(inner, element)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from jitnet.ir import Builder, Effect, Eqn, Function, Literal, Value, effect_of
 from jitnet.ir.verifier import value_dims
@@ -57,8 +57,7 @@ def split(
     return once(f, unknown, forced, free, given)
 
 
-@dataclass(frozen=True)
-class _Wanted:
+class _Wanted(NamedTuple):
     """The arguments of `split`."""
 
     unknown: tuple[bool, ...]
