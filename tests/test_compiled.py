@@ -202,6 +202,17 @@ def test_overlapping_update_reads_before_it_writes() -> None:
     assert_same(native(f).run([np.arange(50.0)])[0], evaluate(f, [np.arange(50.0)])[0])
 
 
+def test_a_fold_does_not_overwrite_what_it_still_reads() -> None:
+    """The mean ends in the sum of squares, and has the same shape: x.var(axis=0)."""
+    with Builder("f") as b:
+        x = b.param(ArrayType(f64, (4, 2, 3)), "x")
+        mean = ops.div(ops.reduce_sum(x, (0,)), 4.0)
+        apart = ops.sub(x, ops.broadcast(mean, (4, 2, 3), (1, 2)))
+        f = b.build(ops.reduce_sum(ops.mul(apart, apart), (0,)))
+    x_value = np.random.default_rng(5).random((4, 2, 3))
+    close(native(f).run([x_value])[0], x_value.var(axis=0) * 4)
+
+
 def test_arguments_keep_their_content() -> None:
     with Builder("f") as b:
         x = b.param(ArrayType(f64, (10,)), "x")

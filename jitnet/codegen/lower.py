@@ -491,9 +491,13 @@ class _KernelMemory:
         return self.places[result].buffer
 
     def reused(self, result: Value, v: Value) -> Place | None:
-        """The memory of an operand that ends here and is read only where the result is written."""
+        """The memory of an operand that ends here, where the kernel does nothing but compute each
+        element of the result from that of the operand."""
         (region,) = self.eqn.regions
-        if v in self.body.hints or self.eqn.attrs["rows"] is not None or len(region.results) > 1:
+        if v in self.body.hints or len(region.results) > 1:
+            return None
+        arrays = [e for e in region.eqns if e.result.rank]
+        if not all(primitive(e).is_pointwise and e.result.dims == result.dims for e in arrays):
             return None
         for p in region.params:
             place = self.body.env.get(self.outer[p])
@@ -502,10 +506,7 @@ class _KernelMemory:
             if not (place.whole and place.root.writable) or self.body.alive_after(place.root):
                 continue
             others = [q for q in region.params if q.rank and q is not p]
-            if any(place.root in self.body.roots(self.outer[q]) for q in others):
-                continue
-            readers = [e for e in region.eqns if p in e.operands]
-            if all(primitive(e).is_pointwise and e.result.dims == p.dims for e in readers):
+            if not any(place.root in self.body.roots(self.outer[q]) for q in others):
                 return place
         return None
 

@@ -218,7 +218,7 @@ def _terms(x: Value, axes: tuple[int, ...], where: Any) -> Any:
     if where is _UNSET or where is True:
         return number(count([x.dims[i] for i in axes]))
     mask = wrap(spread(as_array(where).value, x.dims))
-    return sum(mask, axis=axes, dtype=np.int64, keepdims=True)
+    return sum(mask, axis=axes, dtype=np.int64)
 
 
 def _mean_dtype(x: Value, dtype: Any) -> DType:
@@ -240,7 +240,7 @@ def mean(
     refuse_out(out)
     x = as_array(a).value
     axes = reduced_axes(axis, x.rank)
-    total = sum(wrap(x), axis=axes, dtype=_mean_dtype(x, dtype).numpy, keepdims=True, where=where)
+    total = sum(wrap(x), axis=axes, dtype=_mean_dtype(x, dtype).numpy, where=where)
     return _shaped(_divide(total, _terms(x, axes, where)), x, axes, keepdims)
 
 
@@ -258,11 +258,14 @@ def _whole(x: Value, terms: int) -> Value:
 
 
 def _shaped(value: Value, x: Value, axes: tuple[int, ...], keepdims: Any) -> Tracer:
-    """A result with unit axes as the user wants it."""
+    """A reduced result, with unit axes where the user wants them."""
     if keepdims is not _UNSET and keepdims:
-        return wrap(value, "array" if x.rank else "scalar")
-    kept = tuple(d for i, d in enumerate(x.dims) if i not in axes)
-    return wrap(ops.reshape(value, kept), "array" if kept else "scalar")
+        return wrap(_with_units(value, x, axes), "array" if x.rank else "scalar")
+    return wrap(value, "array" if value.rank else "scalar")
+
+
+def _with_units(value: Value, x: Value, axes: tuple[int, ...]) -> Value:
+    return ops.reshape(value, tuple(1 if i in axes else d for i, d in enumerate(x.dims)))
 
 
 def var(
@@ -285,12 +288,12 @@ def var(
         ddof = correction
     wide = ops.convert(x, _mean_dtype(x, dtype))
     if mean is _UNSET:
-        total = sum(wrap(wide), axis=axes, keepdims=True, where=where)
-        centre = _divide(total, _terms(x, axes, where))
+        total = sum(wrap(wide), axis=axes, where=where)
+        centre = _with_units(_divide(total, _terms(x, axes, where)), x, axes)
     else:
         centre = as_dtype(as_array(mean), wide.dtype)
     apart = ops.sub(wide, spread(centre, wide.dims))
-    squares = sum(wrap(ops.mul(apart, apart)), axis=axes, keepdims=True, where=where)
+    squares = sum(wrap(ops.mul(apart, apart)), axis=axes, where=where)
     terms = _terms(x, axes, where)
     left = (
         elementwise.call(np.maximum, elementwise.call(np.subtract, terms, ddof), 0)

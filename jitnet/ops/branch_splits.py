@@ -9,7 +9,7 @@ gets there is settled in `ops.residuals`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from jitnet.ir import (
@@ -70,16 +70,22 @@ class _Branch(NamedTuple):
         return {p: v for p, v, u in params if not u}
 
 
-def split_if(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
+def split_if(
+    eqn: Eqn,
+    unknown: Collection[Value],
+    is_free: Callable[[Value], bool],
+    split: SplitTransform,
+) -> Parts:
     hidden = tuple(v in unknown for v in eqn.operands[1:])
     forced = [False] * len(eqn.results)
     for region in eqn.regions:
-        out = split(region, hidden, forced).unknown
+        out = split(region, hidden, forced, frozenset()).unknown
         forced = [a or b for a, b in zip(forced, out)]
     arms: list[Halves] = []
     for region in eqn.regions:
         known = frozenset(pick(region.params, hidden, False))
-        arms.append(split(region, hidden, forced, known, known))
+        free = {p for p, v in zip(region.params, eqn.operands[1:]) if p in known and is_free(v)}
+        arms.append(split(region, hidden, forced, frozenset(free), known))
     before, linear = Builder("known"), Builder("linear")
     with before, before.at(primal_loc(eqn.loc)):
         plans = tuple(plan(arm, {}, stable=arm.known.params) for arm in arms)

@@ -12,7 +12,7 @@ in the box of the largest ones, which the known loop finds, and each step works 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from jitnet.ir import (
@@ -30,7 +30,7 @@ from jitnet.ir import (
 from jitnet.ir.verifier import value_dims
 from jitnet.ops.lift import add, sub
 from jitnet.ops.pointwise import maximum
-from jitnet.ops.primitive import SplitTransform
+from jitnet.ops.primitive import Halves, SplitTransform
 from jitnet.ops.regions import INDEX
 from jitnet.ops.residuals import (
     Parts,
@@ -42,10 +42,13 @@ from jitnet.ops.residuals import (
     primal_loc,
     recorded,
     run,
+    size_in_bytes,
     with_extents,
 )
 from jitnet.ops.shape import full
 from jitnet.ops.slicing import slice, update
+
+IsFree = Callable[[Value], bool]
 
 
 class _Part(NamedTuple):
@@ -119,37 +122,94 @@ class _Known(NamedTuple):
     largest: dict[Value, Value]
 
 
-def split_for(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
+def split_for(
+    eqn: Eqn, unknown: Collection[Value], is_free: IsFree, split: SplitTransform
+) -> Parts:
     (body,) = eqn.regions
-    return _split_loop(eqn, body, eqn.operands[1:], unknown, split)
+    n = eqn.operands[0]
+    trips = int(n.item) if isinstance(n, Literal) else None
+    settled = _settle(eqn, body, eqn.operands[1:], trips, unknown, is_free, split)
+    return _split_loop(eqn, body, eqn.operands[1:], settled)
 
 
-def split_while(eqn: Eqn, unknown: Collection[Value], split: SplitTransform) -> Parts:
-    return _split_loop(eqn, eqn.regions[1], eqn.operands, unknown, split)
+def split_while(
+    eqn: Eqn, unknown: Collection[Value], is_free: IsFree, split: SplitTransform
+) -> Parts:
+    body = eqn.regions[1]
+    settled = _settle(eqn, body, eqn.operands, None, unknown, is_free, split)
+    return _split_loop(eqn, body, eqn.operands, settled)
 
 
-def _split_loop(
+class _Settled(NamedTuple):
+    """A body in two, once it is known which carries depend on unknown values.
+
+    Attributes:
+        hidden: which operands do.
+        fixed: the known params that are the same in each step, and their values outside.
+    """
+
+    halves: Halves
+    hidden: list[bool]
+    fixed: dict[Value, Value]
+
+
+def _settle(
     eqn: Eqn,
     body: Function,
     operands: Sequence[Value],
+    trips: int | None,
     unknown: Collection[Value],
+    is_free: IsFree,
     split: SplitTransform,
-) -> Parts:
-    is_while = len(eqn.regions) == 2
-    lead = () if is_while else body.params[:1]
+) -> _Settled:
+    lead = body.params[: len(body.params) - len(operands)]
+    params = body.params[len(lead) :]
     c = eqn.attrs["consts"]
     k = c + eqn.attrs["carries"]
     hidden = [v in unknown for v in operands]
-    params = body.params[len(lead) :]
     while True:
         fixed = _fixed(body, params, operands, hidden, c, k)
-        free = frozenset((*fixed, *lead))
-        given = free.union(pick(params[k:], hidden[k:], False))
-        halves = split(body, [*[False] * len(lead), *hidden], hidden[c:k], free, given)
+        given = frozenset((*lead, *fixed, *pick(params[k:], hidden[k:], False)))
+        question = (body, [*[False] * len(lead), *hidden], hidden[c:k])
+        free = frozenset((*lead, *(p for p, v in fixed.items() if is_free(v))))
+        halves = split(*question, free, given)
         after = [a or b for a, b in zip(hidden[c:k], halves.unknown)]
         if after == hidden[c:k]:
             break
         hidden[c:k] = after
+    everything = frozenset((*lead, *fixed))
+    if free != everything and trips is not None:
+        whole = split(*question, everything, given)
+        halves = min((halves, whole), key=lambda h: _saved_bytes(h, trips, everything - free))
+    return _Settled(halves, hidden, fixed)
+
+
+def _saved_bytes(halves: Halves, trips: int, fixed: frozenset[Value]) -> float:
+    """What a loop leaves for its linear half: what steps do, and what of `fixed` is kept."""
+    kept = [r for r in halves.residuals if r in fixed]
+    return trips * sum(map(size_in_bytes, halves.made)) + sum(map(size_in_bytes, kept))
+
+
+def _fixed(
+    body: Function,
+    params: Sequence[Value],
+    operands: Sequence[Value],
+    hidden: Sequence[bool],
+    c: int,
+    k: int,
+) -> dict[Value, Value]:
+    """The known consts, and the known carries that no step changes."""
+    kept = [True] * c + [p is r for p, r in zip(params[c:k], body.results)]
+    return {p: v for p, v, u, same in zip(params, operands, hidden, kept) if same and not u}
+
+
+def _split_loop(eqn: Eqn, body: Function, operands: Sequence[Value], settled: _Settled) -> Parts:
+    halves, hidden, fixed = settled
+    is_while = len(eqn.regions) == 2
+    lead = body.params[: len(body.params) - len(operands)]
+    params = body.params[len(lead) :]
+    c = eqn.attrs["consts"]
+    k = c + eqn.attrs["carries"]
     consts, carries, xs = (
         _Part(params[a:b], operands[a:b], hidden[a:b])
         for a, b in ((0, c), (c, k), (k, len(params)))
@@ -164,19 +224,6 @@ def _split_loop(
     with linear, linear.at(eqn.loc):
         _linear_loop(linear, loop, known)
     return before.eqns, linear.eqns, pick(eqn.results, halves.unknown, True)
-
-
-def _fixed(
-    body: Function,
-    params: Sequence[Value],
-    operands: Sequence[Value],
-    hidden: Sequence[bool],
-    c: int,
-    k: int,
-) -> dict[Value, Value]:
-    """The known consts, and the known carries that no step changes."""
-    kept = [True] * c + [p is r for p, r in zip(params[c:k], body.results)]
-    return {p: v for p, v, u, same in zip(params, operands, hidden, kept) if same and not u}
 
 
 class _Region(NamedTuple):

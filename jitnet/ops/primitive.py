@@ -87,11 +87,12 @@ SplitTransform = Callable[..., Halves]
 """`transforms.split.split`."""
 
 SplitRule = Callable[
-    [Eqn, Collection[Value], SplitTransform],
+    [Eqn, Collection[Value], Callable[[Value], bool], SplitTransform],
     tuple[Sequence[Eqn], Sequence[Eqn], Sequence[Value]],
 ]
-"""`(eqn, unknown values, split) -> (known equations, linear equations, unknown results)`: how an
-equation with regions falls in two. The known equations bind the eqn's own known results."""
+"""`(eqn, unknown values, is_free, split) -> (known equations, linear equations, unknown results)`:
+how an equation with regions falls in two. The known equations bind the eqn's own known results.
+`is_free` tells of a known operand whether the linear half has it anyway."""
 
 
 def nondifferentiable(

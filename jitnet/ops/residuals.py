@@ -13,6 +13,7 @@ the records of a run begin is a residual like others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
@@ -245,3 +246,10 @@ def with_extents(values: Sequence[Value]) -> list[Value]:
     region takes that reads them."""
     every = dict.fromkeys([*(d for v in values for d in value_dims(v.type)), *values])
     return [v for v in every if not isinstance(v, Literal)]
+
+
+def size_in_bytes(v: Value) -> float:
+    """Of a residual; more than all that is known to be smaller, where its extents are not known."""
+    if isinstance(v.type, TapeType) or not v.array_type.is_static:
+        return math.inf
+    return math.prod(v.shape) * v.dtype.itemsize

@@ -12,7 +12,7 @@ in two by its op's own rule: see `ops.loop_splits`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -28,14 +28,15 @@ def split(
     f: Function,
     unknown: Sequence[bool],
     forced: Sequence[bool] = (),
-    free: Values = frozenset(),
+    free: Values | None = None,
     given: Values = frozenset(),
 ) -> Halves:
     """Split f by the params marked `unknown`.
 
     Args:
         forced: results that are to come from the linear half even if they are known.
-        free: known params that the linear half has anyway, so that recomputing from them is free.
+        free: of a region: the known params that the linear half has anyway, so that recomputing
+            from them is free. None: f is no region; whatever its regions read is saved once.
         given: known params that need not be returned by `known` where they are residuals.
     """
     done: dict[Any, tuple[Function, Halves]] = {}
@@ -44,7 +45,7 @@ def split(
         f: Function,
         unknown: Sequence[bool],
         forced: Sequence[bool] = (),
-        free: Values = frozenset(),
+        free: Values | None = None,
         given: Values = frozenset(),
     ) -> Halves:
         """Loops ask for their regions until their carries are settled, and so do loops in them:
@@ -62,7 +63,7 @@ class _Wanted(NamedTuple):
 
     unknown: tuple[bool, ...]
     forced: tuple[bool, ...]
-    free: Values
+    free: Values | None
     given: Values
 
 
@@ -73,26 +74,39 @@ class _Work:
     Attributes:
         known, linear: the equations of the two halves, on the values of the Function that is split.
         unknown: the values that depend on unknown params.
+        available: known values that the linear half has anyway, or computes again from these.
     """
 
     unknown: set[Value]
+    available: set[Value]
     known: list[Eqn] = field(default_factory=list)
     linear: list[Eqn] = field(default_factory=list)
+
+    def add_known(self, eqn: Eqn) -> None:
+        self.known.append(eqn)
+        if _is_cheap(eqn) and all(
+            isinstance(v, Literal) or v in self.available for v in eqn.operands
+        ):
+            self.available.update(eqn.results)
 
 
 def _split(f: Function, wanted: _Wanted, split: SplitTransform) -> Halves:
     params = list(zip(f.params, wanted.unknown, strict=True))
     known_params = [p for p, u in params if not u]
     unknown_params = [p for p, u in params if u]
-    work = _Work(set(unknown_params))
+    work = _Work(set(unknown_params), set(wanted.free or ()))
+
+    def is_free(v: Value) -> bool:
+        return wanted.free is None or isinstance(v, Literal) or v in work.available
+
     for eqn in f.eqns:
-        _assign(eqn, work, split)
+        _assign(eqn, work, is_free, split)
     forced = [*wanted.forced, *[False] * len(f.results)]
     out = tuple(v in work.unknown or fo for v, fo in zip(f.results, forced))
     results = [v for v, u in zip(f.results, out) if u]
     linear = _live(work.linear, results)
     ends = [*results, *unknown_params]
-    again, saved = _residuals(work.known, _read(linear, ends, work.unknown), ends, wanted.free)
+    again, saved = _residuals(work, _read(linear, ends, work.unknown), ends)
     order = {v: i for i, v in enumerate([*f.params, *(r for e in work.known for r in e.results)])}
     residuals = sorted(saved, key=lambda v: (bool(getattr(v.type, "dims", True)), order[v]))
     made = [r for r in residuals if r not in wanted.given]
@@ -102,13 +116,14 @@ def _split(f: Function, wanted: _Wanted, split: SplitTransform) -> Halves:
     return Halves(known, second, out, tuple(residuals), tuple(made))
 
 
-def _assign(eqn: Eqn, work: _Work, split: SplitTransform) -> None:
+def _assign(eqn: Eqn, work: _Work, is_free: Callable[[Value], bool], split: SplitTransform) -> None:
     """Put an equation in the half where it belongs."""
     if not any(v in work.unknown for v in eqn.operands):
-        work.known.append(eqn)
+        work.add_known(eqn)
     elif isinstance(eqn.op, Primitive) and eqn.op.split is not None:
-        known, linear, moving = eqn.op.split(eqn, work.unknown, split)
-        work.known.extend(known)
+        known, linear, moving = eqn.op.split(eqn, work.unknown, is_free, split)
+        for known_eqn in known:
+            work.add_known(known_eqn)
         work.linear.extend(linear)
         work.unknown.update(moving)
     else:
@@ -144,15 +159,14 @@ def _read(linear: Sequence[Eqn], ends: Sequence[Value], unknown: set[Value]) -> 
 
 
 def _residuals(
-    known: Sequence[Eqn], read: Sequence[Value], ends: Sequence[Value], free: Values
+    work: _Work, read: Sequence[Value], ends: Sequence[Value]
 ) -> tuple[list[Eqn], set[Value]]:
     """The known equations that the linear half computes again, and what it needs saved.
 
     `ends` are the linear half's params and results: the extents in their types are saved, so that
     both sides of it name the same value.
     """
-    definition = {r: eqn for eqn in known for r in eqn.results}
-    available = _available(known, free)
+    definition = {r: eqn for eqn in work.known for r in eqn.results}
     barred: set[Value] = set()
     while True:
         again: set[Value] = set()
@@ -163,7 +177,7 @@ def _residuals(
             if v in saved or v in again:
                 continue
             eqn = definition.get(v)
-            if eqn is None or v in barred or not (v in available or _is_small_view(eqn)):
+            if eqn is None or v in barred or not (v in work.available or _is_small_view(eqn)):
                 saved.add(v)
                 saved.update(_dims([v]))
                 continue
@@ -171,20 +185,12 @@ def _residuals(
             stack.extend(o for o in eqn.operands if not isinstance(o, Literal))
         torn = again & saved
         if not torn:
-            return [eqn for eqn in known if any(r in again for r in eqn.results)], saved
+            return [eqn for eqn in work.known if any(r in again for r in eqn.results)], saved
         barred.update(r for v in torn for r in definition[v].results)
 
 
-def _available(known: Sequence[Eqn], free: Values) -> set[Value]:
-    """The values that are views, gathers or index arithmetic of what the linear half has anyway."""
-    found = set(free)
-    for eqn in known:
-        if _is_cheap(eqn) and all(isinstance(v, Literal) or v in found for v in eqn.operands):
-            found.update(eqn.results)
-    return found
-
-
 def _is_cheap(eqn: Eqn) -> bool:
+    """Whether it is a view, a gather or index arithmetic."""
     op = eqn.op
     if op is TAPE_NEW:
         return True  # the linear half fills tapes of its own
