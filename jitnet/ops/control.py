@@ -20,7 +20,6 @@ from jitnet import errors
 from jitnet.ir import (
     ArrayType,
     Attrs,
-    Builder,
     Effect,
     Eqn,
     Function,
@@ -198,8 +197,7 @@ def _loop_region(
     carries: Sequence[Value],
     xs: Sequence[Value],
 ) -> Function:
-    with Builder("body") as b:
-        b.loc = current().loc
+    with current().child("body") as b:
         i = b.param(INDEX, "i")
         inner = b.params_like([*consts, *carries])
         env = dict(zip([*consts, *carries], inner))
@@ -269,8 +267,7 @@ def while_(
         if isinstance(region, Function):
             regions.append(region)
             continue
-        with Builder(name) as b:
-            b.loc = current().loc
+        with current().child(name) as b:
             inner = b.params_like([*consts, *carries])
             results = region(inner[: len(consts)], inner[len(consts) :])
         regions.append(b.build(*as_tuple(results)))

@@ -120,8 +120,7 @@ def with_zeros(f: Function, moving: Sequence[bool], wanted: Sequence[bool]) -> F
     """A jvp'd Function with zeros for those wanted tangents that it does not have."""
     if list(moving) == list(wanted):
         return f
-    with Builder(f.name) as b:
-        b.loc = current().loc
+    with current().child(f.name) as b:
         values = b.inline(f, b.params_like(f.params))
         results, moved = split_results(values, moving)
         filled = [

@@ -14,7 +14,6 @@ from typing import Any
 
 from jitnet.ir import (
     ArrayType,
-    Builder,
     Dim,
     Function,
     ResultDim,
@@ -71,8 +70,7 @@ def as_region(
     """A region from a callable: it gets params of the types of `lead`, then of those of `like`."""
     if isinstance(body, Function):
         return body
-    with Builder(name) as b:
-        b.loc = current().loc
+    with current().child(name) as b:
         results = body(*b.params_like(like))
     return b.build(*as_tuple(results))
 

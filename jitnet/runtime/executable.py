@@ -19,7 +19,7 @@ from jitnet.codegen.llvm import emit
 from jitnet.codegen.program import Program, lower
 from jitnet.codegen.storage import Copy
 from jitnet.codegen.workspace import plan_workspace
-from jitnet.ir import BufferType, Function, Value
+from jitnet.ir import BufferType, Function, Value, print_function
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.kernel.statements import FOR
 from jitnet.passes import announce, optimize
@@ -53,7 +53,7 @@ class Executable:
     Attributes:
         run: flat arguments (arrays of the params' dtypes, dims and layout classes; Python or NumPy
             numbers for rank 0) → the Function's results.
-        stages: the text of each stage, in order.
+        stages: the text of each stage, in order; IR has the user's source lines beside it.
         milliseconds: what each stage took to make.
         cost: rough work of one call, see `cost_of`.
         copies: copies of arrays that the program makes and NumPy's semantics did not ask for.
@@ -82,10 +82,10 @@ def compile(function: Function, layouts: Sequence[str]) -> Executable:
     clock.lap("native")
     stages = Stages(
         {
-            "traced": lambda: str(function),
-            "optimized": lambda: str(optimized),
-            "fused": lambda: str(fused),
-            "kernels": lambda: str(program.kernel),
+            "traced": lambda: print_function(function, source=True),
+            "optimized": lambda: print_function(optimized, source=True),
+            "fused": lambda: print_function(fused, source=True),
+            "kernels": lambda: print_function(program.kernel, source=True),
             "llvm": lambda: module.text,
             "asm": lambda: native.asm,
         }
