@@ -277,6 +277,23 @@ def scalar_of(f: Function) -> Function:
         return b.build(total, *values)
 
 
+IN_PLACE = {"cholesky": 0, "heat": 1, "sparse steps": 0}
+"""Copies that a step makes: the stencil reads its neighbours, so the new inside is made aside."""
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_steps_store_in_place(name: str) -> None:
+    """The argument is copied once, in front; a step stores into that one buffer, and allocates no
+    more than the inside of the stencil."""
+    program = HARD[name]
+    compiled = native(program.build(program.size))
+    assert len(compiled.copies) == 1 + IN_PLACE[name]
+    in_front, inside = compiled.stages["kernels"].split("kind='seq'", 1)
+    assert "store" in inside
+    assert inside.count(" = alloc ") == IN_PLACE[name]
+    assert "alloc" not in in_front
+
+
 def test_a_million_conditional_updates() -> None:
     """O(1) a step: a whole-array copy a step would take hours."""
     program = HARD["sparse steps"]

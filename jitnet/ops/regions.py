@@ -64,10 +64,8 @@ def check_params(
         require(wanted == v.type, f"{op}: the region takes {wanted} as {p}, not {v.type}")
 
 
-def as_region(
-    name: str, body: Region, like: Sequence[Value], lead: Sequence[Type] = ()
-) -> Function:
-    """A region from a callable: it gets params of the types of `lead`, then of those of `like`."""
+def as_region(name: str, body: Region, like: Sequence[Value]) -> Function:
+    """A region from a callable, which gets params of the types of `like`."""
     if isinstance(body, Function):
         return body
     with current().child(name) as b:

@@ -249,7 +249,7 @@ def with_extents(values: Sequence[Value]) -> list[Value]:
 
 
 def size_in_bytes(v: Value) -> float:
-    """Of a residual; more than all that is known to be smaller, where its extents are not known."""
+    """Of a residual; infinite where its extents are only known when the program runs."""
     if isinstance(v.type, TapeType) or not v.array_type.is_static:
         return math.inf
     return math.prod(v.shape) * v.dtype.itemsize
