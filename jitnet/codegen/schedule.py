@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from jitnet.codegen.folds import Fold, Index, States, begin, unflatten
 from jitnet.codegen.scoped import ScopedBuilder, pure_reads, scope
 from jitnet.ir import Dim, Eqn, Function, Literal, Value, registry
 from jitnet.kernel import indices as ix
@@ -45,8 +46,6 @@ COLUMN_ROWS = 8
 COLUMN_BODY = 8
 """Elementwise equations up to which a body is repeated for these rows."""
 
-Index = tuple[Value, ...]
-
 
 class Memory(Protocol):
     """What the kernel reads and writes, as the storage plan has it."""
@@ -67,68 +66,13 @@ class Memory(Protocol):
 
 
 @dataclass(eq=False)
-class _Fold:
-    """A reduction while it runs.
-
-    Attributes:
-        start: the first axis of a trailing run of reduced axes; None: it folds in memory.
-        kept: the axes that are left.
-    """
-
-    eqn: Eqn
-    rule: Reduction
-    op: ScalarOp
-    start: int | None
-    kept: tuple[int, ...]
-    target: Value | None
-
-    @property
-    def compensated(self) -> bool:
-        return self.rule.compensated and self.eqn.result.dtype.is_float
-
-    def identity(self) -> Value:
-        dtype = self.eqn.result.dtype
-        return Literal(self.rule.identity(dtype), dtype)
-
-    def initial(self) -> Index:
-        if not self.compensated:
-            return (self.identity(),)
-        return (self.identity(), Literal(0.0, self.eqn.result.dtype))
-
-    def add(self, state: Index, term: Value) -> Index:
-        """The state after one more term; the first one replaces the identity."""
-        total, *_ = state
-        if isinstance(total, Literal):
-            return (term, *state[1:])
-        if not self.compensated:
-            return (self.op(total, term),)
-        rest = state[1]
-        new = s.add(total, term)
-        part = s.sub(new, total)
-        error = s.add(s.sub(total, s.sub(new, part)), s.sub(term, part))
-        return (new, s.add(rest, error))
-
-    def final(self, state: Index) -> Value:
-        if not self.compensated:
-            return state[0]
-        total, rest = state
-        if isinstance(rest, Literal):
-            return total
-        # after an infinity the rest is NaN, and the total says it all
-        return s.select(s.eq(rest, rest), s.add(total, rest), total)
-
-
-@dataclass(eq=False)
 class _Stage:
     """What one nest over the inner dims computes."""
 
     stores: list[Value] = field(default_factory=list)
-    folds: list[_Fold] = field(default_factory=list)
+    folds: list[Fold] = field(default_factory=list)
     rows: list[Value] = field(default_factory=list)
     order: list[Value] = field(default_factory=list)
-
-
-States = dict[_Fold, Index]
 
 
 def emit_kernel(region: Function, rows: int | None, memory: Memory) -> dict[Value, Value]:
@@ -155,8 +99,8 @@ class _Kernel:
         self.row_index: Index = ()
         self.stage = 0
         self.stages: list[_Stage] = []
-        self.folds: list[_Fold] = []
-        self.row_folds: list[_Fold] = []
+        self.folds: list[Fold] = []
+        self.row_folds: list[Fold] = []
         self.scalars: dict[Value, Value] = {}
 
     def iteration_space(self) -> tuple[Dim, ...]:
@@ -214,7 +158,7 @@ class _Kernel:
             target = self.memory.output(eqn.result)
         op = registry("kernel")[rule.combine]
         assert isinstance(op, ScalarOp)
-        fold = _Fold(eqn, rule, op, first if trailing else None, kept, target)
+        fold = Fold(eqn, rule, op, first if trailing else None, kept, target)
         if over_rows:
             self.row_folds.append(fold)
         else:
@@ -285,7 +229,7 @@ class _Kernel:
         else:
             self.stored[v] = (self.memory.scratch(v, self.dims[self.rows :]), True)
 
-    def fill(self, fold: _Fold) -> None:
+    def fill(self, fold: Fold) -> None:
         """A fold in memory begins with its identity everywhere."""
         assert fold.target is not None
         target, identity = fold.target, fold.identity()
@@ -303,7 +247,7 @@ class _Kernel:
 
         level(())
 
-    def nest_rows(self, across: Sequence[_Fold], index: Index, states: States) -> States:
+    def nest_rows(self, across: Sequence[Fold], index: Index, states: States) -> States:
         """The loops over the leading dims, and inside them stage after stage. Folds `across` rows
         run through all of it."""
         if len(index) < self.rows:
@@ -337,10 +281,10 @@ class _Kernel:
 
     def axis_loop(
         self,
-        folds: Sequence[_Fold],
+        folds: Sequence[Fold],
         index: Index,
         states: States,
-        inside: Callable[[Sequence[_Fold], Index, States], States],
+        inside: Callable[[Sequence[Fold], Index, States], States],
     ) -> States:
         """A sequential loop over the next axis, which carries the states of the running folds;
         those of `folds` that run over the axes after it begin and end inside."""
@@ -359,12 +303,12 @@ class _Kernel:
             return unflatten(running, body(k.as_index(0), *flat))
         return unflatten(running, k.loop(0, extent, body, flat, name="ijkl"[min(axis, 3)]))
 
-    def finish(self, folds: Sequence[_Fold], axis: int, index: Index, states: States) -> None:
+    def finish(self, folds: Sequence[Fold], axis: int, index: Index, states: States) -> None:
         """Folds that began at `axis` are complete: here are their results at `index`."""
         for fold in [f for f in folds if f.start == axis]:
             self.result(fold, fold.final(states.pop(fold)), index)
 
-    def result(self, fold: _Fold, value: Value, index: Index) -> None:
+    def result(self, fold: Fold, value: Value, index: Index) -> None:
         result = fold.eqn.result
         if result.rank == 0:
             self.scalars[result] = value
@@ -379,7 +323,7 @@ class _Kernel:
         waiting = {f: state for f, state in states.items() if f not in stage.folds}
         running = {f: state for f, state in states.items() if f in stage.folds}
 
-        def inside(folds: Sequence[_Fold], at: Index, now: States) -> States:
+        def inside(folds: Sequence[Fold], at: Index, now: States) -> States:
             if len(at) == len(self.dims) - 1:
                 return self.innermost(stage, at, now)
             if len(at) == len(self.dims) - 2 and self.adds_up_columns(stage):
@@ -459,7 +403,7 @@ class _Kernel:
 
         k.loop(0, self.memory.dim(self.dims[-1]), column, kind="vector", name="v")
 
-    def last_is_reduced(self, fold: _Fold) -> bool:
+    def last_is_reduced(self, fold: Fold) -> bool:
         return len(self.dims) - 1 not in fold.kept
 
     def vector_loop(
@@ -481,14 +425,14 @@ class _Kernel:
         return self.fold_terms(over_last, dict(zip(over_last, partial)), index, states)
 
     def fold_terms(
-        self, folds: Sequence[_Fold], terms: Mapping[_Fold, Value], index: Index, states: States
+        self, folds: Sequence[Fold], terms: Mapping[Fold, Value], index: Index, states: States
     ) -> States:
         after = dict(states)
         for fold in folds:
             self.fold_term(fold, terms[fold], index, after)
         return after
 
-    def fold_term(self, fold: _Fold, term: Value, index: Index, states: States) -> None:
+    def fold_term(self, fold: Fold, term: Value, index: Index, states: States) -> None:
         """Take one term in: into the running state, or into memory."""
         if fold in states:
             states[fold] = fold.add(states[fold], term)
@@ -498,7 +442,7 @@ class _Kernel:
         before = scope().bind_here(k.LOAD, (fold.target, *place))[0]
         k.store(fold.target, fold.op(before, term), *place)
 
-    def element(self, stage: _Stage, index: Index) -> dict[_Fold, Value]:
+    def element(self, stage: _Stage, index: Index) -> dict[Fold, Value]:
         """Everything the stage computes at one index: stores, and the terms of its folds."""
         for v in stage.order:
             self.value(v, index)
@@ -546,17 +490,6 @@ class _Kernel:
 
     def at_row(self, v: Value, index: Index) -> bool:
         return index == self.row_padded(v)
-
-
-def begin(folds: Sequence[_Fold], axis: int, states: States) -> States:
-    """The states, with those folds that run from `axis` on at their beginning."""
-    return {**states, **{f: f.initial() for f in folds if f.start == axis}}
-
-
-def unflatten(folds: Sequence[_Fold], flat: Sequence[Value]) -> States:
-    """Carried scalars as the states of these folds."""
-    values = iter(flat)
-    return {f: tuple(next(values) for _ in f.initial()) for f in folds}
 
 
 @dataclass(frozen=True)
