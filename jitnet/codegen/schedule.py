@@ -101,6 +101,7 @@ class _Kernel:
         self.stages: list[_Stage] = []
         self.folds: list[Fold] = []
         self.row_folds: list[Fold] = []
+        self.row_updates: list[Value] = []
         self.scalars: dict[Value, Value] = {}
 
     def iteration_space(self) -> tuple[Dim, ...]:
@@ -135,6 +136,8 @@ class _Kernel:
         for v, eqn in self.eqns.items():
             if isinstance(rule := self.rule(eqn), Reduction):
                 self.plan_fold(eqn, rule)
+            elif v in self.outputs and eqn.op is UPDATE and self.is_row(eqn.operands[1]):
+                self.row_updates.append(v)
             elif v in self.outputs and not self.is_row(v):
                 self.stages[self.level[v]].stores.append(v)
         for number in reversed(range(len(self.stages))):
@@ -215,6 +218,8 @@ class _Kernel:
         for stage in self.stages:
             for v in stage.stores:
                 self.place(v)
+        for v in self.row_updates:
+            self.place(v)
         for fold in self.folds:
             if fold.start is None:
                 self.fill(fold)
@@ -274,6 +279,10 @@ class _Kernel:
             if v in self.eqns and self.is_row(v) and self.eqns[v].op is not UPDATE:
                 target = self.memory.output(v)
                 k.store(target, self.value(v, self.row_padded(v)), *self.row_padded(v))
+        for v in self.row_updates:
+            operand = self.value_operand(v)
+            at = self.row_padded(operand)
+            self.store(v, self.value(operand, at), at)
         for fold in self.row_folds:
             operand = fold.eqn.operands[0]
             term = self.value(operand, self.row_padded(operand))

@@ -4,6 +4,8 @@
                               transpose:  a `for` that runs backwards and carries the cotangents
                                           of the carries and of what each step reads
 
+A `while` is never transposed: its linear half is a `for`, see `ops.loop_splits`.
+
 The transforms come in as arguments; they are applied to the regions. What a step reads and does not
 change (the loop's consts) has its cotangent gathered in place, in a carry.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate as running_sum
-from itertools import compress
+from typing import NamedTuple
 
 from jitnet.ir import Builder, Eqn, Function, TapeType, Value, current
 from jitnet.ops.lift import accumulate
@@ -58,7 +60,7 @@ def transpose_call(
     accumulators: Accumulators,
     transpose: TransposeTransform,
 ) -> Accumulators:
-    linear = _are_linear(operands)
+    linear = [isinstance(v, Linear) for v in operands]
     region = with_results(eqn.regions[0], marks(cotangents))
     args = _values(operands)
     back = transpose(region, linear, ())
@@ -98,18 +100,21 @@ def _tapes_beside(eqn: Eqn, tangents: Tangents, jvp: JvpTransform) -> Tangents:
     """The tangents, with empty tapes beside those tapes that an arm is the first to push on: the
     arms fill one tape, so neither makes it."""
     filled = list(tangents)
-    for region in eqn.regions:
-        _, moving = jvp(region, marks(tangents))
-        for place, j in _pushed(region).items():
-            if moving[j] and filled[place] is None:
-                filled[place] = zero_tangent(tangent_type(region.params[place].type))
+    for place, j in _pushed(eqn.regions).items():
+        moves = any(jvp(region, marks(tangents))[1][j] for region in eqn.regions)
+        if moves and filled[place] is None:
+            filled[place] = zero_tangent(tangent_type(eqn.operands[1 + place].type))
     return filled
 
 
-def _pushed(region: Function) -> dict[int, int]:
-    """The params that are tapes which the region returns, and the results that they become."""
-    tapes = [(j, r) for j, r in enumerate(region.results) if isinstance(r.type, TapeType)]
-    return {region.params.index(beginning(region, r)): j for j, r in tapes}
+def _pushed(regions: Sequence[Function]) -> dict[int, int]:
+    """The params that are tapes on which a region pushes, and the results that they become."""
+    found: dict[int, int] = {}
+    for region in regions:
+        for j, r in enumerate(region.results):
+            if isinstance(r.type, TapeType) and r not in region.params:
+                found[region.params.index(beginning(region, r))] = j
+    return found
 
 
 def _is_linear_tape(v: Value | Linear) -> bool:
@@ -140,8 +145,8 @@ def transpose_if(
 ) -> Accumulators:
     pred, *rest = operands
     assert isinstance(pred, Value)
-    linear = _are_linear(rest)
-    pushed = _pushed(eqn.regions[0])
+    linear = [isinstance(v, Linear) for v in rest]
+    pushed = _pushed(eqn.regions)
     sums = [
         zero_tangent(v.type) if _is_linear_tape(v) and j not in pushed and total is None else total
         for j, (v, total) in enumerate(zip(rest, accumulators[1:]))
@@ -149,9 +154,24 @@ def transpose_if(
     carried = [a is not None for lin, a in zip(linear, sums) if lin]
     wanted = marks(cotangents)
     regions = [transpose(with_results(region, wanted), linear, carried) for region in eqn.regions]
-    args = [pred, *_values(rest), *present(cotangents), *present(sums)]
-    values = iter(current().bind(eqn.op, args, {}, regions))
+    args = [*_values(rest), *present(cotangents), *present(sums)]
+    values = iter(_bind_if(eqn, pred, args, regions))
     return [None, *(next(values) if lin else None for lin in linear)]
+
+
+def _bind_if(
+    eqn: Eqn, pred: Value, args: Sequence[Value], regions: Sequence[Function]
+) -> list[Value]:
+    """The results of a branch; what both arms pass on as it is does not go through it."""
+    passed = [
+        [args[f.params.index(r)] if r in f.params else None for r in f.results] for f in regions
+    ]
+    around = [a if a is b else None for a, b in zip(*passed)]
+    if None not in around:
+        return present(around)
+    through = [with_results(f, [v is None for v in around]) for f in regions]
+    values = iter(current().bind(eqn.op, [pred, *args], {}, through))
+    return [next(values) if v is None else v for v in around]
 
 
 # -- for -------------------------------------------------------------------------------------------
@@ -249,55 +269,92 @@ def transpose_for(
     """A `for` the other way round, which carries the cotangents of carries and of consts.
 
     Every carry of a linear loop is linear, even if it starts as a known zero: what then comes out
-    for its start is dropped. A tape whose records nobody read is not carried back.
+    for its start is dropped. One that no step changes is a const, before and after.
     """
-    (body,), n = eqn.regions, operands[0]
+    n, *rest = operands
     assert isinstance(n, Value)
-    c = eqn.attrs["consts"]
-    k = c + eqn.attrs["carries"]
-    consts, carries, xs = operands[1 : 1 + c], operands[1 + c : 1 + k], operands[1 + k :]
-    ends, ct_ys = cotangents[: k - c], present(cotangents[k - c :])
-    used = [ct is not None or not isinstance(v.type, TapeType) for v, ct in zip(carries, ends)]
-    lin_consts, lin_xs = _are_linear(consts), _are_linear(xs)
-    linear = [False, *lin_consts, *[True] * len(carries), *lin_xs]
-    gathered = [True] * sum(lin_consts)
-    region = with_results(body, [*used, *marks(cotangents[k - c :])])
-    back = transpose(region, linear, gathered)
-    known, known_xs = _values(consts), _values(xs)
-    starts = [
-        zero_tangent(v.type) if ct is None else ct for v, ct, u in zip(carries, ends, used) if u
-    ]
-    sums = [
-        zero_tangent(v.type) if total is None else total
-        for v, total in zip(consts, accumulators[1:])
-        if isinstance(v, Linear)
-    ]
-    counts = (1, len(known), len(known_xs), len(starts), len(ct_ys), len(sums))
-    i, p_known, p_xs, p_cts, p_ys, p_sums = cut(back.params, counts)
-    r_sums, r_cts, r_xs = cut(back.results, (len(sums), len(carries), sum(lin_xs)))
-    r_cts = tuple(compress(r_cts, used))
-    params = (*i, *p_known, *p_cts, *p_sums, *p_xs, *p_ys)
-    step = Function(body.name, params, back.eqns, (*r_cts, *r_sums, *r_xs))
+    back = _transpose_body(eqn, rest, cotangents, transpose)
+    totals = list(accumulators[1:])
+    for j, ct in back.kept.items():
+        totals[j] = ct if totals[j] is None else accumulate(totals[j], ct)
+    starts = {j: _or_zero(ct, rest[j]) for j, ct in back.ends.items()}
+    sums = {j: _or_zero(totals[j], rest[j]) for j in back.summed}
+    still = [j for j in back.ends if j not in back.moving]
+    known = [*back.known, *(starts[j] for j in still)]
+    carries = [*(starts[j] for j in back.moving), *sums.values()]
+    xs = [*back.known_xs, *present(cotangents[eqn.attrs["carries"] :])]
     attrs = {
         "consts": len(known),
-        "carries": len(starts) + len(sums),
-        "scans": len(known_xs) + len(ct_ys),
+        "carries": len(carries),
+        "scans": len(xs),
         "reverse": not eqn.attrs["reverse"],
     }
-    args = (n, *known, *starts, *sums, *known_xs, *ct_ys)
-    carried, summed, stacked = map(
-        iter, cut(current().bind(eqn.op, args, attrs, (step,)), (len(starts), len(sums), len(r_xs)))
-    )
-    cts = [
-        *(next(summed) if lin else None for lin in lin_consts),
-        *(next(carried) if u else None for u in used),
-        *(next(stacked) if lin else None for lin in lin_xs),
-    ]
-    return [None, *_joined(operands[1:], accumulators[1:], cts, c)]
+    values = current().bind(eqn.op, (n, *known, *carries, *xs), attrs, (back.step,))
+    out: dict[int, Value | None] = {**starts, **dict(zip([*back.moving, *sums, *back.xs], values))}
+    for j in out.keys() - sums.keys():
+        out[j] = accumulate(totals[j], out[j])
+    return [None, *(out.get(j) if isinstance(v, Linear) else None for j, v in enumerate(rest))]
 
 
-def _are_linear(operands: Operands) -> list[bool]:
-    return [isinstance(v, Linear) for v in operands]
+class _Back(NamedTuple):
+    """A step the other way round. Operands go by their positions after the trip count.
+
+    Attributes:
+        step: `(i, known and unmoved cotangents, moving ones, sums, known xs, cotangents of ys) ->
+            (moving ones, sums, cotangents of xs)`.
+        known, known_xs: what is not linear.
+        summed, xs: the linear ones.
+        ends: the carries with the cotangents of what they become.
+        moving: those of them whose cotangents a step changes.
+        kept: linear carries that no step changes, with the cotangents of what they become.
+    """
+
+    step: Function
+    known: list[Value]
+    known_xs: list[Value]
+    summed: list[int]
+    xs: list[int]
+    ends: dict[int, Value | None]
+    moving: list[int]
+    kept: dict[int, Value | None]
+
+
+def _transpose_body(
+    eqn: Eqn, rest: Operands, cotangents: Tangents, transpose: TransposeTransform
+) -> _Back:
+    (body,), c = eqn.regions, eqn.attrs["consts"]
+    k = c + eqn.attrs["carries"]
+    i, *params = body.params
+    kept = [j for j in range(c, k) if params[j] is body.results[j - c]]
+    consts, carries = [*range(c), *kept], [j for j in range(c, k) if j not in kept]
+    order = [*consts, *carries, *range(k, len(rest))]
+    linear = {j: j in carries or isinstance(rest[j], Linear) for j in order}
+    # a tape whose records nobody read is not carried back
+    ends = {j: cotangents[j - c] for j in carries}
+    ends = {j: ct for j, ct in ends.items() if ct or not isinstance(rest[j].type, TapeType)}
+    ys = [r for r, ct in zip(body.results[k - c :], cotangents[k - c :]) if ct is not None]
+    results = (*(body.results[j - c] for j in ends), *ys)
+    region = Function(body.name, (i, *(params[j] for j in order)), body.eqns, results)
+    summed, xs = [j for j in consts if linear[j]], order[len(consts + carries) :]
+    back = transpose(region, [False, *(linear[j] for j in order)], [True] * len(summed))
+    known = [v for j in consts if isinstance(v := rest[j], Value)]
+    known_xs = [v for j in xs if isinstance(v := rest[j], Value)]
+    counts = (1, len(known), len(known_xs), len(ends), len(ys), len(summed))
+    p_i, p_known, p_xs, p_cts, p_ys, p_sums = cut(back.params, counts)
+    xs = [j for j in xs if linear[j]]
+    r_sums, r_cts, r_xs = cut(back.results, (len(summed), len(carries), len(xs)))
+    before, after = dict(zip(ends, p_cts)), dict(zip(carries, r_cts))
+    moving = [j for j in ends if after[j] is not before[j]]
+    still = [before[j] for j in ends if j not in moving]
+    takes = (*p_i, *p_known, *still, *(before[j] for j in moving), *p_sums, *p_xs, *p_ys)
+    gives = (*(after[j] for j in moving), *r_sums, *r_xs)
+    step = Function(body.name, takes, back.eqns, gives)
+    ends_of_kept = {j: cotangents[j - c] for j in kept if linear[j]}
+    return _Back(step, known, known_xs, summed, xs, ends, moving, ends_of_kept)
+
+
+def _or_zero(ct: Value | None, like: Value | Linear) -> Value:
+    return zero_tangent(like.type) if ct is None else ct
 
 
 def _values(operands: Operands) -> list[Value]:
@@ -309,16 +366,6 @@ def cut(values: Sequence[Value], counts: Sequence[int]) -> list[Sequence[Value]]
     ends = list(running_sum(counts))
     assert ends[-1] == len(values), f"{len(values)} values in parts of {counts}"
     return [values[end - count : end] for end, count in zip(ends, counts)]
-
-
-def _joined(
-    operands: Operands, accumulators: Accumulators, cts: Tangents, summed: int
-) -> Accumulators:
-    """The accumulators with what came out for the operands; the first `summed` have it in."""
-    return [
-        None if not isinstance(v, Linear) else ct if j < summed else accumulate(total, ct)
-        for j, (v, total, ct) in enumerate(zip(operands, accumulators, cts))
-    ]
 
 
 # -- while -----------------------------------------------------------------------------------------
