@@ -37,7 +37,7 @@ FLOORS = {
     "jitnet": 8,
 }
 LAZY_MODULES = {"llvmlite", "scipy_openblas32", "cupy", "dis"}  # slow to load, or optional
-LAZY_MODULES |= {"jitnet.frontend.backend"}  # the code generator: 40 ms that an import can spare
+LAZY_MODULES |= {"jitnet.frontend.backend", "jitnet.frontend.native"}  # LLVM: 40 ms
 ENGINE_MODULES = {"llvmlite", "scipy_openblas32", "cupy"}  # only the runtime knows them
 LONGEST_FILE = 650
 

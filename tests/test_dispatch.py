@@ -422,7 +422,7 @@ def test_large_results_come_from_the_pool() -> None:
 
 def test_what_is_not_supported(program: NativeProgram) -> None:
     assert is_supported(spec(), program)
-    assert not is_supported(spec(args=(X, Constant(2.0))), program)
+    assert not is_supported(spec(args=(X, Constant(2.0))), program)  # as an input
     assert not is_supported(spec(args=(X, NumberLeaf(int))), program)
     assert not is_supported(spec(args=(Branch(frozenset, (X,)), NUMBER)), program)
     assert not is_supported(spec(Branch(set, (Result(0),))), program)

@@ -10,9 +10,11 @@ values: what it needs of an outer trace, or of an array from outside, becomes an
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from types import CellType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -79,6 +81,17 @@ class Trace:
 
 _TRACE: ContextVar[Trace | None] = ContextVar("jitnet_trace", default=None)
 
+RUNNING = CellType(0)
+"""How many traces run, in all threads: native entries, which know no context, run while it is 0. A
+cell, because they read one in a nanosecond."""
+
+_COUNTING = threading.Lock()
+
+
+def _count(change: int) -> None:
+    with _COUNTING:
+        RUNNING.cell_contents += change
+
 
 def current_trace() -> Trace | None:
     """The innermost trace of this context."""
@@ -88,10 +101,12 @@ def current_trace() -> Trace | None:
 def run_traced(trace: Trace, body: Callable[[], Result]) -> Result:
     """`body()` with `trace` as the current one. Frames below this one are the traced program's."""
     token = _TRACE.set(trace)
+    _count(1)
     try:
         with trace.builder:
             return body()
     finally:
+        _count(-1)
         _TRACE.reset(token)
         trace.active = False
 

@@ -32,6 +32,9 @@ import numpy as np
 from jitnet.frontend.pytree import flatten, node_kind
 from jitnet.source import is_users
 
+Names = tuple[tuple[dict[str, Any], str, Any], ...]
+Cells = tuple[tuple[CellType, Any], ...]
+
 _ABSENT = object()
 _PLAIN = (bool, int, str, bytes, complex, tuple, frozenset)
 _SKIPPED = (BuiltinFunctionType, np.ufunc, np.generic, np.dtype, str, bytes, int, float, complex)
@@ -64,6 +67,23 @@ class Guards:
             if array.shape != shape:
                 return False
         return all(_unchanged(*container) for container in self.containers)
+
+    def split(self) -> tuple[Names, Cells, Guards]:
+        """Names in real dicts and filled cells, which the identity of what they hold decides, once
+        each; and the rest."""
+        names = {(id(n[0]), n[1]): n for n in self.names}.values()
+        cells = {id(cell[0]): cell for cell in self.cells}.values()
+        rest = Guards(
+            [n for n in names if type(n[0]) is not dict],
+            [cell for cell in cells if cell[1] is _ABSENT],
+            self.containers,
+            self.shapes,
+        )
+        return (
+            tuple((n[0], n[1], n[2]) for n in names if type(n[0]) is dict),
+            tuple(cell for cell in cells if cell[1] is not _ABSENT),
+            rest,
+        )
 
 
 def _same(now: Any, expected: Any) -> bool:

@@ -4,12 +4,14 @@
     f(x)           # key of x → found: run it;  not found: trace, compile, keep, run it
 
 A call costs the key, a dictionary look-up, the guards of what the function reads from outside, and
-the program itself. Inside of another trace a Jitted is the plain function.
+the program itself; a kind of calls that comes often gets a native entry, which does all of that
+without Python. Inside of another trace a Jitted is the plain function.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import inspect
 import itertools
 import os
@@ -17,8 +19,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,15 +35,25 @@ from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
 from jitnet.frontend.tracer import Flavour
 from jitnet.ir import Value
+from jitnet.runtime.vectorcall import NativeCallable, enable, set_entry
 
 if TYPE_CHECKING:
     from jitnet.frontend.backend import Executable
+    from jitnet.runtime.dispatch import Entry
 
 CACHE_SIZE = 256
 
+NATIVE_AFTER = 50
+"""Calls of a specialisation before it gets a native entry, which takes 5 to 30 ms to make."""
+
+MOST_ENTRIES = 16
+"""Native entries of one function, in its whole life: another thread may be inside of an entry, so
+none is ever freed before its function."""
+
 
 class CacheInfo(NamedTuple):
-    """Calls that found their specialisation, calls that did not, and the cache's sizes."""
+    """Calls that found their specialisation, natively or not; calls that did not; and the cache's
+    sizes."""
 
     hits: int
     misses: int
@@ -56,15 +68,20 @@ class Specialisation:
     Attributes:
         sources: for each param of the executable a leaf of the arguments, or a captured array.
         computed: for each result of the traced Function that the executable has, where.
+        calls: counts the calls that came by Python.
     """
 
     traced: Traced
     executable: Executable
     sources: tuple[tuple[int | None, Any], ...]
     computed: dict[int, int]
+    calls: Iterator[int] = field(default_factory=itertools.count)
+
+    def inputs(self, leaves: Sequence[Any]) -> list[Any]:
+        return [array if leaf is None else leaves[leaf] for leaf, array in self.sources]
 
     def run(self, leaves: Sequence[Any]) -> Any:
-        flat = [array if leaf is None else leaves[leaf] for leaf, array in self.sources]
+        flat = self.inputs(leaves)
         results = _own(self.executable.run(flat), flat)
         made: dict[int, Any] = {}
         out = [self._hand_out(o, results, flat, made) for o in self.traced.outputs]
@@ -105,6 +122,8 @@ def _flavoured(result: Any, flavour: Flavour) -> Any:
     """A result of rank 0 as what NumPy and Python would give."""
     if flavour == "array":
         return np.asarray(result)
+    if not isinstance(result, (np.ndarray, np.generic)):  # a Python number of the caller's: n + 0
+        result = np.asarray(result)
     return result[()] if flavour == "scalar" else result.item()
 
 
@@ -141,7 +160,7 @@ class Lowered:
         return call
 
 
-class Jitted(Wrapper):
+class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
     """A callable that compiles `fn` for each kind of arguments that it meets."""
 
     def __init__(self, fn: Callable[..., Any], static: Sequence[int | str] = ()) -> None:
@@ -152,12 +171,21 @@ class Jitted(Wrapper):
         self._lock = threading.RLock()
         self._hits = 0
         self._misses = 0
+        self._entries: list[Entry] = []
+        self._entry: Entry | None = None  # the one that calls go to
+        self._native_hits = ctypes.c_int64()
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(fn, name):
                 setattr(self, name, getattr(fn, name))
 
     def __repr__(self) -> str:
         return f"<jitnet.jit of {self.__wrapped__!r}>"
+
+    def __copy__(self) -> Jitted:
+        return self  # as functions do
+
+    def __deepcopy__(self, memo: Any) -> Jitted:
+        return self
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)
@@ -167,9 +195,12 @@ class Jitted(Wrapper):
             return self.__wrapped__(*args, **kwargs)
         try:
             specialisation, leaves = self._find(args, kwargs)
-            return specialisation.run(leaves)
+            result = specialisation.run(leaves)
         except errors.JitnetError as error:
             raise error.with_traceback(guards.user_traceback(error.__traceback__)) from None
+        if next(specialisation.calls) == NATIVE_AFTER and _HAVE_ENTRIES:
+            self._add_entry(specialisation, args, kwargs)
+        return result
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for arguments of this kind, without running it."""
@@ -189,13 +220,17 @@ class Jitted(Wrapper):
         return Lowered(specialisation.traced.function, stages, specialisation, leaves_of)
 
     def cache_info(self) -> CacheInfo:
-        return CacheInfo(self._hits, self._misses, CACHE_SIZE, len(self._cache))
+        hits = self._hits + self._native_hits.value
+        return CacheInfo(hits, self._misses, CACHE_SIZE, len(self._cache))
 
     def clear_cache(self) -> None:
         with self._lock:
             self._cache.clear()
             self._static_ints.clear()
-            self._hits = self._misses = 0
+            self._hits = self._misses = self._native_hits.value = 0
+            if self._entry is not None:
+                set_entry(self, 0)
+                self._entry = None
 
     # -- specialisations ---------------------------------------------------------------------------
 
@@ -253,6 +288,31 @@ class Jitted(Wrapper):
         _report(traced, types, made, milliseconds, 1e3 * (time.perf_counter() - started))
         return made
 
+    def _add_entry(self, specialisation: Specialisation, args: Any, kwargs: Any) -> None:
+        """Let calls like this one go straight to native code from now on, where they can."""
+        with self._lock:
+            key, leaves, structure = self._key(args, kwargs)
+            if len(self._entries) == MOST_ENTRIES or self._cache.get(key) is not specialisation:
+                return  # or which ints are static is another question meanwhile
+            from jitnet.frontend import native  # needs the code generator
+
+            static = self._static_ints.get(structure, frozenset())
+            entry = native.make_entry(
+                specialisation.traced,
+                specialisation.executable.run,
+                specialisation.computed,
+                structure,
+                [signature.abstract(x, i in static) for i, x in enumerate(leaves)],
+                specialisation.inputs(leaves),
+                slow=Jitted.__call__,
+                otherwise=self._entry,
+                calls=self._native_hits,
+            )
+            if entry is not None:
+                self._entries.append(entry)
+                self._entry = entry
+                set_entry(self, entry.address)
+
     def trace(self, args: Any, kwargs: Any) -> tuple[Traced, list[LeafType]]:
         """Trace the function, again for each int that turns out to be needed as a value."""
         while True:
@@ -265,6 +325,9 @@ class Jitted(Wrapper):
                 return trace_function(self.__wrapped__, tree, types, restartable=True), types
             except NeedStatic as need:
                 self._static_ints[structure] = static | need.leaves
+
+
+_HAVE_ENTRIES = enable(Jitted)
 
 
 def _parameter_names(fn: Callable[..., Any]) -> list[str]:

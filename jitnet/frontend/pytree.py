@@ -109,6 +109,12 @@ def register_pytree_node(
     _KINDS[cls] = NodeKind(flatten, unflatten, _registered_paths)
 
 
+def is_registered(cls: type) -> bool:
+    """Whether a user has said how objects of this class are taken apart."""
+    kind = node_kind(cls)
+    return kind is not None and kind.paths is _registered_paths
+
+
 def declare_leaf(cls: type) -> None:
     """Objects of this class are leaves, whatever else it is (a dataclass, say)."""
     _KINDS[cls] = None

@@ -129,15 +129,22 @@ def _trace(
     _check_unchanged(whole, before, fn)
     for capture in trace.captures.values():
         check_unwritten(capture)
-    return _freeze(trace, out, names, held)
+    flavours = {p: leaves[i].flavour for p, i in trace.arguments.items()}  # type: ignore[union-attr]
+    return _freeze(trace, out, names, held, flavours)
 
 
 def _as_it_is(x: Any) -> Any:
     return x
 
 
-def _freeze(trace: Trace, out: Any, names: tuple[str, ...], held: guards.Guards) -> Traced:
-    """The Function of a trace that has returned `out`."""
+def _freeze(
+    trace: Trace,
+    out: Any,
+    names: tuple[str, ...],
+    held: guards.Guards,
+    flavours: dict[Value, Flavour],
+) -> Traced:
+    """The Function of a trace that has returned `out`; `flavours` are the arguments'."""
     leaves, tree = flatten(out)
     place: dict[int, int] = {}  # of a tracer by identity: the same object is the same result
     results: list[Value] = []
@@ -149,7 +156,7 @@ def _freeze(trace: Trace, out: Any, names: tuple[str, ...], held: guards.Guards)
     function, inputs = _build(trace, results)
     params = {p: i for i, p in enumerate(function.params)}
     outputs = tuple(
-        _traced_output(leaf, place[id(leaf)], params)
+        _traced_output(leaf, place[id(leaf)], params, flavours)
         if type(leaf) is Tracer
         else _untraced_output(leaf)
         for leaf in leaves
@@ -157,9 +164,12 @@ def _freeze(trace: Trace, out: Any, names: tuple[str, ...], held: guards.Guards)
     return Traced(function, inputs, tree, outputs, names, held)
 
 
-def _traced_output(leaf: Tracer, result: int, params: dict[Value, int]) -> Output:
+def _traced_output(
+    leaf: Tracer, result: int, params: dict[Value, int], flavours: dict[Value, Flavour]
+) -> Output:
     own = lift(leaf)
-    return Output(result, own.flavour, params.get(own.value), copy=own.fresh)
+    other_class = own.flavour != flavours.get(own.value, "array")  # x[()] of a 0-d array
+    return Output(result, own.flavour, params.get(own.value), copy=own.fresh or other_class)
 
 
 def _build(trace: Trace, results: Sequence[Value]) -> tuple[Function, tuple[Input, ...]]:

@@ -320,6 +320,11 @@ def wrap(value: Value, flavour: Flavour = "array") -> Tracer:
     return Tracer(value, trace, flavour)
 
 
+def as_new(x: Tracer) -> Tracer:
+    """The array as one of its own, which shares storage with no other."""
+    return Tracer(x.value, x.owner, x.flavour, fresh=True)
+
+
 def lift(x: Any) -> Tracer:
     """Anything that may be an operand, as a tracer of the running trace.
 

@@ -12,6 +12,7 @@ that belongs to it. That is right while programs leave their arguments as they a
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +51,6 @@ __all__ = [
     "is_supported",
 ]
 
-_CONSTANTS = (type(None), bool, int, str, bytes)
-
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -68,6 +67,7 @@ def compile_entry(
     slow: Callable[..., Any],
     otherwise: Entry | None = None,
     release: bool = False,
+    calls: ctypes.c_int64 | None = None,
 ) -> Entry:
     """The native function for calls as `spec` says, which `is_supported`.
 
@@ -76,23 +76,29 @@ def compile_entry(
             that no entry takes.
         otherwise: the entry to try next.
         release: let other Python threads run meanwhile; costs some 30 ns.
+        calls: counts the calls that the entry takes.
     """
     e = Emitter(spec, program)
-    text = _emit(e, slow, otherwise, release)
+    text = _emit(e, slow, otherwise, release, calls)
     library, (address,) = compile_text(text, ["call"], symbols())
     return Entry(address, text, (library, e.kept, spec, program, slow, otherwise))
 
 
-def _emit(e: Emitter, slow: Any, otherwise: Entry | None, release: bool) -> str:
+def _emit(
+    e: Emitter, slow: Any, otherwise: Entry | None, release: bool, calls: ctypes.c_int64 | None
+) -> str:
     w, outputs = e.w, e.program.signature.outputs
     check_surroundings(e)
     check_arguments(e)
     read = fill_inputs(e)
-    if release or any(map(is_large, outputs)):  # other threads may drop what lists hold
+    passed = any(isinstance(leaf, Argument) for leaf in _leaves(e.spec.result))
+    if release or passed or any(map(is_large, outputs)):  # threads may drop what lists hold
         for x in dict.fromkeys([*read, *(leaf.object for leaf in e.leaves)]):
             e.hold(x)
     arrays = [allocate(e, output) for output in outputs]
     run_program(e, release)
+    if calls is not None:
+        _count(e, calls)
     root = build_result(e, arrays)
     w.add(f"call void @Py_IncRef(ptr {root})")
     w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
@@ -108,6 +114,14 @@ def _emit(e: Emitter, slow: Any, otherwise: Entry | None, release: bool) -> str:
     ]
     weights = '!0 = !{!"branch_weights", i32 1000, i32 1}\n'
     return "\n".join([declarations(), *e.globals, *begin, *w.lines, "}\n", weights])
+
+
+def _count(e: Emitter, calls: ctypes.c_int64) -> None:
+    """One more call; no other thread runs meanwhile."""
+    e.kept.append(calls)
+    place = f"inttoptr (i64 {ctypes.addressof(calls)} to ptr)"
+    before = e.w.let(f"load i64, ptr {place}")
+    e.w.add(f"store i64 {e.w.let(f'add i64 {before}, 1')}, ptr {place}")
 
 
 def _ways_out(e: Emitter, slow: Any, otherwise: Entry | None) -> None:
@@ -139,10 +153,8 @@ def is_supported(spec: CallSpec, program: NativeProgram) -> bool:
     leaves: list[Any] = []
     for tree in (*spec.args, *(tree for _, tree in spec.kwargs)):
         leaves += _leaves(tree)
-    plain = all(type(x.value) in _CONSTANTS for x in leaves if isinstance(x, Constant))
     return (
         NativeCallable is not object
-        and plain
         and None not in leaves
         and None not in _leaves(spec.result)
         and all(isinstance(o, BufferOutput | ScalarOutput) for o in signature.outputs)

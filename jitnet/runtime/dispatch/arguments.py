@@ -19,6 +19,7 @@ from jitnet.runtime.dispatch.spec import (
 )
 from jitnet.runtime.dispatch.text import Emitter, Leaf
 
+_BY_VALUE = (int, str, bytes)
 _NUMBERS = {float: "PyFloat_Type", int: "PyLong_Type"}
 _CONTAINERS = {tuple: "PyTuple_Type", list: "PyList_Type", dict: "PyDict_Type"}
 
@@ -88,10 +89,10 @@ def _check_leaf(e: Emitter, tree: ArgumentTree, x: str) -> str:
         return place
     assert isinstance(tree, Constant)
     expected = e.address_of(tree.value)
-    if tree.value is None or isinstance(tree.value, bool):
-        e.require_equal("ptr", x, expected)
-    else:
+    if type(tree.value) in _BY_VALUE:
         e.require(e.w.let(f"call i1 @same(ptr {x}, ptr {expected})"))
+    else:
+        e.require_equal("ptr", x, expected)
     return "null"
 
 

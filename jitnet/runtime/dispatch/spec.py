@@ -47,8 +47,8 @@ class NumberLeaf:
 
 @dataclass(frozen=True)
 class Constant:
-    """As an argument: an object of this class and value (None, bool, int, str or bytes). As a
-    result: this object."""
+    """As an argument: this object, or an int, str or bytes of its class and value. As a result:
+    this object."""
 
     value: Any
 

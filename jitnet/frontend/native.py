@@ -1,0 +1,189 @@
+"""Native entries for kinds of calls that come often: a `Specialisation` put as a `CallSpec`.
+
+    f = jit(lambda x, n: {"y": x * n})
+    # CallSpec((ArrayLeaf(f64, (3,)), NumberLeaf(int)), (0, 1), Branch(dict, (Result(0),), ("y",)))
+
+What cannot be said so stays with Python. The module is imported when the first entry is made: it
+needs the code generator.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+from jitnet.codegen.signature import BufferOutput
+from jitnet.frontend.context import RUNNING
+from jitnet.frontend.guards import Guards
+from jitnet.frontend.pytree import LEAF, is_registered
+from jitnet.frontend.signature import LeafType, Static
+from jitnet.frontend.trace import Output, Traced
+from jitnet.ir import Function
+from jitnet.runtime import dispatch
+from jitnet.runtime.dispatch import Branch, CallSpec, Constant, Entry
+from jitnet.runtime.native import NativeProgram
+
+RELEASE_SECONDS = 15e-6
+"""Programs that take longer, ctypes included, let other threads run."""
+
+
+def make_entry(
+    traced: Traced,
+    program: Any,
+    computed: Mapping[int, int],
+    structure: tuple[Any, ...],
+    types: Sequence[LeafType],
+    inputs: Sequence[Any],
+    slow: Callable[..., Any],
+    otherwise: Entry | None,
+    calls: ctypes.c_int64,
+) -> Entry | None:
+    """An entry for calls like this one; None where calls of the kind are Python's.
+
+    Args:
+        program: the executable's `run`, and `computed` which of its outputs is which result.
+        structure, types: of the arguments.
+        inputs: the program's, of this call: it is run once, for the time that it takes.
+        slow, otherwise, calls: as `compile_entry` has them.
+    """
+    if not isinstance(program, NativeProgram):
+        return None
+    spec = _call_spec(traced, program, computed, structure, types)
+    if spec is None or not dispatch.is_supported(spec, program):
+        return None
+    release = _may_take_long(traced.function) or _seconds(program, inputs) > RELEASE_SECONDS
+    return dispatch.compile_entry(spec, program, slow, otherwise, release, calls)
+
+
+def _may_take_long(function: Function) -> bool:
+    """Whether one call's time says nothing of another's."""
+    return any(eqn.regions for eqn in function.eqns)
+
+
+def _seconds(program: NativeProgram, inputs: Sequence[Any]) -> float:
+    started = time.perf_counter()
+    program(inputs)
+    return time.perf_counter() - started
+
+
+def _call_spec(
+    traced: Traced,
+    program: NativeProgram,
+    computed: Mapping[int, int],
+    structure: tuple[Any, ...],
+    types: Sequence[LeafType],
+) -> CallSpec | None:
+    leaves = [_argument(leaf) for leaf in types]
+    results = [_result(o, traced, program, computed, structure) for o in traced.outputs]
+    captured = [source.capture for source in traced.inputs if source.leaf is None]
+    if (
+        None in results
+        or len(set(computed.values())) < len(computed)  # distinct objects over one output
+        or any(type(array) is not np.ndarray for array in captured)
+        or not all(_is_plain(token) for token in (*structure, *traced.out_tree.tokens))
+    ):
+        return None
+    places = _places(structure)
+    arguments = _tree(iter(structure), iter(leaves))
+    positional, keywords = arguments.children
+    items, cells, condition = _surroundings(traced.guards, captured)
+    return CallSpec(
+        args=positional.children,
+        kwargs=tuple(zip(keywords.keys, keywords.children, strict=True)),
+        sources=tuple(s.capture if s.leaf is None else places[s.leaf] for s in traced.inputs),
+        result=_tree(iter(traced.out_tree.tokens), iter(results)),
+        items=items,
+        cells=((RUNNING, 0), *cells),
+        condition=condition,
+    )
+
+
+def _argument(leaf: LeafType) -> Any:
+    if isinstance(leaf, Static):
+        return Constant(leaf.value)
+    if leaf.flavour == "array":
+        return dispatch.ArrayLeaf(leaf.dtype, leaf.shape, leaf.layout)
+    if leaf.flavour == "scalar":
+        return dispatch.ScalarLeaf(leaf.dtype)
+    return dispatch.NumberLeaf(float if leaf.dtype.is_float else int)
+
+
+def _result(
+    output: Output,
+    traced: Traced,
+    program: NativeProgram,
+    computed: Mapping[int, int],
+    structure: tuple[Any, ...],
+) -> Any:
+    """A leaf of the result; None where each call must copy."""
+    if output.result is None:
+        return None if isinstance(output.value, np.ndarray) else Constant(output.value)
+    if output.source is not None:
+        source = traced.inputs[output.source]
+        if output.copy:
+            return None
+        if source.leaf is None:
+            return Constant(source.capture)
+        return dispatch.Argument(_places(structure)[source.leaf])
+    place = computed[output.result]
+    made = program.signature.outputs[place]
+    if isinstance(made, BufferOutput) and not made.dims:
+        return None  # an array, whatever the flavour
+    return dispatch.Result(place, output.flavour)
+
+
+# -- trees -----------------------------------------------------------------------------------------
+
+
+def _tree(tokens: Iterator[Any], leaves: Iterator[Any]) -> Any:
+    """The tokens' tree with these leaves, as `dispatch` has trees: there, None is a leaf too."""
+    token = next(tokens)
+    if token is LEAF:
+        return next(leaves)
+    cls, meta, count = token
+    if cls is NoneType:
+        return Constant(None)
+    children = tuple(_tree(tokens, leaves) for _ in range(count))
+    return Branch(cls, children, meta[0] if cls is dict else ())
+
+
+def _places(structure: tuple[Any, ...]) -> list[int]:
+    """By leaf, its number where each None counts as one."""
+    counted = [token for token in structure if token is LEAF or token[0] is NoneType]
+    return [place for place, token in enumerate(counted) if token is LEAF]
+
+
+_MAKE: Any = vars(namedtuple("_SAMPLE", ()))["_make"]
+
+
+def _is_plain(token: Any) -> bool:
+    """Whether a container is its items and nothing else; of NamedTuples, whether calling the class
+    just makes one."""
+    if token is LEAF:
+        return True
+    cls: Any = token[0]
+    if cls in (tuple, list, dict, NoneType):
+        return True
+    if cls.__bases__ != (tuple,) or is_registered(cls):
+        return False
+    make = getattr(vars(cls).get("_make"), "__func__", None)
+    return getattr(make, "__code__", None) is _MAKE.__func__.__code__
+
+
+# -- what was read from outside --------------------------------------------------------------------
+
+
+def _surroundings(held: Guards, captured: Sequence[Any]) -> tuple[Any, Any, Any]:
+    """Items and cells that are compared by identity, and a function for the rest, if any is left:
+    the shapes of captured arrays are checked with the program's inputs."""
+    items, cells, rest = held.split()
+    inputs = {id(array) for array in captured}
+    rest.shapes = [shape for shape in rest.shapes if id(shape[0]) not in inputs]
+    left = rest.names or rest.cells or rest.containers or rest.shapes
+    return items, cells, rest.hold if left else None
