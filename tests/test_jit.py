@@ -603,3 +603,27 @@ def test_import_is_cheap_and_pulls_in_no_compiler(tmp_path):
     ratios, llvm = zip(*(run() for _ in range(5)))
     assert set(llvm) == {"False"}
     assert min(map(float, ratios)) < 0.8  # of NumPy's own time, which is 70 to 80 ms
+
+
+class Scaled:
+    factor = 2.0
+
+    def apply(self, x):
+        return x * self.factor
+
+
+def test_an_attribute_that_comes_to_hide_that_of_the_class():
+    scaled = Scaled()
+    f = jitnet.jit(scaled.apply)
+    assert f(np.ones(2))[0] == 2.0
+    scaled.factor = 3.0
+    assert f(np.ones(2))[0] == 3.0
+
+
+def test_a_global_that_comes_to_hide_a_builtin():
+    namespace = {"np": np}
+    exec("def f(x):\n    return abs(x) + 1.0", namespace)
+    f = jitnet.jit(namespace["f"])
+    assert f(-2.0) == 3.0
+    namespace["abs"] = lambda x: x
+    assert f(-2.0) == -1.0

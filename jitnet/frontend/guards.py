@@ -11,6 +11,7 @@ containers among them. Arrays are guarded by identity only, for they are inputs 
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import math
@@ -74,13 +75,13 @@ class Guards:
         names = {(id(n[0]), n[1]): n for n in self.names}.values()
         cells = {id(cell[0]): cell for cell in self.cells}.values()
         rest = Guards(
-            [n for n in names if type(n[0]) is not dict],
+            [n for n in names if type(n[0]) is not dict or n[2] is _ABSENT],
             [cell for cell in cells if cell[1] is _ABSENT],
             self.containers,
             self.shapes,
         )
         return (
-            tuple((n[0], n[1], n[2]) for n in names if type(n[0]) is dict),
+            tuple((n[0], n[1], n[2]) for n in names if type(n[0]) is dict and n[2] is not _ABSENT),
             tuple(cell for cell in cells if cell[1] is not _ABSENT),
             rest,
         )
@@ -177,6 +178,8 @@ class _Walk:
             for name in code.co_names:
                 if name in fn.__globals__:
                     self._name(fn.__globals__, name)
+                elif hasattr(builtins, name):
+                    self._absent(fn.__globals__, name)
         self._cells(fn, guarded=True)
         for default in (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()):
             self.visit(default)
@@ -192,6 +195,10 @@ class _Walk:
         value = namespace[name]
         self.guards.names.append((namespace, name, value))
         self.visit(value)
+
+    def _absent(self, namespace: Mapping[str, Any], name: str) -> None:
+        """What the name stands for is found further out, as long as it is not defined here."""
+        self.guards.names.append((namespace, name, _ABSENT))
 
     def _attributes(self, namespace: Mapping[str, Any]) -> None:
         for name in self.names:
@@ -219,6 +226,9 @@ class _Walk:
         namespace = getattr(x, "__dict__", None)
         if isinstance(namespace, dict):
             self._attributes(namespace)
+            for name in self.names:
+                if name not in namespace and hasattr(type(x), name):
+                    self._absent(namespace, name)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
