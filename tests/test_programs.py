@@ -1,4 +1,4 @@
-"""Whole NumPy programs, unmodified: compiled, they give NumPy's answers, and so do their gradients."""
+"""Whole NumPy programs, unmodified: compiled, they give NumPy's answers, and their gradients."""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ from jitnet.frontend.promotion import (
     operand,
     python_kind,
 )
-from jitnet.frontend.tracer import Flavour, Tracer, wrap
+from jitnet.frontend.pynumbers import MIRRORED
+from jitnet.frontend.tracer import Flavour, Tracer, as_new, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
@@ -292,7 +293,8 @@ def call(
     outputs = dtypes[ufunc.nin :]
     flavour: Flavour = "array" if dims else "scalar"
     if ufunc.nout == 1:
-        return wrap(ops.convert(found, outputs[0]), flavour)
+        made = wrap(ops.convert(found, outputs[0]), flavour)
+        return as_new(made) if any(made.value is v for v in values) else made
     return tuple(wrap(ops.convert(v, d), flavour) for v, d in zip(found, outputs))
 
 
@@ -308,7 +310,7 @@ def _compare_python_int(ufunc: np.ufunc, operands: Sequence[Operand]) -> Tracer 
     if is_python(x):
         if is_python(y):
             return None
-        return _compare_python_int(_MIRRORED[ufunc], (y, x))
+        return _compare_python_int(MIRRORED[ufunc], (y, x))
     assert type(x) is Tracer
     if not x.value.dtype.is_integer or not is_python(y) or python_kind(y) is not int:
         return None
@@ -322,13 +324,3 @@ def _compare_python_int(ufunc: np.ufunc, operands: Sequence[Operand]) -> Tracer 
     wide = x.value if x.value.dtype == T.u64 else ops.convert(x.value, T.i64)
     found = KERNELS[ufunc](wide, spread(y.value, x.value.dims))
     return wrap(found, "array" if x.ndim else "scalar")
-
-
-_MIRRORED: dict[np.ufunc, np.ufunc] = {
-    np.equal: np.equal,
-    np.not_equal: np.not_equal,
-    np.less: np.greater,
-    np.less_equal: np.greater_equal,
-    np.greater: np.less,
-    np.greater_equal: np.less_equal,
-}

@@ -1,11 +1,14 @@
-"""`x[key]` with NumPy's rules: ints, slices, Ellipsis, newaxis, integer arrays, masks.
+"""`x[key]` by NumPy's rules: ints, slices, Ellipsis, newaxis, integer arrays, masks, and mixtures.
 
     x[1:, ::-1]      %0 = slice %x, 1, 6, 2, 7 {steps=(1, -1)}
     x[i]             check 0 <= i < n, then a slice of extent 1 without its axis
-    x[[0, 2], :]     check, then gather %x, %indices {axes=(0,)}
+    x[[0, 2], :]     gather %x, %indices {axes=(0,)}
     x[x > 0]         %k, %y: f64[%k] = compress %mask, %x
 
-Indices that are computed are checked when the program runs; known ones while it is traced.
+A key is read in three steps: each entry is brought to one of a few forms (`_entry`), the entries
+are lined up with x's axes (`_aligned`), and a plan says what to slice, what to gather and in which
+order the result's axes come. Indices that are computed are checked when the program runs; known
+ones while it is traced. A mask is the integer arrays of the places where it is True.
 """
 
 from __future__ import annotations
@@ -17,303 +20,359 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.dims import broadcast_dims, count, require_equal, retag, spread
+from jitnet.frontend.dims import (
+    broadcast_dims,
+    count,
+    extent,
+    filled,
+    same_dims,
+    show,
+    spread,
+)
 from jitnet.frontend.promotion import as_array
-from jitnet.frontend.tracer import Tracer, lift, wrap
-from jitnet.ir import Dim, Literal, Value, as_dim, as_value, index
+from jitnet.frontend.tracer import Tracer, lift, lift_array, wrap
+from jitnet.ir import Dim, Value, as_dim, as_value, index
 from jitnet.ir import types as T
 
 
-class _Slice(NamedTuple):
+class _Box(NamedTuple):
+    """A slice of one axis."""
+
     start: Dim
     size: Dim
     step: int
 
 
 class _Plan(NamedTuple):
-    """A key, one entry an axis of x.
+    """What `x[key]` reads, and the order of the result's axes.
 
     Attributes:
-        boxes: a slice for each axis; an axis that is indexed is taken whole, and then dropped.
-        dropped: axes that single integers index; their slices have extent 1.
-        arrays: integer arrays by axis.
-        layout: what the result's axes are: an axis of x, None for newaxis, in order; the position
-            of the arrays' own axes is `arrays_at` in it.
+        boxes: a slice for each axis of x, the whole of it where nothing else is said.
+        dropped: axes that single integers index: their boxes have extent 1.
+        arrays: integer arrays, in bounds, by axis.
+        layout: the other axes of the result: an axis of x, or None for a new one.
+        at: where in the layout the axes of the integer arrays come.
     """
 
-    boxes: list[_Slice]
+    boxes: list[_Box]
     dropped: list[int]
     arrays: dict[int, Value]
     layout: list[int | None]
-    arrays_at: int
+    at: int
 
 
 def getitem(x: Tracer, key: Any) -> Tracer:
-    """`x[key]`.
+    """`x[key]`: an array, or a NumPy scalar where integers index every axis.
 
     Raises:
-        IndexingError: for a known index out of bounds; for a computed one, when the program runs.
-        UnsupportedFunctionError: for keys that jitnet does not have.
+        IndexingError: for a known index out of bounds, and keys that NumPy refuses; for a computed
+            index out of bounds, when the program runs.
+        DTypeError: for Python numbers, and bounds of slices that are no integers.
     """
-    keys = key if isinstance(key, tuple) else (key,)
-    keys = tuple(_normal(k) for k in keys)
-    masks = [k for k in keys if _is_mask(k)]
-    if masks:
-        return _masked(x, keys)
-    value = x.value
-    plan = _plan(value, keys)
-    found = _take_boxes(value, plan)
-    if plan.arrays:
-        found = _gather(found, plan)
-    else:
-        found = ops.reshape(found, _result_dims(found, plan))
-    return wrap(found, "array" if found.rank or _has_ellipsis(keys) else "scalar")
+    x = lift(x)
+    if x.flavour == "python":
+        kind = getattr(x.__class__, "__name__", "number")
+        raise errors.DTypeError(f"{kind!r} object is not subscriptable")
+    entries = [_entry(k) for k in (key if type(key) is tuple else (key,))]
+    has_ellipsis = any(k is Ellipsis for k in entries)
+    entries = _aligned(x.value, entries)
+    found = _compressed(x.value, entries)
+    if found is None:
+        value, entries = _with_axes_for_flags(x.value, entries)
+        found = _read(value, _plan(value, entries))
+    return wrap(found, "array" if found.rank or has_ellipsis else "scalar")
 
 
-def _has_ellipsis(keys: Sequence[Any]) -> bool:
-    return any(k is Ellipsis for k in keys)
+# -- entries ---------------------------------------------------------------------------------------
 
 
-def _normal(key: Any) -> Any:
-    """Lists become arrays; Python and NumPy ints become ints."""
-    if type(key) in (list, np.ndarray):
-        if type(key) is np.ndarray:
-            return key
-        if _traced(key):
-            return as_array(key)
-        array = np.asarray(key)
-        return array if array.size else array.astype(np.int64)
+def _entry(key: Any) -> Any:
+    """An entry as None, Ellipsis, a slice, an int, a known array, or a tracer that is a bool or of
+    integers. Known arrays are of ints or bools; a known bool is one of rank 0."""
+    if key is None or key is Ellipsis or isinstance(key, slice):
+        return key
+    if type(key) is Tracer:
+        return _traced_entry(lift(key))
     if isinstance(key, (bool, np.bool_)):
         return np.asarray(key)
-    if isinstance(key, np.generic):
-        return int(key.item()) if key.dtype.kind in "iu" else _refuse(key)
+    if isinstance(key, (list, tuple)) and holds_tracer(key):
+        return _traced_entry(as_array(key))
+    if isinstance(key, (list, tuple, range, np.ndarray)):
+        return _known_array(key)
+    try:
+        return operator.index(key)
+    except TypeError:
+        raise _no_index() from None
+
+
+def _traced_entry(key: Tracer) -> Tracer:
+    if not (key.value.dtype.is_integer or key.value.dtype.is_bool):
+        raise _no_index() if key.ndim == 0 else _no_integers()
     return key
 
 
-def _traced(key: Sequence[Any]) -> bool:
-    return any(_traced(k) if isinstance(k, list) else type(k) is Tracer for k in key)
+def holds_tracer(key: Sequence[Any]) -> bool:
+    return any(holds_tracer(k) if isinstance(k, (list, tuple)) else type(k) is Tracer for k in key)
 
 
-def _refuse(key: Any) -> Any:
-    raise errors.IndexingError(
+def _known_array(key: Any) -> Any:
+    array = np.asarray(key)
+    if not array.size and type(key) is not np.ndarray:
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        raise _no_integers()
+    return int(array) if array.ndim == 0 and array.dtype.kind != "b" else array
+
+
+def _no_index() -> errors.IndexingError:
+    return errors.IndexingError(
         "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or "
-        f"boolean arrays are valid indices, not {key!r}"
+        "boolean arrays are valid indices"
     )
 
 
-def _is_mask(key: Any) -> bool:
-    if type(key) is Tracer:
-        return key.value.dtype.is_bool
-    return type(key) is np.ndarray and key.dtype.kind == "b"
+def _no_integers() -> errors.IndexingError:
+    return errors.IndexingError("arrays used as indices must be of integer (or boolean) type")
 
 
-# -- masks -----------------------------------------------------------------------------------------
+def _rank(entry: Any) -> int:
+    return int(entry.ndim) if type(entry) in (Tracer, np.ndarray) else 0
 
 
-def _masked(x: Tracer, keys: Sequence[Any]) -> Tracer:
-    """A known mask is the integer arrays of its True elements; a traced one must come alone."""
-    if all(type(k) is np.ndarray for k in keys if _is_mask(k)):
-        if any(k.ndim == 0 for k in keys if _is_mask(k)):
-            raise errors.UnsupportedFunctionError(
-                "indexing with a bool", remedy="index with np.newaxis, or use an array of bools"
-            )
-        expanded: list[Any] = []
-        axis = 0
-        for k in keys:
-            if _is_mask(k):
-                if k.shape != x.shape[axis : axis + k.ndim] and len(keys) == 1:
-                    raise errors.IndexingError(
-                        f"boolean index of shape {k.shape} did not match the indexed array's "
-                        f"shape {x.shape}"
-                    )
-                expanded.extend(np.nonzero(k))
-            else:
-                expanded.append(k)
-            axis += k.ndim if _is_mask(k) else int(k is not None)
-        return getitem(x, tuple(expanded))
-    if len(keys) != 1:
-        raise errors.UnsupportedFunctionError(
-            "a traced mask together with other indices",
-            remedy="index in two steps: x[mask][...], or use np.where",
-        )
-    (key,) = keys
-    mask = lift(key).value
-    if mask.rank == 0 or mask.rank > x.ndim:
+def _is_mask(entry: Any) -> bool:
+    """Whether this is a bool, or an array of bools."""
+    return type(entry) in (Tracer, np.ndarray) and entry.dtype.kind == "b"
+
+
+def _is_flag(entry: Any) -> bool:
+    return _is_mask(entry) and _rank(entry) == 0
+
+
+def _is_number(entry: Any) -> bool:
+    """Whether this is one integer."""
+    return type(entry) is int or (type(entry) is Tracer and entry.ndim == 0 and not _is_mask(entry))
+
+
+def _is_array(entry: Any) -> bool:
+    """Whether NumPy's rules for index arrays apply: also to masks, and to a bool."""
+    return _is_mask(entry) or _rank(entry) > 0
+
+
+def _axes_used(entry: Any) -> int:
+    if entry is None or entry is Ellipsis:
+        return 0
+    return _rank(entry) if _is_mask(entry) else 1
+
+
+# -- lining up -------------------------------------------------------------------------------------
+
+
+def _aligned(x: Value, entries: Sequence[Any]) -> list[Any]:
+    """The entries with whole slices in the place of the Ellipsis, or at the end.
+
+    The Ellipsis itself stays in front of them where it stands between index arrays and stands for
+    no axis: NumPy counts the arrays as apart then.
+    """
+    used = sum(_axes_used(k) for k in entries)
+    if used > x.rank:
         raise errors.IndexingError(
-            f"too many indices for array: array is {x.ndim}-dimensional, "
-            f"but the mask is {mask.rank}-dimensional"
+            f"too many indices for array: array is {x.rank}-dimensional, but {used} were indexed"
         )
-    dims = []
-    for a, b in zip(mask.dims, x.value.dims):
-        if isinstance(a, int) and isinstance(b, int) and a != b:
-            raise errors.IndexingError(
-                f"boolean index did not match indexed array: extent {a} against {b}"
-            )
-        require_equal(b, a, "boolean index did not match indexed array: {0} against {1}")
-        dims.append(b)
-    value, rest = x.value, x.value.dims[mask.rank :]
-    flat = count(dims)
-    mask = ops.reshape(mask, (flat,))
-    rows = ops.reshape(value, (flat, *rest))
-    _, kept = ops.compress(mask, [rows])
-    return wrap(kept)
+    ellipses = [i for i, k in enumerate(entries) if k is Ellipsis]
+    if len(ellipses) > 1:
+        raise errors.IndexingError("an index can only have a single ellipsis ('...')")
+    at = ellipses[0] if ellipses else len(entries)
+    rest: list[Any] = [slice(None)] * (x.rank - used)
+    return [*entries[:at], *(rest or (ellipses and [Ellipsis])), *entries[at + 1 :]]
+
+
+def _with_axes_for_flags(x: Value, entries: Sequence[Any]) -> tuple[Value, list[Any]]:
+    """A bool counts as an array that indexes a new axis of extent 1: by [0] or by []."""
+    if not any(_is_flag(k) for k in entries):
+        return x, list(entries)
+    dims: list[Dim] = []
+    own = iter(x.dims)
+    changed: list[Any] = []
+    for k in entries:
+        if _is_flag(k):
+            dims.append(1)
+            changed.append(wrap(ops.reshape(k.value, (1,))) if type(k) is Tracer else k[None])
+            continue
+        dims += [next(own) for _ in range(_axes_used(k))]
+        changed.append(k)
+    return ops.reshape(x, dims), changed
+
+
+def _is_whole(entry: Any) -> bool:
+    return entry is Ellipsis or (isinstance(entry, slice) and entry == slice(None))
+
+
+def _compressed(x: Value, entries: Sequence[Any]) -> Value | None:
+    """`x[mask]` and `x[mask, :]` with a traced mask: one pass, no index arrays."""
+    if not entries or type(entries[0]) is not Tracer or not _is_mask(entries[0]):
+        return None
+    mask = entries[0].value
+    if mask.rank == 0 or not all(_is_whole(k) for k in entries[1:]):
+        return None
+    _require_extents(mask.dims, x.dims, 0)
+    flat = count(x.dims[: mask.rank])
+    rows = ops.reshape(x, (flat, *x.dims[mask.rank :]))
+    _, kept = ops.compress(ops.reshape(mask, (flat,)), [rows])
+    return kept
+
+
+def _require_extents(mask: Sequence[Dim], dims: Sequence[Dim], axis: int) -> None:
+    for i, (a, b) in enumerate(zip(mask, dims), axis):
+        message = f"boolean index did not match indexed array along axis {i}: "
+        if isinstance(a, int) and isinstance(b, int):
+            if a != b:
+                raise errors.IndexingError(message + f"its extent is {b}, that of the index {a}")
+        elif a is not b:
+            m, n = as_value(a), as_value(b)
+            message += "its extent is {1}, that of the index {0}"
+            ops.check(ops.eq(m, n), [m, n], "IndexError", message)
 
 
 # -- the plan --------------------------------------------------------------------------------------
 
 
-def _plan(x: Value, keys: Sequence[Any]) -> _Plan:
-    used = sum(k is not None and k is not Ellipsis for k in keys)
-    if used > x.rank:
-        raise errors.IndexingError(
-            f"too many indices for array: array is {x.rank}-dimensional, but {used} were indexed"
-        )
-    if sum(k is Ellipsis for k in keys) > 1:
-        raise errors.IndexingError("an index can only have a single ellipsis ('...')")
-    if not any(k is Ellipsis for k in keys):
-        keys = (*keys, Ellipsis)
-    advanced = [i for i, k in enumerate(keys) if _is_array(k)]
-    apart = advanced and any(
-        not (_is_array(k) or _is_number(k)) for k in keys[advanced[0] : advanced[-1] + 1]
-    )
-    first = advanced[0] if advanced else -1
-    boxes: list[_Slice] = []
-    dropped: list[int] = []
-    arrays: dict[int, Value] = {}
-    layout: list[int | None] = []
-    at = 0
-    for i, k in enumerate(keys):
-        axis = len(boxes)
-        if i == first:
-            at = len(layout)
+def _plan(x: Value, entries: Sequence[Any]) -> _Plan:
+    plan = _Plan([], [], {}, [], _place_of_arrays(entries))
+    for k in entries:
+        axis = len(plan.boxes)
         if k is None:
-            layout.append(None)
-        elif k is Ellipsis:
-            for _ in range(x.rank - used):
-                layout.append(len(boxes))
-                boxes.append(_whole(x.dims[len(boxes)]))
+            plan.layout.append(None)
         elif isinstance(k, slice):
-            layout.append(axis)
-            boxes.append(_slice(k, x.dims[axis]))
-        elif _is_array(k):
-            arrays[axis] = _checked(lift(k).value, x.dims[axis], axis)
-            boxes.append(_whole(x.dims[axis]))
-        else:
-            position = _position(k, x.dims[axis], axis)
-            if advanced:  # an integer among arrays is one of them
-                arrays[axis] = as_value(position)
-                boxes.append(_whole(x.dims[axis]))
-            else:
-                dropped.append(axis)
-                boxes.append(_Slice(position, 1, 1))
-    if apart:
-        at = 0
-    elif advanced:
-        numbers_before = [k for k in keys[:first] if _is_number(k)]
-        at = 0 if numbers_before and not _adjacent(keys) else at
-    return _Plan(boxes, dropped, arrays, layout, at)
+            plan.layout.append(axis)
+            plan.boxes.append(_sliced(k, x.dims[axis]))
+        elif _is_number(k):
+            plan.dropped.append(axis)
+            plan.boxes.append(_Box(_position(k, x.dims[axis], axis), 1, 1))
+        elif k is not Ellipsis:
+            arrays = _places(k, x.dims[axis:], axis) if _is_mask(k) else [_checked(k, x, axis)]
+            plan.arrays.update(enumerate(arrays, axis))
+            plan.boxes.extend(_Box(0, d, 1) for d in x.dims[axis : axis + len(arrays)])
+    return plan
 
 
-def _adjacent(keys: Sequence[Any]) -> bool:
-    """Whether all integers and integer arrays stand side by side."""
-    places = [i for i, k in enumerate(keys) if _is_array(k) or _is_number(k)]
-    return places[-1] - places[0] == len(places) - 1
+def _place_of_arrays(entries: Sequence[Any]) -> int:
+    """Where the axes of the index arrays come among the others: where the arrays stand, if they and
+    the integers stand side by side, else in front."""
+    places = [i for i, k in enumerate(entries) if _is_array(k) or _is_number(k)]
+    if not places or places[-1] - places[0] >= len(places):
+        return 0
+    return sum(k is None or isinstance(k, slice) for k in entries[: places[0]])
 
 
-def _is_number(key: Any) -> bool:
-    if type(key) is Tracer:
-        return key.value.rank == 0
-    return not (key is None or key is Ellipsis or isinstance(key, (slice, np.ndarray)))
-
-
-def _is_array(key: Any) -> bool:
-    if type(key) is Tracer:
-        return key.value.rank > 0
-    return type(key) is np.ndarray
-
-
-def _whole(dim: Dim) -> _Slice:
-    return _Slice(0, dim, 1)
-
-
-def _position(key: Any, extent: Dim, axis: int) -> Dim:
+def _position(key: Any, size: Dim, axis: int) -> Dim:
     """A single index, counted from the front and in bounds."""
-    if type(key) is not Tracer:
-        try:
-            i = operator.index(key)
-        except TypeError:
-            _refuse(key)
-        if isinstance(extent, int):
-            if not -extent <= i < extent:
-                raise errors.IndexingError(
-                    f"index {i} is out of bounds for axis {axis} with size {extent}"
-                )
-            return i % extent
-        return as_dim(_checked(index(i), extent, axis))
-    value = lift(key).value
-    if not value.dtype.is_integer:
-        _refuse(key)
-    return as_dim(_checked(value, extent, axis))
+    if type(key) is Tracer:
+        return as_dim(_checked_at_run_time(key.value, size, axis))
+    if not isinstance(size, int):
+        if not -(1 << 63) <= key < 1 << 63:
+            raise errors.IndexingError(f"index {key} is out of bounds for axis {axis}")
+        return as_dim(_checked_at_run_time(index(key), size, axis))
+    if not -size <= key < size:
+        raise errors.IndexingError(f"index {key} is out of bounds for axis {axis} with size {size}")
+    return int(key % size)
 
 
-def _checked(value: Value, extent: Dim, axis: int) -> Value:
-    """Integer indices counted from the front, after a check that they are in bounds."""
-    if not value.dtype.is_integer:
-        raise errors.IndexingError("arrays used as indices must be of integer (or boolean) type")
-    i = ops.convert(value, T.i64)
-    n = as_value(extent)
-    if isinstance(i, Literal) and isinstance(n, Literal):
-        return index(i.item % n.item)
-    wide = spread(n, i.dims) if not isinstance(n, Literal) else n
-    low, high = ops.ge(i, ops.neg(wide)), ops.lt(i, wide)
-    ok = ops.bitwise_and(low, high)
+def _checked(key: Any, x: Value, axis: int) -> Value:
+    """An array of indices, counted from the front and in bounds."""
+    size = x.dims[axis]
+    if type(key) is Tracer:
+        return _checked_at_run_time(key.value, size, axis)
+    if not isinstance(size, int):
+        return _checked_at_run_time(lift_array(key.astype(np.int64)).value, size, axis)
+    bad = key[(key < -size) | (key >= size)]
+    if bad.size:
+        raise errors.IndexingError(
+            f"index {bad[0]} is out of bounds for axis {axis} with size {size}"
+        )
+    return lift_array(np.where(key < 0, key.astype(np.int64) + size, key).astype(np.int64)).value
+
+
+def _checked_at_run_time(value: Value, size: Dim, axis: int) -> Value:
+    i, n = ops.convert(value, T.i64), as_value(size)
+    wide = spread(n, i.dims)
+    ok = ops.bitwise_and(ops.ge(i, ops.neg(wide)), ops.lt(i, wide))
     worst = i
     if i.rank:
         axes = tuple(range(i.rank))
         ok = ops.reduce_all(ok, axes)
-        below = ops.reduce_min(i, axes)
-        worst = ops.select(ops.lt(below, ops.neg(n)), below, ops.reduce_max(i, axes))
+        least = ops.reduce_min(i, axes)
+        worst = ops.select(ops.lt(least, ops.neg(n)), least, ops.reduce_max(i, axes))
     message = f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
     ops.check(ok, [worst, n], "IndexError", message)
     return ops.select(ops.lt(i, 0), ops.add(i, wide), i)
 
 
-def _slice(key: slice, extent: Dim) -> _Slice:
-    """A slice's start, size and step as Python clamps them."""
+def _places(mask: Any, dims: Sequence[Dim], axis: int) -> list[Value]:
+    """The indices of a mask's True elements, one array for each of its axes."""
+    own = mask.value.dims if type(mask) is Tracer else mask.shape
+    _require_extents(own, dims, axis)
+    if type(mask) is not Tracer:
+        return [lift_array(places).value for places in np.nonzero(mask)]
+    return positions(mask.value)
+
+
+def positions(mask: Value) -> list[Value]:
+    """Where a mask is True: an i64 array for each of its axes; data decides how long they are."""
+    flat = (count(mask.dims),)
+    ranges = [ops.reshape(ops.iota(mask.dims, axis), flat) for axis in range(mask.rank)]
+    _, *found = ops.compress(ops.reshape(mask, flat), ranges)
+    return found
+
+
+# -- slices ----------------------------------------------------------------------------------------
+
+
+def _sliced(key: slice, size: Dim) -> _Box:
+    """A slice's start, size and step, clamped as Python does it."""
     step = 1 if key.step is None else operator.index(key.step)
     if step == 0:
         raise errors.ValueRefusedError("slice step cannot be zero")
-    bounds = (key.start, key.stop)
-    if isinstance(extent, int) and not any(type(b) is Tracer for b in bounds):
-        start, stop, step = key.indices(extent)
-        size = len(range(start, stop, step))
-        return _Slice(start if size else 0, size, step)
-    n = as_value(extent)
+    if key == slice(None):
+        return _Box(0, size, 1)
+    start, stop = (_bound(b) for b in (key.start, key.stop))
+    if isinstance(size, Value) or isinstance(start, Value) or isinstance(stop, Value):
+        return _sliced_at_run_time(start, stop, step, as_value(size))
+    first, last, step = slice(start, stop, step).indices(size)
+    length = len(range(first, last, step))
+    return _Box(first if length else 0, length, step)
+
+
+def _bound(x: Any) -> Dim | None:
+    if x is None:
+        return None
+    try:
+        return extent(x)
+    except TypeError:
+        raise errors.DTypeError(
+            "slice indices must be integers or None or have an __index__ method"
+        ) from None
+
+
+def _sliced_at_run_time(start: Dim | None, stop: Dim | None, step: int, n: Value) -> _Box:
     if step > 0:
-        start_value = _clamped(key.start, index(0), n, index(0), n)
-        stop_value = _clamped(key.stop, n, n, index(0), n)
-        length = ops.sub(stop_value, start_value)
+        first = _clamped(start, index(0), n, index(0), n)
+        length = ops.sub(_clamped(stop, n, n, index(0), n), first)
     else:
         last = ops.sub(n, 1)
-        start_value = _clamped(key.start, last, n, index(-1), last)
-        stop_value = _clamped(key.stop, index(-1), n, index(-1), last)
-        length = ops.sub(start_value, stop_value)
-    size_value = ops.maximum(length, 0)
+        first = _clamped(start, last, n, index(-1), last)
+        length = ops.sub(first, _clamped(stop, index(-1), n, index(-1), last))
     if abs(step) != 1:
-        size_value = ops.floordiv(ops.add(size_value, abs(step) - 1), abs(step))
-    return _Slice(as_dim(start_value), as_dim(size_value), step)
+        length = ops.floordiv(ops.add(length, abs(step) - 1), abs(step))
+    length = ops.maximum(length, 0)
+    if step < 0:  # an empty slice may start at -1, which is no index
+        first = ops.maximum(first, 0)
+    return _Box(as_dim(first), as_dim(length), step)
 
 
-def _clamped(bound: Any, default: Value, n: Value, low: Value, high: Value) -> Value:
+def _clamped(bound: Dim | None, default: Value, n: Value, low: Value, high: Value) -> Value:
     if bound is None:
         return default
-    if type(bound) is Tracer:
-        own = lift(bound).value
-        if own.rank or not own.dtype.is_integer:
-            raise errors.DTypeError("slice indices must be integers or None")
-        value = ops.convert(own, T.i64)
-    else:
-        value = index(operator.index(bound))
+    value = as_value(bound)
     value = ops.select(ops.lt(value, 0), ops.add(value, n), value)
     return ops.minimum(ops.maximum(value, low), high)
 
@@ -321,79 +380,41 @@ def _clamped(bound: Any, default: Value, n: Value, low: Value, high: Value) -> V
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _take_boxes(x: Value, plan: _Plan) -> Value:
-    if all(b.start == 0 and b.step == 1 and b.size is d for b, d in zip(plan.boxes, x.dims)):
-        return x
-    same = [b.start == 0 and b.step == 1 and b.size == d for b, d in zip(plan.boxes, x.dims)]
-    if all(same):
-        return x
-    starts = [b.start for b in plan.boxes]
-    return ops.slice(x, starts, [b.size for b in plan.boxes], [b.step for b in plan.boxes])
+def _read(x: Value, plan: _Plan) -> Value:
+    sizes = tuple(b.size for b in plan.boxes)
+    whole = all(b.step == 1 and isinstance(b.start, int) and b.start == 0 for b in plan.boxes)
+    if not (whole and same_dims(sizes, x.dims)):
+        x = ops.slice(x, [b.start for b in plan.boxes], sizes, [b.step for b in plan.boxes])
+    if plan.arrays:
+        return _gathered(x, plan)
+    dims = tuple(1 if a is None else x.dims[a] for a in plan.layout)
+    return x if same_dims(dims, x.dims) else ops.reshape(x, dims)
 
 
-def _result_dims(x: Value, plan: _Plan) -> tuple[Dim, ...]:
-    return tuple(1 if a is None else x.dims[a] for a in plan.layout)
+def _gathered(x: Value, plan: _Plan) -> Value:
+    kept = [a for a in range(x.rank) if a not in plan.dropped]
+    dims = tuple(x.dims[a] for a in kept)
+    x = x if same_dims(dims, x.dims) else ops.reshape(x, dims)
+    shape = _common_shape(list(plan.arrays.values()))
+    indices = [filled(v, shape) for v in plan.arrays.values()]
+    found = ops.gather(x, indices, tuple(kept.index(a) for a in plan.arrays))
+    others = [a for a in kept if a not in plan.arrays]
+    axis_of = {a: len(shape) + i for i, a in enumerate(others)}
+    before, after = plan.layout[: plan.at], plan.layout[plan.at :]
+    order = [axis_of[a] for a in before if a is not None]
+    order += [*range(len(shape)), *(axis_of[a] for a in after if a is not None)]
+    if order != sorted(order):
+        found = ops.transpose(found, order)
+    outer, inner = ([1 if a is None else x.dims[kept.index(a)] for a in p] for p in (before, after))
+    dims = (*outer, *shape, *inner)
+    return found if same_dims(dims, found.dims) else ops.reshape(found, dims)
 
 
-def _gather(x: Value, plan: _Plan) -> Value:
-    axes = tuple(sorted(plan.arrays))
-    shape = broadcast_dims(*(plan.arrays[a].dims for a in axes))
-    indices = [_filled(plan.arrays[a], shape) for a in axes]
-    found = ops.gather(x, indices, axes)
-    kept = [a for a in range(x.rank) if a not in axes]
-    place = {a: len(shape) + i for i, a in enumerate(kept)}
-    before, after = plan.layout[: plan.arrays_at], plan.layout[plan.arrays_at :]
-    order = [place[a] for a in before if a is not None]
-    order += [*range(len(shape)), *(place[a] for a in after if a is not None)]
-    found = ops.transpose(found, order)
-    dims = [1 if a is None else x.dims[a] for a in before]
-    dims += [*shape, *(1 if a is None else x.dims[a] for a in after)]
-    return ops.reshape(found, dims)
-
-
-def _filled(value: Value, dims: tuple[Dim, ...]) -> Value:
-    value = spread(value, dims)
-    if isinstance(value, Literal) and dims:
-        return ops.full(value, dims)
-    return retag(value, dims)
-
-
-# -- functions that index --------------------------------------------------------------------------
-
-
-def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "raise") -> Tracer:
-    """`np.take`; modes "wrap" and "clip" bring indices into bounds, "raise" checks them."""
-    x = as_array(a)
-    if axis is None:
-        x, axis = wrap(ops.reshape(x.value, (count(x.value.dims),))), 0
-    axis = axis % x.ndim if x.ndim else 0
-    n = x.value.dims[axis]
-    if mode != "raise":
-        given = ops.convert(as_array(indices).value, T.i64)
-        extent = n if isinstance(n, int) else 0
-        if mode == "wrap":
-            indices = wrap(ops.rem(given, extent))
-        else:
-            indices = wrap(ops.minimum(ops.maximum(given, 0), extent - 1))
-    if isinstance(indices, (tuple, range)):
-        indices = list(indices)
-    return getitem(x, (*(slice(None),) * axis, indices))
-
-
-def take_along_axis(arr: Any, indices: Any, axis: Any = -1) -> Tracer:
-    """`np.take_along_axis`."""
-    x, chosen = as_array(arr), as_array(indices)
-    if axis is None:
-        x, axis = wrap(ops.reshape(x.value, (count(x.value.dims),))), 0
-    if x.ndim != chosen.ndim:
-        raise errors.ShapeError("`indices` and `arr` must have the same number of dimensions")
-    axis = axis % x.ndim
-    key: list[Any] = []
-    for i in range(x.ndim):
-        if i == axis:
-            key.append(chosen)
-            continue
-        shape = [1] * x.ndim
-        shape[i] = x.shape[i]
-        key.append(np.arange(x.shape[i]).reshape(shape))
-    return getitem(x, tuple(key))
+def _common_shape(arrays: Sequence[Value]) -> tuple[Dim, ...]:
+    try:
+        return broadcast_dims(*(v.dims for v in arrays))
+    except errors.ShapeError:
+        shapes = " ".join(show(v.dims) for v in arrays)
+        raise errors.IndexingError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {shapes}"
+        ) from None

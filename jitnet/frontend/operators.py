@@ -133,6 +133,9 @@ def _function_method(function: Any) -> Any:
     return method
 
 
+_clip_method = _function_method(np.clip)
+
+
 def _refused_method(name: str, remedy: str) -> Any:
     def method(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
         raise errors.MutationError(
@@ -186,7 +189,10 @@ class Operators:
     any = _function_method(np.any)
     argmax = _function_method(np.argmax)
     argmin = _function_method(np.argmin)
-    clip = _function_method(np.clip)
+
+    def clip(self, min: Any = None, max: Any = None, out: Any = None, **kwargs: Any) -> Any:
+        return _clip_method(self, min, max, out=out, **kwargs)
+
     cumprod = _function_method(np.cumprod)
     cumsum = _function_method(np.cumsum)
     diagonal = _function_method(np.diagonal)

@@ -142,6 +142,19 @@ def result_type(*operands: Operand) -> DType:
     return _result_type(tuple(weak_type(x) for x in operands))
 
 
+def result_type_of(*given: Any) -> np.dtype[Any]:
+    """`np.result_type`, which takes arrays, numbers and dtypes.
+
+    Raises:
+        DTypeError: where they have no common dtype.
+    """
+    types = (
+        np.dtype(x) if isinstance(x, (str, type, np.dtype)) else weak_type(operand(x))
+        for x in given
+    )
+    return _result_type(tuple(types)).numpy
+
+
 @functools.lru_cache(maxsize=4096)
 def _result_type(types: tuple[Any, ...]) -> DType:
     weak = tuple({int: 0, float: 0.0}.get(t, t) for t in types)

@@ -8,13 +8,21 @@ Traced ints are int64; an operation that would leave it raises OverflowError whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.promotion import Operand, is_python, literal_of, operand, python_kind
+from jitnet.frontend.promotion import (
+    Operand,
+    fits,
+    is_python,
+    literal_of,
+    operand,
+    python_kind,
+)
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
@@ -51,7 +59,12 @@ def operate(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
         return (operate(np.floor_divide, inputs), operate(np.remainder, inputs))
     wide = T.f64 if float in kinds or ufunc is np.true_divide else T.i64
     rules = _ON_FLOATS if wide is T.f64 else _ON_INTS
-    rule = _COMPARISONS.get(ufunc) or rules.get(ufunc)
+    if ufunc in _COMPARISONS:
+        return wrap(_compare(ufunc, operands), "python")
+    rule = rules.get(ufunc)
+    if rule is None and ufunc in _ON_INTS and float in kinds:
+        names = " and ".join(f"'{k.__name__}'" for k in kinds)
+        raise errors.DTypeError(f"unsupported operand types for np.{ufunc.__name__}: {names}")
     if rule is None:
         raise errors.UnsupportedFunctionError(
             f"the operator of np.{ufunc.__name__} on a traced Python {kinds[0].__name__}",
@@ -76,6 +89,51 @@ def _unary(ufunc: np.ufunc, x: Operand, kind: type) -> Any:
             ops.check(ops.ne(value, _INT64_MIN), [], "OverflowError", _WIDE)
         return wrap((ops.neg if ufunc is np.negative else ops.abs)(value), "python")
     raise errors.DTypeError(f"bad operand type for unary ~: '{kind.__name__}'")
+
+
+# -- comparisons -----------------------------------------------------------------------------------
+
+
+def _compare(ufunc: np.ufunc, operands: Sequence[Operand]) -> Value:
+    """Python compares ints with floats, and ints of any size, exactly."""
+    x, y = operands
+    rule = _COMPARISONS[ufunc]
+    if python_kind(x) is python_kind(y) is float:
+        return rule(_value(x, T.f64), _value(y, T.f64))
+    if python_kind(x) is float:
+        return _compare(MIRRORED[ufunc], (y, x))
+    if python_kind(y) is float:
+        return _compare_int_to_float(ufunc, x, _value(y, T.f64))
+    if not isinstance(x, Tracer) and not fits(int(x), T.i64):
+        return _compare(MIRRORED[ufunc], (y, x))
+    if not isinstance(y, Tracer) and not fits(int(y), T.i64):
+        return Literal(bool(ufunc(0, 1 if y > 0 else -1)), T.bool_)
+    return rule(_value(x, T.i64), _value(y, T.i64))
+
+
+def _compare_int_to_float(ufunc: np.ufunc, x: Operand, y: Value) -> Value:
+    """Rounding is monotone, so only an int that rounds to just y needs a second look."""
+    rule = _COMPARISONS[ufunc]
+    if not isinstance(x, Tracer):
+        nearest = _nearest(int(x))
+        if nearest == x:
+            return rule(Literal(nearest, T.f64), y)
+        tie: Value = Literal(bool(ufunc(-1 if x < nearest else 1, 0)), T.bool_)
+        nearest_value: Value = Literal(nearest, T.f64)
+    else:
+        whole = _value(x, T.i64)
+        nearest_value = ops.convert(whole, T.f64)
+        wide = ops.ge(y, 2.0**63)
+        within = rule(whole, ops.convert(ops.select(wide, 0.0, y), T.i64))
+        tie = ops.select(wide, Literal(bool(ufunc(-1, 0)), T.bool_), within)
+    return ops.select(ops.eq(nearest_value, y), tie, rule(nearest_value, y))
+
+
+def _nearest(x: int) -> float:
+    try:
+        return float(x)
+    except OverflowError:
+        return math.inf if x > 0 else -math.inf
 
 
 # -- ints ------------------------------------------------------------------------------------------
@@ -200,6 +258,15 @@ _COMPARISONS: dict[np.ufunc, Rule] = {
     np.greater: ops.gt,
     np.greater_equal: ops.ge,
 }
+MIRRORED: dict[np.ufunc, np.ufunc] = {
+    np.equal: np.equal,
+    np.not_equal: np.not_equal,
+    np.less: np.greater,
+    np.less_equal: np.greater_equal,
+    np.greater: np.less,
+    np.greater_equal: np.less_equal,
+}
+"""The comparison with its operands exchanged."""
 _ON_INTS: dict[np.ufunc, Rule] = {
     **_BITWISE,
     np.add: _add,

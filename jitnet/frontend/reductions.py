@@ -16,7 +16,16 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend import elementwise
-from jitnet.frontend.dims import count, normal_axis, number, reduced_axes, retag, spread
+from jitnet.frontend.dims import (
+    count,
+    filled,
+    normal_axes,
+    normal_axis,
+    number,
+    reduced_axes,
+    retag,
+    spread,
+)
 from jitnet.frontend.promotion import as_array, as_dtype, integer_range, operand
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 from jitnet.ir import DType, Literal, Value
@@ -221,6 +230,13 @@ def _terms(x: Value, axes: tuple[int, ...], where: Any) -> Any:
     return sum(mask, axis=axes, dtype=np.int64)
 
 
+def _mean_axes(axis: Any, rank: int) -> tuple[int, ...]:
+    """As `reduced_axes`, but a 0-d array has no axis 0 here."""
+    if rank == 0 and axis is not None:
+        normal_axes(axis, rank)
+    return reduced_axes(axis, rank)
+
+
 def _mean_dtype(x: Value, dtype: Any) -> DType:
     if dtype is not None:
         return supported_dtype(np.dtype(dtype), "dtype=")
@@ -239,7 +255,7 @@ def mean(
     """`np.mean`."""
     refuse_out(out)
     x = as_array(a).value
-    axes = reduced_axes(axis, x.rank)
+    axes = _mean_axes(axis, x.rank)
     total = sum(wrap(x), axis=axes, dtype=_mean_dtype(x, dtype).numpy, where=where)
     return _shaped(_divide(total, _terms(x, axes, where)), x, axes, keepdims)
 
@@ -283,8 +299,10 @@ def var(
     """`np.var`: the mean of squared distances from the mean."""
     refuse_out(out)
     x = as_array(a).value
-    axes = reduced_axes(axis, x.rank)
+    axes = _mean_axes(axis, x.rank)
     if correction is not _UNSET:
+        if not isinstance(ddof, Tracer) and ddof != 0:
+            raise errors.ValueRefusedError("ddof and correction can't be provided simultaneously.")
         ddof = correction
     wide = ops.convert(x, _mean_dtype(x, dtype))
     if mean is _UNSET:
@@ -327,13 +345,13 @@ def _position(a: Any, axis: Any, keepdims: Any, find: Callable[[Value, int], Val
     x = as_array(a).value
     flat = axis is None
     rank = x.rank
-    if flat:
+    if flat or not rank:
         x = ops.reshape(x, (count(x.dims),))
     along = 0 if flat else normal_axis(axis, x.rank)
     _refuse_empty(x, (along,), "attempt to get the extreme position of an empty sequence")
     found = find(x, along)
     if keepdims is not _UNSET and keepdims:
-        dims = (1,) * rank if flat else (*x.dims[:along], 1, *x.dims[along + 1 :])
+        dims = (1,) * rank if flat or not rank else (*x.dims[:along], 1, *x.dims[along + 1 :])
         found = ops.reshape(found, dims)
     return wrap(found, "array" if found.rank else "scalar")
 
@@ -397,8 +415,8 @@ def average(
     if weights is None:
         found = mean(x, axis, keepdims=keepdims)
         axes = reduced_axes(axis, x.ndim)
-        terms = number(count([x.value.dims[i] for i in axes]))
-        return (found, np.full_like(found, terms)) if returned else found
+        terms = as_dtype(operand(number(count([x.value.dims[i] for i in axes]))), found.value.dtype)
+        return (found, _spread_like(terms, found)) if returned else found
     w = as_array(weights)
     if x.shape != w.shape and axis is None:
         raise errors.DTypeError("Axis must be specified when shapes of a and weights differ.")
@@ -409,7 +427,11 @@ def average(
     scale = sum(wrap(spread(w.value, x.value.dims)), axis, keepdims=keepdims)
     total = sum(elementwise.call(np.multiply, x, w), axis, keepdims=keepdims)
     found = elementwise.call(np.true_divide, total, scale)
-    return (found, scale) if returned else found
+    return (found, _spread_like(scale.value, found)) if returned else found
+
+
+def _spread_like(value: Value, found: Tracer) -> Tracer:
+    return wrap(filled(value, found.value.dims), found.flavour)
 
 
 TABLE: dict[Any, Callable[..., Any]] = {

@@ -6,16 +6,26 @@ apply(np.add, "reduce", (x,), {})         reductions.sum along axis 0
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend import elementwise, products, pynumbers, reductions
+from jitnet.frontend import elementwise, nans, products, pynumbers, reductions
 from jitnet.frontend.promotion import as_array
 from jitnet.frontend.reductions import refuse_out
 from jitnet.frontend.tracer import wrap
 
+_REDUCE: dict[np.ufunc, Callable[..., Any]] = {
+    **reductions.BY_UFUNC,
+    np.fmax: nans.TABLE[np.nanmax],
+    np.fmin: nans.TABLE[np.nanmin],
+}
+_REDUCE_BOOLS: dict[np.ufunc, Callable[..., Any]] = {
+    np.bitwise_and: reductions.all,
+    np.bitwise_or: reductions.any,
+}
 _ACCUMULATE = {np.add: reductions.cumsum, np.multiply: reductions.cumprod}
 
 
@@ -33,7 +43,7 @@ def apply(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[st
     refuse_out(options.pop("out", None))
     if method == "__call__":
         return _call(ufunc, inputs, options)
-    if method == "reduce" and ufunc in reductions.BY_UFUNC:
+    if method == "reduce":
         return _reduce(ufunc, inputs, options)
     if method == "accumulate" and ufunc in _ACCUMULATE:
         x, *rest = inputs
@@ -69,10 +79,16 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
 def _reduce(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """Along axis 0 unless told otherwise."""
     x, *rest = inputs
-    axis = rest[0] if rest else options.pop("axis", 0)
+    options |= dict(zip(("axis", "dtype", "out", "keepdims", "initial", "where"), rest))
+    refuse_out(options.pop("out", None))
+    fold = _REDUCE.get(ufunc)
+    if as_array(x).value.dtype.is_bool:
+        fold = _REDUCE_BOOLS.get(ufunc, fold)
+    if fold is None:
+        _refuse(ufunc, "reduce")
     if ufunc not in (np.add, np.multiply) and options.pop("dtype", None) is not None:
         _refuse(ufunc, "reduce with dtype=")
-    return reductions.BY_UFUNC[ufunc](x, axis, **options)
+    return fold(x, options.pop("axis", 0), **options)
 
 
 def _outer(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -1,0 +1,165 @@
+"""NumPy's functions that make arrays like another, or from traced numbers: zeros_like, linspace.
+
+np.full_like(x, 7)        %0 = broadcast 7.0, 3, 4 {axes=()}
+np.linspace(a, b, 5)      iota, times a step, plus a; the last element is b itself
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitnet import errors, ops
+from jitnet.frontend import elementwise, shapes
+from jitnet.frontend.dims import Dims, broadcast_dims, count, extents, filled, number
+from jitnet.frontend.promotion import (
+    as_array,
+    as_dtype,
+    default_dtype,
+    literal_of,
+    operand,
+    result_type,
+)
+from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
+from jitnet.ir import DType, Literal
+
+
+def _plan(a: Any, dtype: Any, shape: Any) -> tuple[DType, Dims]:
+    x = as_array(a)
+    wanted = x.value.dtype if dtype is None else supported_dtype(np.dtype(dtype), "dtype=")
+    return wanted, x.value.dims if shape is None else extents(shape)
+
+
+def _constant_like(number: int) -> Callable[..., Tracer]:
+    def like(
+        a: Any,
+        dtype: Any = None,
+        order: str = "K",
+        subok: bool = True,
+        shape: Any = None,
+        *,
+        device: Any = None,
+    ) -> Tracer:
+        wanted, dims = _plan(a, dtype, shape)
+        return wrap(filled(Literal(number, wanted), dims))
+
+    return like
+
+
+zeros_like = _constant_like(0)
+ones_like = _constant_like(1)
+
+
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Tracer:
+    """`np.full_like`.
+
+    Raises:
+        ShapeError: for a fill value that does not broadcast.
+        IntegerOverflowError: for a Python int that does not fit.
+    """
+    wanted, dims = _plan(a, dtype, shape)
+    fill = operand(fill_value)
+    if type(fill) is int:
+        return wrap(filled(literal_of(fill, wanted), dims))
+    if not isinstance(fill, Tracer):
+        return wrap(filled(ops.convert(literal_of(fill, default_dtype(fill)), wanted), dims))
+    return shapes.broadcast_to(wrap(as_dtype(fill, wanted)), tuple(map(number, dims)))
+
+
+def copy(a: Any, order: str = "K", subok: bool = False) -> Tracer:
+    """`np.copy`: an array, of a NumPy scalar too."""
+    return wrap(as_array(a).value)
+
+
+def linspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    """`np.linspace`, step by step as NumPy computes it.
+
+    Raises:
+        ValueRefusedError: for a negative number of samples.
+    """
+    call = elementwise.call
+    n = operator.index(num)
+    if n < 0:
+        raise errors.ValueRefusedError(f"Number of samples, {n}, must be non-negative.")
+    steps = n - 1 if endpoint else n
+    common = result_type(operand(start), operand(stop), 1.0)
+    first, last = (wrap(ops.convert(as_array(v).value, common)) for v in (start, stop))
+    delta = call(np.subtract, last, first)
+    counts = wrap(ops.reshape(ops.iota((n,), 0, common), (n, *[1] * delta.ndim)))
+    step: Any = np.nan
+    if steps > 0:
+        step = call(np.true_divide, delta, steps)
+        tiny = call(np.multiply, call(np.true_divide, counts, steps), delta)
+        y = _where(call(np.equal, step, 0), tiny, call(np.multiply, counts, step))
+    else:
+        y = call(np.multiply, counts, delta)
+    y = call(np.add, y, first)
+    if endpoint and n > 1:
+        y = _where(call(np.equal, counts, steps), last, y)
+    y = shapes.moveaxis(y, 0, axis) if axis else y
+    if dtype is not None:
+        wanted = supported_dtype(np.dtype(dtype), "dtype=")
+        y = call(np.floor, y) if wanted.is_integer else y
+        y = wrap(ops.convert(y.value, wanted))
+    return (y, step) if retstep else y
+
+
+def _where(mask: Tracer, x: Tracer, y: Tracer) -> Tracer:
+    dims = broadcast_dims(mask.value.dims, x.value.dims, y.value.dims)
+    values = [filled(v.value, dims) for v in (mask, x, y)]
+    return wrap(ops.select(*values))
+
+
+def meshgrid(
+    *xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy"
+) -> tuple[Tracer, ...]:
+    """`np.meshgrid`: each vector along an axis of its own.
+
+    Raises:
+        ValueRefusedError: for an indexing that is neither "xy" nor "ij".
+    """
+    if indexing not in ("xy", "ij"):
+        raise errors.ValueRefusedError("Valid values for `indexing` are 'xy' and 'ij'.")
+    vectors = [as_array(x).value for x in xi]
+    axes = list(range(len(vectors)))
+    if indexing == "xy" and len(axes) > 1:
+        axes[:2] = 1, 0
+    found = []
+    for axis, v in zip(axes, vectors):
+        n = count(v.dims)
+        found.append(ops.reshape(v, [n if i == axis else 1 for i in range(len(axes))]))
+    dims = broadcast_dims(*(v.dims for v in found))
+    return tuple(wrap(v if sparse else filled(v, dims)) for v in found)
+
+
+TABLE: dict[Any, Callable[..., Any]] = {
+    np.zeros_like: zeros_like,
+    np.ones_like: ones_like,
+    np.full_like: full_like,
+    np.empty_like: zeros_like,
+    np.copy: copy,
+    np.linspace: linspace,
+    np.meshgrid: meshgrid,
+}
