@@ -181,6 +181,19 @@ def invariants(w: Value, x: Value) -> Value:
     return total(s)
 
 
+@program("an index that only a step checks", np.int64(0), np.int64(10**9), draw(4))
+def checked_in_step(n: Value, j: Value, x: Value) -> Value:
+    """What a step reads at j must not be read in front of a loop that makes no steps."""
+
+    def step(i: Value, consts: Values, carries: Values, rows: Values) -> Value:
+        j, x = consts
+        ops.check(ops.lt(j, 4), [j], "IndexError", "index {0} of 4")
+        return ops.mul(carries[0], ops.exp(ops.sin(element(x, j))))
+
+    (s,) = ops.for_(n, step, [j, x], [real(1.0)])
+    return ops.add(s, total(ops.mul(x, x)))
+
+
 @program("ragged slices", draw(5, 5))
 def ragged_slices(a: Value) -> Value:
     """Step i reads the first i elements of a row that the loop changes."""

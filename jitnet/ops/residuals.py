@@ -32,7 +32,7 @@ from jitnet.ir import (
     substitute_dims,
 )
 from jitnet.ir.verifier import value_dims
-from jitnet.ops.primitive import Halves
+from jitnet.ops.primitive import Halves, Primitive
 from jitnet.ops.shape import reshape
 from jitnet.ops.tape import beginning, tape_get, tape_length, tape_new, tape_push
 
@@ -134,10 +134,20 @@ def _hoist(
 
 
 def _may_hoist(eqn: Eqn) -> bool:
-    """Whether it can run where the loop may not run at all; tapes stay where they are filled."""
+    """Whether it can run where the loop may not run at all, and in front of the loop's checks. What
+    takes starts, indices or extents cannot, but where all of it is static; tapes stay where they
+    are filled."""
     values = (*eqn.operands, *eqn.results)
-    simple = len(eqn.results) == 1 and not eqn.regions and effect_of(eqn) == Effect.PURE
-    return simple and not any(isinstance(v.type, TapeType) for v in values)
+    if len(eqn.results) != 1 or eqn.regions or effect_of(eqn) > Effect.PURE:
+        return False
+    if any(isinstance(v.type, TapeType) for v in values):
+        return False
+    assert isinstance(eqn.op, Primitive)
+    if eqn.op.is_pointwise or not any(v.dtype.is_integer for v in eqn.operands):
+        return True
+    return all(isinstance(v, Literal) or v.array_type.is_static for v in values) and not any(
+        v.dtype.is_integer for v in eqn.operands if not isinstance(v, Literal)
+    )
 
 
 def _log_type(logged: Sequence[Value]) -> TapeType:

@@ -478,6 +478,9 @@ class _Region:
     def copy_eqn(self, eqn: Eqn) -> None:
         if eqn.op is UPDATE and eqn.operands[0] not in self.env:
             self.capture(eqn.operands[0])  # what is written in place lives outside
+        for d in (d for r in eqn.results for d in _value_dims(r.type)):
+            if d not in self.env:
+                self.capture(d)  # what sizes the loops is known in front of them
         copies = self.builder.rebind(eqn, [self.copy(o) for o in eqn.operands])
         self.env.update(zip(eqn.results, copies))
 
