@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bench-programs bench-loops clean
 
 demo: .venv/examples
 	$(BIN)/python examples/train_digits.py
@@ -18,6 +18,12 @@ lint: .venv/test
 
 bench: .venv/bench
 	$(BIN)/python benchmarks/compare.py
+
+bench-programs: .venv/bench
+	$(BIN)/python benchmarks/programs.py
+
+bench-loops: .venv/bench
+	$(BIN)/python benchmarks/scalar_loops.py
 
 EXTRAS = $*
 

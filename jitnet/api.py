@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from jitnet import errors, ir
-from jitnet.frontend import derivatives, linear
 from jitnet.frontend.jitted import Jitted, Lowered
 from jitnet.frontend.pytree import register_pytree_node
 
@@ -37,8 +36,30 @@ __all__ = [
 Function = Callable[..., Any]
 Argnums = int | Sequence[int]
 
-_JVP = Jitted(derivatives.jvp)  # the function is a static argument of theirs
-_VJP = Jitted(linear.vjp)
+
+def _derivatives() -> Any:
+    """Imported late: with all that traces, half of the time that `import jitnet` would take."""
+    from jitnet.frontend import derivatives
+
+    return derivatives
+
+
+def _linear() -> Any:
+    from jitnet.frontend import linear
+
+    return linear
+
+
+def _jvp(fn: Function, primals: Any, tangents: Any) -> Any:
+    return _derivatives().jvp(fn, primals, tangents)
+
+
+def _vjp(fn: Function, primals: Any, has_aux: bool) -> Any:
+    return _linear().vjp(fn, primals, has_aux)
+
+
+_JVP = Jitted(_jvp)  # the function is a static argument of theirs
+_VJP = Jitted(_vjp)
 
 
 @overload
@@ -78,27 +99,29 @@ def jit(
         threads: None or 1.
         static: parameters, by name or position, whose values are compiled in; they must be
             hashable. Bools, strings and None are static anyway, and ints where it is needed.
+        verify: every call also runs `fn` as it is, with NumPy, on copies of the arguments, and
+            raises VerificationError where the compiled program differs by more than rounding,
+            naming the first line of `fn` that does. What `fn` does besides computing happens twice.
 
     Raises:
         NotAvailableError: for options that this version does not have.
         TypeError: when fn is not callable.
     """
-    _refuse_options(device, threads, verify, fast_math)
+    _refuse_options(device, threads, fast_math)
     chosen = (static,) if isinstance(static, (int, str)) else tuple(static)
     if fn is None:
-        return lambda f: jit(f, static=chosen)
+        return lambda f: jit(f, static=chosen, verify=verify)
     if not callable(fn):
         raise TypeError(f"jit takes a function, not {type(fn).__name__}")
-    return Jitted(fn, chosen)
+    return Jitted(fn, chosen, verify)
 
 
-def _refuse_options(device: str | None, threads: int | None, verify: bool, fast_math: bool) -> None:
+def _refuse_options(device: str | None, threads: int | None, fast_math: bool) -> None:
     if device not in (None, "cpu", "cuda", "cpusim"):
         raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cpusim', not {device!r}")
     asked = {
         f"device={device!r}": device in ("cuda", "cpusim"),
         f"threads={threads!r}": threads not in (None, 1),
-        "verify=True": verify,
         "fast_math=True": fast_math,
     }
     for option, wanted in asked.items():
@@ -143,7 +166,7 @@ def value_and_grad(fn: Function, argnums: Argnums = 0, has_aux: bool = False) ->
     """As `grad`; gives `(value, gradient)`, or `((value, aux), gradient)` with `has_aux`."""
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        return derivatives.value_and_grad(fn, args, kwargs, argnums, has_aux)
+        return _derivatives().value_and_grad(fn, args, kwargs, argnums, has_aux)
 
     return _transformed(fn, value_and_gradient, "value_and_grad")
 
@@ -180,7 +203,7 @@ def jacfwd(fn: Function, argnums: Argnums = 0) -> Jitted:
     """The Jacobian, a column at a time: `result.shape + argument.shape` for each pair of leaves."""
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return linear.jacfwd(fn, args, kwargs, argnums)
+        return _linear().jacfwd(fn, args, kwargs, argnums)
 
     return _transformed(fn, jacobian, "jacfwd")
 
@@ -189,7 +212,7 @@ def jacrev(fn: Function, argnums: Argnums = 0) -> Jitted:
     """The Jacobian, a row at a time: `result.shape + argument.shape` for each pair of leaves."""
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return linear.jacrev(fn, args, kwargs, argnums)
+        return _linear().jacrev(fn, args, kwargs, argnums)
 
     return _transformed(fn, jacobian, "jacrev")
 
@@ -201,7 +224,7 @@ def hessian(fn: Function, argnums: Argnums = 0) -> Jitted:
 
 def stop_gradient(x: Any) -> Any:
     """`x`, seen as a constant by every derivative. x may be a tree."""
-    return derivatives.stop_gradient(x)
+    return _derivatives().stop_gradient(x)
 
 
 def trace(fn: Function) -> Callable[..., ir.Function]:

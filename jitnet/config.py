@@ -2,6 +2,7 @@
 
 JITNET_DUMP=dir        one numbered text file per stage of every compiled function
 JITNET_LOG=compiles    one line per compilation on stderr
+JITNET_LOG=recompiles  one line when a function is compiled again, with what is new
 """
 
 from __future__ import annotations

@@ -14,12 +14,25 @@ around a function means the same with and without `@jit`. The line is found when
 from __future__ import annotations
 
 import linecache
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
-from jitnet.source import position, user_sites
+from jitnet.source import Position, is_users, position, user_sites
+
+
+def raised_at(error: BaseException) -> list[Position]:
+    """The user's lines that an error came through, innermost first."""
+    sites = []
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if is_users(code.co_filename):
+            sites.append((code, traceback.tb_lasti))
+        traceback = traceback.tb_next
+    return [position(site) for site in reversed(sites)]
 
 
 class Place(Protocol):
@@ -215,6 +228,63 @@ class MissingKeyError(JitnetError, KeyError):
     code = "JN020"
 
 
+class ReturnError(JitnetError, TypeError):
+    """A function that returns one kind of thing on one path and another one on another."""
+
+    code = "JN025"
+
+
+class ReadOnlyError(JitnetError, ValueError):
+    """A write to an array that NumPy does not let one write to."""
+
+    code = "JN024"
+
+
+class LinearAlgebraError(JitnetError, np.linalg.LinAlgError):
+    """A matrix that is singular, not positive definite or not square where it must be."""
+
+    code = "JN026"
+
+
+class VerificationError(JitnetError, RuntimeError):
+    """`jit(fn, verify=True)`: what the compiled program computes is not what NumPy computes.
+
+    Attributes:
+        variable: what differs; its line is the first of `frames`.
+        difference: the greatest difference of its elements, inf where they cannot be compared.
+        expected, got: NumPy's value and the compiled program's.
+    """
+
+    code = "JN027"
+
+    def __init__(
+        self,
+        variable: str,
+        expected: Any,
+        got: Any,
+        difference: float,
+        *,
+        why: str,
+        frames: Sequence[Place],
+    ) -> None:
+        super().__init__(
+            f"{variable} is not what NumPy computes: it differs by {difference:g}",
+            why=f"{why}\n    NumPy:    {_in_short(expected)}\n    compiled: {_in_short(got)}",
+            remedy="report it, with this function: it is a bug of jitnet's",
+            frames=frames,
+        )
+        self.variable = variable
+        self.expected = expected
+        self.got = got
+        self.difference = difference
+
+
+def _in_short(value: Any) -> str:
+    return np.array2string(np.asarray(value), threshold=8, edgeitems=3, separator=", ").replace(
+        "\n", " "
+    )
+
+
 class ParseError(JitnetError, ValueError):
     """Text that is not IR."""
 
@@ -233,6 +303,7 @@ RAISED_BY_PROGRAMS: dict[str, type[JitnetError]] = {
     "FloatingPointError": FloatingPointStateError,
     "IndexError": IndexingError,
     "KeyError": MissingKeyError,
+    "LinAlgError": LinearAlgebraError,
     "NotImplementedError": UnsupportedFunctionError,
     "OverflowError": IntegerOverflowError,
     "RuntimeError": ProgramError,
@@ -243,6 +314,37 @@ RAISED_BY_PROGRAMS: dict[str, type[JitnetError]] = {
 }
 """What a `check` names as its error, and the class that is raised for it."""
 
+_RAISED_BY_USERS: dict[str, type[BaseException]] = {}
+
+
+def declare_raised(kind: type[BaseException]) -> str:
+    """The name by which a `check` raises a class that the user's program raises itself."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    _RAISED_BY_USERS[name] = kind
+    return name
+
+
+FROM_HOST = "host"
+"""What a program names as its error where Python code that it called has raised: see `keep`."""
+
+
+class _Kept(threading.local):
+    error: BaseException | None = None
+
+
+_KEPT = _Kept()
+
+
+def keep(error: BaseException) -> None:
+    """Remember what Python code has raised that a program of this thread called, until the program
+    has left with the error FROM_HOST."""
+    _KEPT.error = error
+
+
+def filled_in(message: str, values: Sequence[Any]) -> str:
+    """The message of a `check`: `{0}`, `{1:.3f}` of it stand for the values, NumPy scalars."""
+    return message.format(*values)
+
 
 def raise_from_program(error: str, message: str, frames: Sequence[Place] = ()) -> NoReturn:
     """Raise what a compiled program's `check` found.
@@ -252,10 +354,23 @@ def raise_from_program(error: str, message: str, frames: Sequence[Place] = ()) -
         message: with the values filled in.
         frames: the user's lines that the `check` stems from, innermost first (`eqn.loc.frames`).
     """
+    if error == FROM_HOST and _KEPT.error is not None:
+        kept, _KEPT.error = _KEPT.error, None
+        raise kept
+    own = _RAISED_BY_USERS.get(error)
+    if own is not None:
+        raise _with_place(own(*([message] if message else [])), frames)
     kind = RAISED_BY_PROGRAMS.get(error)
     if kind is None:
         raise ProgramError(f"{error}: {message}", frames=frames)
     raise kind(message, frames=frames)
+
+
+def _with_place(error: BaseException, frames: Sequence[Place]) -> BaseException:
+    """The user's own error, with a note of where the compiled program raised it."""
+    if frames:
+        error.add_note("\n".join(_pointer(frames[0])))
+    return error
 
 
 def describe(value: Any) -> str:

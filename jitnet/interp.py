@@ -11,7 +11,8 @@ a wrong type rule or reference is found where it happens. Values of rank 0 are N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,16 @@ from jitnet.ir import ArrayType, Eqn, Function, Literal, Value
 from jitnet.ops.primitive import Primitive
 
 Environment = dict[Value, Any]
+Observer = Callable[[Eqn, Sequence[Any]], None]
 
 
-def evaluate(f: Function, args: Sequence[Any]) -> tuple[Any, ...]:
+def evaluate(f: Function, args: Sequence[Any], observe: Observer | None = None) -> tuple[Any, ...]:
     """The results of `f` on `args`: arrays, NumPy scalars for rank 0, tapes.
 
     Args:
         f: an array-level Function.
         args: one per parameter, of its dtype and dims; arguments are never written to.
+        observe: told of each equation that has run, in regions too, and of its results.
 
     Raises:
         TypeError: for an argument that is not of its parameter's type.
@@ -43,16 +46,16 @@ def evaluate(f: Function, args: Sequence[Any]) -> tuple[Any, ...]:
             raise TypeError(f"argument {position} of @{f.name}: {problem}")
     with np.errstate(all="ignore"):
         for eqn in f.eqns:
-            _run(eqn, env)
+            _run(eqn, env, observe)
     return tuple(_lookup(env, v) for v in f.results)
 
 
-def _run(eqn: Eqn, env: Environment) -> None:
+def _run(eqn: Eqn, env: Environment, observe: Observer | None) -> None:
     op = eqn.op
     assert isinstance(op, Primitive), f"{op} is not an array op"
     operands = [_lookup(env, v) for v in eqn.operands]
     if op.has_regions:
-        outputs = op.numpy(eqn, evaluate, *operands)
+        outputs = op.numpy(eqn, partial(evaluate, observe=observe), *operands)
     else:
         outputs = op.numpy(eqn, *operands)
     assert len(outputs) == len(eqn.results), f"{op.name} returned {len(outputs)} results"
@@ -60,6 +63,8 @@ def _run(eqn: Eqn, env: Environment) -> None:
     for result in eqn.results:
         problem = _mismatch(result, env[result], env)
         assert not problem, f"the reference of {op.name}: {problem}"
+    if observe is not None:
+        observe(eqn, [env[result] for result in eqn.results])
 
 
 def _lookup(env: Environment, value: Value) -> Any:

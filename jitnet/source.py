@@ -57,7 +57,7 @@ def origin(file: str) -> Origin:
         known = Origin.USER
         if file.startswith(_INTERNAL):
             known = Origin.INTERNAL
-        elif file.startswith(_LIBRARY) and "-packages" + os.sep not in file:
+        elif file.startswith(_LIBRARY) and not is_installed(file):
             known = Origin.LIBRARY
         _ORIGINS[file] = known
     return known
@@ -65,6 +65,11 @@ def origin(file: str) -> Origin:
 
 def is_users(file: str) -> bool:
     return origin(file) is Origin.USER
+
+
+def is_installed(file: str) -> bool:
+    """Whether a file is one of an installed package's."""
+    return "-packages" + os.sep in file
 
 
 def user_sites(until: CodeType | None = None, passes: int = 1, limit: int = 16) -> tuple[Site, ...]:
@@ -146,4 +151,5 @@ def _next_instruction(code: CodeType, offset: int) -> tuple[str, int]:
 def _local_name(code: CodeType, slot: int) -> str:
     names = (*code.co_varnames, *(c for c in code.co_cellvars if c not in code.co_varnames))
     names += code.co_freevars
-    return names[slot] if slot < len(names) else ""
+    name = names[slot] if slot < len(names) else ""
+    return "" if name.startswith("_jn_") else name  # a temporary variable of rewritten code

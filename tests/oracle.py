@@ -64,8 +64,8 @@ def compare(got: Any, expected: Any, ulp: int = 0, rtol: float = 0.0, where: str
             compare(got[key], expected[key], ulp, rtol, f"{where}[{key!r}]")
     elif isinstance(expected, (np.ndarray, np.generic)):
         _compare_arrays(got, expected, ulp, rtol, where)
-    elif isinstance(expected, float):
-        _compare_arrays(np.float64(got), np.float64(expected), ulp, rtol, where)
+    elif isinstance(expected, (float, complex)):
+        _compare_arrays(np.asarray(got), np.asarray(expected), ulp, rtol, where)
     else:
         assert got == expected, f"{where}: {got!r} against NumPy's {expected!r}"
 
@@ -74,6 +74,8 @@ def _compare_arrays(got: Any, expected: Any, ulp: int, rtol: float, where: str) 
     assert got.dtype == expected.dtype, f"{where}: {got.dtype} against NumPy's {expected.dtype}"
     assert got.shape == expected.shape, f"{where}: {got.shape} against NumPy's {expected.shape}"
     a, b = np.atleast_1d(got), np.atleast_1d(expected)
+    if b.dtype.kind == "c":  # as pairs of floats
+        a, b = (np.ascontiguousarray(v).view(b.real.dtype) for v in (a, b))
     if b.dtype.kind != "f":
         wrong = a != b
     else:

@@ -64,6 +64,14 @@ EXACT = Pool(
 """Ops whose results are the same, bit for bit, on every backend and whatever passes did: no `zmul`,
 whose zeros may lose their sign."""
 
+COMPLEX = Pool(
+    ("add", "sub", "mul", "neg", "square", "select", "eq", "lt", "ge", "abs", "fmin", "isfinite"),
+    (T.c128, T.c128, T.c64, f64, i64, T.bool_),
+    reductions=False,
+    special=False,
+)
+"""Programs with complex numbers, exact on every backend as well."""
+
 ANY = replace(
     EXACT,
     pointwise=(*EXACT.pointwise, *_ELEMENTARY.split()),
@@ -111,6 +119,8 @@ class Scope:
             return Literal(self.draw(st.booleans()), dtype)
         if dtype.is_integer:
             return Literal(self.integer(0 if dtype.kind == "u" else -3, 5), dtype)
+        if dtype.is_complex:
+            return Literal(self.choose([0.5, -1j, 2 - 1j, 0, -0.25 + 3j]), dtype)
         numbers = [0.5, -1.0, 2.0, 0.0, -0.25, 3.0]
         if self.pool.special:
             numbers += [np.nan, np.inf, -0.0, 1e30]
@@ -135,7 +145,13 @@ def step_pointwise(g: Scope) -> Sequence[Value]:
     for kinds in op.row.operands:
         dtype = operands[-1].dtype if kinds == "=" else None
 
-        right = [v for v in g.values if (v.dtype == dtype if dtype else v.dtype.kind in kinds)]
+        complex_too = op.on_pairs is not None and "f" in kinds
+        right = [
+            v
+            for v in g.values
+            if (v.dtype == dtype if dtype else v.dtype.kind in kinds)
+            or (dtype is None and complex_too and v.dtype.is_complex)
+        ]
         v = g.pick(lambda v: v in right and dims in (None, v.dims))  # noqa: B023
         if v is None and not operands:
             return ()
@@ -233,6 +249,8 @@ def step_reduce(g: Scope) -> Sequence[Value]:
     names = [] if g.pool.smooth and x.dtype.is_float else ["reduce_min", "reduce_max"]
     if x.dtype.is_bool:
         names = ["reduce_any", "reduce_all"]
+    elif x.dtype.is_complex and 0 in x.dims:
+        return ()
     elif x.dtype.is_integer or g.pool.reductions:
         names += ["reduce_sum", "reduce_sum", "reduce_prod"]
     axes = sorted(g.draw(st.sets(st.sampled_from(range(x.rank)))))
@@ -244,7 +262,7 @@ def step_scan(g: Scope) -> Sequence[Value]:
     if x is None:
         return ()
     axis, extent = 0, x.dims[0]
-    names = ["cumsum", "cumprod"]
+    names = ["cumsum"] if x.dtype.is_complex else ["cumsum", "cumprod"]
     if isinstance(extent, int) and not g.pool.smooth:
         names += ["argmin", "argmax"]
     return (getattr(ops, g.choose(names))(x, axis),)
@@ -252,7 +270,7 @@ def step_scan(g: Scope) -> Sequence[Value]:
 
 def step_dot(g: Scope) -> Sequence[Value]:
     exact = not g.pool.reductions
-    x = g.pick(lambda v: 0 < v.rank < 3 and not (exact and v.dtype.is_float))
+    x = g.pick(lambda v: 0 < v.rank < 3 and not (exact and v.dtype.is_inexact))
     if x is None:
         return ()
     axis = g.integer(0, x.rank - 1)
@@ -442,6 +460,9 @@ def argument(rng: np.random.Generator, dtype: DType, shape: tuple[int, ...], odd
     if dtype.is_bool:
         return np.asarray(rng.random(shape) < 0.5)[()]
     low = 0 if dtype.kind == "u" else -4
+    if dtype.is_complex:
+        halves = rng.choice([0.0, 1.0, -1.5, 0.25, 3.0, -2.0], (2, *shape))
+        return (halves[0] + 1j * halves[1]).astype(dtype.numpy)[()]
     x = rng.uniform(-2, 2, shape) if dtype.is_float else rng.integers(low, 5, shape)
     x = np.asarray(x).astype(dtype.numpy)
     if odd:

@@ -14,9 +14,9 @@ from jitnet.kernel import elementary
 from jitnet.ops.lift import Pointwise
 from jitnet.ops.primitive import Element, Kernel, Primitive, Reduction, Structured
 
-NOT_ON_ARRAYS = {"check", *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "at"))}
+NOT_ON_ARRAYS = {"check", "host_print", *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "at"))}
 POISON = {"empty"}  # undefined content: nothing to compare
-REASSOCIATES = {"reduce_sum", "reduce_prod", "dot"}
+REASSOCIATES = {"reduce_sum", "reduce_prod", "dot", "solve", "det", "slogdet", "cholesky"}
 
 OPS = {name: op for name, op in registry("array").items() if isinstance(op, Primitive)}
 LOWERED = [

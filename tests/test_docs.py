@@ -1,7 +1,8 @@
 """The documents are true: their programs run, and print what they are shown to print.
 
 README: the Python blocks are one script; a `text` block after one is what that block prints.
-architecture: a block `ir NAME: STAGE` is what the compiler prints for the block `ir NAME: traced`.
+architecture: a block `ir NAME: STAGE` is what the compiler prints for the block `ir NAME: traced`,
+which is the trace of the block `python NAME`, if there is one, for the call in its first line.
 CONTRIBUTING: Python blocks are files and `diff` blocks change some, in a copy that works then.
 
 `pytest tests/test_docs.py --update-golden` writes what was printed into the documents.
@@ -10,15 +11,17 @@ CONTRIBUTING: Python blocks are files and `diff` blocks change some, in a copy t
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from jitnet import ops, transforms  # noqa: F401  (ops: the parser finds them in the registry)
+from jitnet import ops, trace, transforms  # noqa: F401  (ops: the parser finds them in the registry)
 from jitnet.codegen.program import lower
 from jitnet.ir import Function, parse, verify
 from jitnet.passes import optimize
@@ -131,6 +134,23 @@ def test_ir_is_what_the_compiler_prints(name: str, stage: str, update_golden: bo
     verify(f)
     printed = str(STAGES[stage](f))
     compare(ARCHITECTURE, f"ir {name}: {stage}", texts[name, stage], printed, update_golden)
+
+
+PROGRAMS = {i.removeprefix("python "): t for i, t in blocks(ARCHITECTURE) if i[:7] == "python "}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_are_traced_to_what_is_shown(
+    name: str, update_golden: bool, tmp_path: Path
+) -> None:
+    script = tmp_path / f"{name}.py"
+    script.write_text(PROGRAMS[name])
+    namespace = runpy.run_path(str(script))
+    call = PROGRAMS[name].partition("\n")[0].removeprefix("# ")
+    function = namespace[name]
+    printed = str(eval(call, {"np": np, name: trace(function)}))
+    shown = next(t for n, stage, t in excerpts() if (n, stage) == (name, "traced"))
+    compare(ARCHITECTURE, f"ir {name}: traced", shown, printed, update_golden)
 
 
 def test_every_module_is_in_the_architecture() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import inspect
-import math
 import time
 
 import numpy as np
@@ -62,42 +61,55 @@ def test_dtypes_that_numpy_refuses():
 
 def test_truth_of_an_array():
     def f(x):
-        if x.sum() > 0:
+        if x > 0:
             return x
         return -x
 
-    text = failure(f, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
-    assert "np.where" in text
-    assert "bool" in text
+    text = failure(f, np.ones(3), raises=errors.ValueRefusedError, also=ValueError)
+    assert "a.any() or a.all()" in text
+
+
+def test_results_of_one_kind_on_one_path_and_of_another_on_the_other():
+    def shapes(x):
+        if x.sum() > 0:
+            return x[:2]
+        return x.sum()
+
+    def texts(x):
+        return x if x.sum() > 0 else "negative"
+
+    for f in (shapes, texts):
+        text = failure(f, np.ones(3), raises=errors.ReturnError, also=TypeError)
+        assert "array float64[" in text
+        assert "one type and shape on all paths" in text
+
+
+def test_variables_that_one_path_does_not_bind():
+    def f(x):
+        if x.sum() > 0:
+            y = x
+        return y
+
+    text = failure(f, np.ones(3), raises=errors.UnboundVariableError, also=UnboundLocalError)
+    assert "variable 'y' is read, and it is assigned to on one path only" in text
 
 
 @pytest.mark.parametrize(
     "use",
     [
-        lambda x: float(x[0]),
-        lambda x: int(x[0]),
-        lambda x: math.sqrt(x[0]),
-        lambda x: range(x.astype(int)[0]),
-        lambda x: x.tolist(),
-        lambda x: x[0].item(),
-        lambda x: np.asarray(x),
-        lambda x: np.array([x, x]),
         lambda x: [0, 1, 2][x.astype(int)[0]],
         lambda x: {x[0]: 1},
-        lambda x: complex(x[0]),
-        lambda x: round(x[0]),
+        lambda x: {1.0: "one"}[x[0]],
+        lambda x: list(range(x.astype(int)[0])),
+        lambda x: "a" * int(x[0]),
+        lambda x: hash(x[0]),
+        lambda x: x.tobytes(),
+        lambda x: np.sum(x, axis=int(x[0])),
     ],
 )
 def test_values_needed_while_tracing(use):
     text = failure(use, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
     assert "remedy:" in text
-
-
-def test_float_arguments_do_not_decide():
-    def f(lr):
-        return lr if lr > 0 else -lr
-
-    failure(f, 1.0, raises=errors.ConcretizationError, also=TypeError)
 
 
 def test_functions_that_jitnet_does_not_have():
@@ -128,28 +140,30 @@ def test_leaked_tracers():
     assert "return it as a result" in text
 
 
-def test_element_assignment():
-    def f(x):
-        x[0] = 1.0
+def test_elements_out_of_bounds():
+    def f(x, i):
+        x[i] = 1.0
         return x
 
-    text = failure(f, np.ones(3), raises=errors.MutationError, also=TypeError)
-    assert "np.where" in text
+    x = np.zeros(3)
+    text = failure(f, x, 3, raises=errors.IndexingError, also=IndexError)
+    assert "index 3 is out of bounds" in text
+    assert "x[i] = 1.0" in text
+    assert not x.any()
 
 
-@pytest.mark.parametrize("name", ["fill", "sort", "partition", "put", "resize"])
-def test_methods_that_change_the_array(name):
+def test_methods_that_change_the_array_itself():
     def f(x):
-        return getattr(x, name)(0)
+        return x.resize(6)
 
-    failure(f, np.ones(3), raises=errors.MutationError, also=TypeError)
+    text = failure(f, np.ones(3), raises=errors.MutationError, also=TypeError)
+    assert "np.resize" in text
 
 
 @pytest.mark.parametrize(
     "x",
     [
         np.ones(2, np.float16),
-        np.ones(2, np.complex128),
         np.ones(2, np.longdouble),
         np.array(["a"]),
         np.array([None]),
@@ -158,7 +172,6 @@ def test_methods_that_change_the_array(name):
         np.ma.masked_array([1.0, 2.0], [True, False]),
         np.ones(2).view(np.recarray),
         np.float16(1),
-        1j,
     ],
 )
 def test_arrays_that_jitnet_does_not_have(x):
@@ -193,7 +206,7 @@ def test_ints_out_of_range():
 
 
 def test_options_that_are_not_there():
-    for options in ({"device": "cuda"}, {"threads": 4}, {"verify": True}, {"fast_math": True}):
+    for options in ({"device": "cuda"}, {"threads": 4}, {"fast_math": True}):
         with pytest.raises(errors.NotAvailableError, match="not available in this version"):
             jit(lambda x: x, **options)
     with pytest.raises(ValueError, match="device"):
@@ -214,7 +227,7 @@ def test_the_functions_own_exceptions_pass_through():
 
 def test_no_frames_of_jitnet_between_the_users():
     def f(x):
-        return bool(x.sum())
+        return hash(x.sum())
 
     with pytest.raises(errors.ConcretizationError) as caught:
         jit(f)(np.ones(3))

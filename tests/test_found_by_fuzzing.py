@@ -68,6 +68,22 @@ def constant_out_of_range(x: Value) -> Any:
 
 
 X, I = np.array([1.0, 2.0, 4.0]), np.int64(0)
+
+
+def apart_from_the_largest(x: Value) -> Value:
+    """A vector's only reduction is no row value: its readers are another kernel."""
+    largest = ops.reduce_max(x, range(x.rank))
+    return ops.sub(x, ops.full(largest, x.dims))
+
+
+def scalars_of_what_is_updated(x: Value, y: Value) -> list[Value]:
+    """Both new elements are made of both old ones, which the first update overwrites."""
+    at = [0] * x.rank
+    a, b = (ops.reshape(ops.slice(v, at, [1] * v.rank), ()) for v in (x, y))
+    boxes = [ops.reshape(v, [1] * x.rank) for v in (ops.mul(a, b), ops.add(a, b))]
+    return [ops.update(x, boxes[0], at), ops.update(y, boxes[1], at)]
+
+
 CASES: list[tuple[Body, list[Any]]] = [
     (padded_twice, [X]),
     (padded_beside, [X]),
@@ -76,6 +92,8 @@ CASES: list[tuple[Body, list[Any]]] = [
     (base_seen_through_a_view, [X, np.arange(3)]),
     (sum_of_negative_zeros, [X]),
     (constant_out_of_range, [X]),
+    (apart_from_the_largest, [X]),
+    (scalars_of_what_is_updated, [X, X + 1]),
 ]
 
 

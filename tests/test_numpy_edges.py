@@ -255,20 +255,17 @@ def test_ufunc_methods():
     check(lambda b: (np.bitwise_and.reduce(b), np.bitwise_or.reduce(b, axis=1)), M > 4)
     check(lambda x: (np.add.reduce(x, 1, None, None, True), np.add.reduce(x, axis=None)), X)
     check(lambda v, m: (np.subtract.outer(v, m), np.less.outer(m, v), np.add.outer(v, 2)), V, M)
-    for name in ("at", "reduceat"):
-        with pytest.raises(NotImplementedError, match=f"np.add.{name}"):
-            jitnet.jit(lambda v, name=name: getattr(np.add, name)(v, [0, 2], *[1][: name == "at"]))(
-                V
-            )
-    for ufunc in (np.subtract, np.power, np.hypot):
-        with pytest.raises(NotImplementedError, match=f"{ufunc.__name__}.reduce"):
-            jitnet.jit(ufunc.reduce)(V)
+    check(_added_at, V)
+
+
+def _added_at(v):
+    v = v.copy()
+    np.add.at(v, [0, 2, 0], 1.5)
+    return v
 
 
 def test_what_is_not_there_is_refused_by_name():
-    functions = [np.sort, np.median, np.unique, np.fft.fft, np.linalg.det, np.gradient, np.copyto]
-    for function in functions:
-        args = (np.eye(3), 1.0) if function is np.copyto else (np.eye(3),)
+    for function in (np.fft.fft, np.linalg.svd, np.linalg.eig):
         with pytest.raises(NotImplementedError, match=function.__name__) as info:
-            jitnet.jit(function)(*args)
+            jitnet.jit(function)(np.eye(3))
         assert "remedy" in str(info.value)

@@ -361,9 +361,8 @@ def test_what_raises_is_not_folded() -> None:
 
 def test_checks_stay_in_order_and_in_number() -> None:
     with Builder("f") as b:
-        p = b.param(T.scalar(T.bool_), "p")
         for message in ("first", "second", "first"):
-            ops.check(p, (), "ValueError", message)
+            ops.check(b.param(T.scalar(T.bool_)), (), "ValueError", message)
     g = passes.optimize(b.build())
     assert [e.attrs["message"] for e in g.eqns] == ["first", "second", "first"]
 

@@ -155,13 +155,24 @@ def test_empty_containers():
     assert f([], {}, 1.5) == (1.5, (), [], {}, [], {})
 
 
-def test_changing_a_container_is_refused():
+def test_containers_are_changed_for_the_caller():
     @jitnet.jit
     def f(params):
         params["w"] = params["w"] * 2
         return params
 
     params = {"w": np.ones(2)}
+    for factor in (2.0, 4.0):
+        assert f(params) is params
+        np.testing.assert_array_equal(params["w"], [factor, factor])
+
+
+def test_changing_a_container_is_refused_in_a_differentiated_function():
+    def f(params):
+        params["w"] = params["w"] * 2
+        return params["w"].sum()
+
+    params = {"w": np.ones(2)}
     with pytest.raises(errors.MutationError, match="container"):
-        f(params)
+        jitnet.grad(f)(params)
     np.testing.assert_array_equal(params["w"], [1.0, 1.0])

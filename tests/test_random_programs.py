@@ -16,7 +16,7 @@ import numpy as np
 from backends import BACKENDS
 from hypothesis import HealthCheck, assume, given, settings
 from op_functions import assert_same
-from random_programs import ANY, DIFFERENTIABLE, EXACT, SMOOTH, programs
+from random_programs import ANY, COMPLEX, DIFFERENTIABLE, EXACT, SMOOTH, programs
 
 from jitnet import ops, passes
 from jitnet.interp import evaluate
@@ -86,6 +86,24 @@ def test_backends_agree(program: tuple[Function, list[Any]]) -> None:
     expected = outcome(evaluate, f, args)
     for backend in BACKENDS.values():
         agree(outcome(backend, f, args), expected, f)
+
+
+@given(programs(COMPLEX))
+@budget(60)
+def test_pairs_compute_what_complex_numbers_do(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    expected = outcome(evaluate, f, args)
+    if not isinstance(expected, Exception):
+        expected = [in_memory(x) for x in expected]
+    g = passes.pairs(f)
+    verify(g)
+    for backend in (evaluate, *BACKENDS.values()):
+        agree(outcome(backend, g, [in_memory(x) for x in args]), expected, g)
+
+
+def in_memory(x: Any) -> Any:
+    """Complex numbers as their halves side by side."""
+    return np.stack([x.real, x.imag], axis=-1) if x.dtype.kind == "c" else x
 
 
 # -- derivatives -----------------------------------------------------------------------------------

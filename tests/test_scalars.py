@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,8 +70,9 @@ def test_llvm_templates_name_only_operands_and_types():
     for op in ROWS:
         for template in op.llvm.values():
             if not template.startswith("llvm."):
-                text = template.format(*["%a", "%b", "%c"][: op.arity], T="float", B="i1")
-                assert "{" not in text
+                types = {"T": "float", "B": "i1", "S": "f32", "r": "%r"}
+                text = template.format(*["%a", "%b", "%c"][: op.arity], **types)
+                assert not re.search(r"\{\w*\}", text)
 
 
 # -- casts -----------------------------------------------------------------------------------------

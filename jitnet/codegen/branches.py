@@ -9,25 +9,40 @@ or new memory. Where the branch decides the extents, each arm allocates its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from jitnet.codegen.carries import bind_consts, is_array, is_scalar, shares
-from jitnet.codegen.origin import common_origin
+from jitnet.codegen.origin import common_origins
 from jitnet.codegen.scoped import scope
 from jitnet.codegen.storage import Binding, Place, Root, copy_elements, is_contiguous
-from jitnet.ir import Eqn, Function, TapeType, Value
+from jitnet.ir import Eqn, Function, Literal, TapeType, Value
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
+from jitnet.ops import floordiv, rem
+from jitnet.ops.control import CHECK
+from jitnet.ops.primitive import Element
 from jitnet.ops.tape import TAPE_PUT
+from jitnet.passes.fuse import primitive
 
 if TYPE_CHECKING:
     from jitnet.codegen.lower import Body
 
 
+SHORT = 16
+"""Flops of the arms up to which there is no branch: both are computed, as a scope's scalars are
+anyway, and nothing waits for the condition."""
+
+
 def lower_if(body: Body, eqn: Eqn) -> None:
+    if _is_short(eqn):
+        _lower_short(body, eqn)
+        return
     plan = _plan_branch(body, eqn)
     pred = body.scalar(eqn.operands[0])
+    for i, v in enumerate(eqn.operands[1:]):
+        if is_array(v) and i not in plan.overwritten:
+            body.buffer(v)  # in front of the arms: what one arm computes, the other has not
     arms = [_lower_arm(body, eqn.operands[1:], region, plan) for region in eqn.regions]
     names = [r.name for r in eqn.results if is_scalar(r)]
     finals = scope().bind(k.IF, (pred,), {}, arms, names)
@@ -43,6 +58,44 @@ def lower_if(body: Body, eqn: Eqn) -> None:
             body.env[r] = body.scalar(eqn.operands[1 + tape])
     for j, memory in zip(plan.ragged, scalars):
         body.bind(eqn.results[j], body.owned(eqn.results[j], memory))
+
+
+def _is_short(eqn: Eqn) -> bool:
+    """Whether both arms are a little arithmetic of scalars, and checks of it."""
+    eqns = [e for region in eqn.regions for e in region.eqns]
+    if not all(map(is_scalar, eqn.results)) or len(eqns) > SHORT:
+        return False
+    return sum(map(_flops, eqns)) <= SHORT
+
+
+def _flops(eqn: Eqn) -> int:
+    """What an equation on scalars costs; too much where it has another effect than to raise."""
+    if eqn.op is CHECK:
+        return 1
+    op = primitive(eqn)
+    rule = op.lowering(eqn) if op.is_pointwise and eqn.result.rank == 0 else None
+    if not isinstance(rule, Element):
+        return SHORT + 1
+    by_literal = eqn.op in (floordiv, rem) and isinstance(eqn.operands[1], Literal)
+    return 2 if by_literal else rule.cost
+
+
+def _lower_short(body: Body, eqn: Eqn) -> None:
+    """Both arms in place, and a choice; a check fails only where its arm is taken."""
+    pred = body.scalar(eqn.operands[0])
+    ends: list[list[Value]] = []
+    for region, taken in zip(eqn.regions, (pred, s.logical_not(pred))):
+        given = zip(region.params, eqn.operands[1:])
+        inner = body.nested(region, {p: body.scalar(v) for p, v in given if is_scalar(p)}, {})
+        for e in region.eqns:
+            scope().loc = e.loc
+            if e.op is CHECK:
+                lower_check(inner, e, taken)
+            else:
+                inner.lower(e)
+        ends.append([inner.scalar(r) for r in region.results])
+    for r, a, b in zip(eqn.results, *ends):
+        body.bind(r, a if a is b else s.select(pred, a, b))
 
 
 @dataclass
@@ -63,7 +116,7 @@ class _Branch:
 
 
 def _plan_branch(body: Body, eqn: Eqn) -> _Branch:
-    plan = _Branch(origins=[common_origin(eqn, j) for j in range(len(eqn.results))])
+    plan = _Branch(origins=common_origins(eqn))
     for j, r in enumerate(eqn.results):
         source = plan.origins[j]
         if not is_array(r):
@@ -84,7 +137,7 @@ def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _B
         env: dict[Value, Binding] = {}
         for i, (v, p) in enumerate(zip(operands, region.params)):
             if i in plan.overwritten:
-                env[p] = Place(plan.overwritten[i].buffer, Root(writable=True, values=[p]))
+                env[p] = replace(plan.overwritten[i], root=Root(writable=True, values=[p]))
             else:
                 bind_consts(body, [v], [p], env)
         ends: dict[int, Place] = {}
@@ -92,7 +145,7 @@ def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _B
         for j, target in plan.targets.items():
             source = plan.origins[j]
             if source is None:
-                ends[j] = Place(target.buffer, Root(writable=True))
+                ends[j] = replace(target, root=Root(writable=True))
                 hints.setdefault(region.results[j], ends[j])
             else:
                 shared = env[region.params[source]]
@@ -108,10 +161,14 @@ def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _B
     return arm.build(*yields)
 
 
-def lower_check(body: Body, eqn: Eqn) -> None:
+def lower_check(body: Body, eqn: Eqn, taken: Value | None = None) -> None:
+    """`taken`: where it does not hold the check is not made."""
     ok, *values = [body.scalar(v) for v in eqn.operands]
     error, message = eqn.attrs["error"], eqn.attrs["message"]
-    k.branch(s.logical_not(ok), lambda: k.raise_error(error, message, values))
+    fails = s.logical_not(ok)
+    if taken is not None:
+        fails = s.bitwise_and(taken, fails)
+    k.branch(fails, lambda: k.raise_error(error, message, values))
 
 
 def lower_const(body: Body, eqn: Eqn) -> None:

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from jitnet.codegen.origin import origins
 from jitnet.codegen.scoped import ScopedBuilder, scope
-from jitnet.codegen.storage import Binding, Place, Root, c_strides, k_value
-from jitnet.ir import BufferType, Dim, Eqn, Literal, TapeType, Value
+from jitnet.codegen.storage import Binding, Place, Root, c_strides, k_value, strides_of
+from jitnet.ir import BufferType, Dim, Eqn, Function, Literal, TapeType, Value
 from jitnet.kernel import statements as k
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Carry:
     resizes: bool
     root: Root = field(default_factory=lambda: Root(writable=True))
 
+    @property
+    def place(self) -> Place:
+        """The memory as the body sees it."""
+        return Place(self.buffer, self.root, c_order=self.memory.c_order)
+
 
 def shares(body: Body, eqn: Eqn, position: int) -> bool:
     """Whether another operand of the equation reads the memory of this one."""
@@ -59,14 +65,17 @@ def carry(
     body: Body,
     eqn: Eqn,
     position: int,
-    param: Value,
-    result: Value,
+    region: Function,
+    j: int,
     env: dict[Value, Binding],
     inside: ScopedBuilder,
 ) -> Carry:
-    """Memory for one carried array, before the loop."""
-    operand = eqn.operands[position]
+    """Memory for one carried array, before the loop: the operand at `position`, result j."""
+    operand, param, result = eqn.operands[position], region.params[position], eqn.results[j]
     dims = region_dims(param, env)
+    hint = body.hints.get(result)
+    if hint is not None and not hint.c_order and not _works_in_place(region, j, position):
+        del body.hints[result]
     resizes = any(isinstance(d, Value) and inside.home.get(d) is inside for d in dims)
     if resizes:
         place = body.new(operand, heap=True)
@@ -76,12 +85,24 @@ def carry(
         body.copy(operand, place, "the loop reads it as well")
     else:
         place = body.acquire(operand, result)
-    strides = None if resizes else tuple(map(dim_of, c_strides([k_value(d) for d in dims])))
+    if not place.c_order and not _works_in_place(region, j, position):
+        place = body.new(operand)
+        body.copy(operand, place, "the loop makes it anew, in C order")
+    strides: tuple[Dim, ...] | None = None
+    if not place.c_order:
+        strides = tuple(map(dim_of, strides_of(place.buffer)))
+    elif not resizes:
+        strides = tuple(map(dim_of, c_strides([k_value(d) for d in dims])))
     buffer = inside.adopt(Value(BufferType(param.dtype, dims, strides), param.name))
     carry = Carry(operand, param, result, place, buffer, resizes)
-    env[param] = Place(buffer, carry.root)
+    env[param] = carry.place
     carry.root.values.append(param)
     return carry
+
+
+def _works_in_place(region: Function, j: int, position: int) -> bool:
+    """Whether the body updates what it carries, rather than making it anew."""
+    return origins(region)[j] == position
 
 
 def region_dims(param: Value, env: Mapping[Value, Binding]) -> tuple[Dim, ...]:
@@ -115,8 +136,12 @@ class Settled:
 
 def settle(inner: Body, carries: Sequence[Carry], finals: Sequence[Value]) -> Settled:
     """Decide where each carried array is at the end of a step; called inside the body's scope."""
-    places = [inner.place(v) for v in finals]
     here = {c.root: c for c in carries}
+    for c, v in zip(carries, finals):  # memory that is not in C order cannot change roles
+        place = inner.place(v)
+        if place.root is not c.root and not place.c_order:
+            inner.snapshot(v)
+    places = [inner.place(v) for v in finals]
     moving: list[Carry] = []
     taken: list[Root] = []
     for c, place in zip(carries, places):
@@ -129,7 +154,7 @@ def settle(inner: Body, carries: Sequence[Carry], finals: Sequence[Value]) -> Se
     for c, v, place in zip(carries, finals, places):
         if c not in moving:
             continue
-        swaps = place.root in here or _movable(inner, place, c)
+        swaps = c.memory.c_order and (place.root in here or _movable(inner, place, c))
         if swaps and place.whole and place.root not in taken:
             taken.append(place.root)
             yields[c] = place
@@ -138,15 +163,16 @@ def settle(inner: Body, carries: Sequence[Carry], finals: Sequence[Value]) -> Se
     for c, v in copies:
         clash = any(place.root is c.root for place in places) or c.root in taken
         if not clash and not c.resizes:
-            inner.copy(v, Place(c.buffer, c.root), "a carried array is a copy of another")
+            inner.copy(v, c.place, "a carried array is a copy of another")
             taken.append(c.root)
-            yields[c] = Place(c.buffer, c.root)
+            yields[c] = c.place
         else:
             fresh = inner.new(v, heap=c.resizes)
             inner.copy(v, fresh, "a carried array is a copy of another")
             taken.append(fresh.root)
             yields[c] = fresh
-    return _exchange(inner, [c for c in carries if c in moving], yields)
+    swapped = [c for c in carries if c in yields and yields[c].root is not c.root]
+    return _exchange(inner, swapped, yields)
 
 
 def _movable(inner: Body, place: Place, carry: Carry) -> bool:
@@ -217,17 +243,17 @@ def finish_carries(
     body: Body, carries: Sequence[Carry], settled: Settled, pointers: Sequence[Value]
 ) -> None:
     after = dict(zip(settled.swapped, pointers))
+    among = tuple(c.memory.root for c in settled.swapped)
     for c in carries:
         if c not in after:
             body.bind(c.result, c.memory)
             continue
-        place = Place(after[c], Root(writable=True, heap=c.resizes))
+        root = Root(writable=True, heap=c.resizes, among=among)
+        place = Place(after[c], root, c_order=c.memory.c_order)
         if c.resizes:
             body.heaps = [h for h in body.heaps if h is not c.memory]
             body.heaps.append(place)
         body.bind(c.result, place)
-        for other in settled.swapped:  # it ended in the memory of any of these
-            other.memory.root.values.append(c.result)
 
 
 def pointer(carry: Carry) -> Value:

@@ -27,7 +27,7 @@ from jitnet.codegen.tapes import TAPE_EMITTERS
 from jitnet.codegen.text import Index, value_type
 from jitnet.codegen.vectorize import emit_vector_loop
 from jitnet.codegen.workspace import planned_bytes
-from jitnet.ir import Eqn, Function, Literal, Op
+from jitnet.ir import Eqn, Function, Literal, Op, Value
 from jitnet.kernel import statements as S
 from jitnet.kernel.externs import EXTERNS
 
@@ -120,10 +120,23 @@ def _emit_for(k: State, eqn: Eqn) -> None:
 
 
 def _note_scalar_loop(k: State, eqn: Eqn) -> None:
-    """An innermost loop that works in memory gains from store-to-load forwarding and hoisting."""
-    inner = [e.op for region in eqn.regions for e in region.walk()]
-    if S.LOAD in inner and S.FOR not in inner and S.WHILE not in inner:
-        k.needs_passes = True
+    """An innermost loop gains from hoisting, and from choices in the place of branches; one that
+    reads what an earlier step stored, from having it in a register."""
+    inner = [e for region in eqn.regions for e in region.walk()]
+    if any(e.op in (S.FOR, S.WHILE) for e in inner):
+        return
+    roots: dict[Value, Value] = dict(k.roots)
+    loads: set[tuple[Value, tuple[Value, ...]]] = set()
+    stores: set[tuple[Value, tuple[Value, ...]]] = set()
+    for e in inner:
+        if e.op is S.VIEW:
+            roots[e.result] = roots.get(e.operands[0], e.operands[0])
+        elif e.op in (S.LOAD, S.STORE):
+            buffer, *indices = e.operands
+            where = (roots.get(buffer, buffer), tuple(indices[e.op is S.STORE :]))
+            (loads if e.op is S.LOAD else stores).add(where)
+    carries = any(a is b and i != j for a, i in loads for b, j in stores)
+    k.passes = "module" if carries or k.passes == "module" else "function"
 
 
 def _bind_results(k: State, eqn: Eqn, texts: Sequence[str]) -> None:
@@ -166,16 +179,18 @@ def _emit_if(k: State, eqn: Eqn) -> None:
 
 
 def _emit_call_extern(k: State, eqn: Eqn) -> None:
-    """The library's integers have 32 bits; the sizes that kernels pass have 64."""
+    """BLAS's integers have 32 bits; the sizes that kernels pass have 64."""
     extern = EXTERNS[eqn.attrs["name"]]
-    _require_small_sizes(k, eqn)
+    if not extern.wide:
+        _require_small_sizes(k, eqn)
     texts = [f"i32 {number}" for number in extern.leading]
     for value in eqn.operands:
         type, text = value_type(value.type), k.text(value)
-        if type == "i64":
+        if type == "i64" and not extern.wide:
             short = text if isinstance(value, Literal) else k.w.let(f"trunc i64 {text} to i32")
             type, text = "i32", short
         texts.append(f"{type} {text}")
+    texts += extern.trailing
     types = ", ".join(text.split()[0] for text in texts)
     k.module.externs[extern.symbol] = f"declare void @{extern.symbol}({types})"
     k.w.add(f"call void @{extern.symbol}({', '.join(texts)})")

@@ -1,6 +1,6 @@
 """Run-time memory as LLVM IR: blocks that one call owns, and tapes made of them.
 
-    %heap = alloca { ptr, ptr }                       ; the ring of this call's live blocks
+    %heap = alloca [16 x ptr]                         ; the ring of this call's live blocks, bins
     %p = call ptr @heap_alloc(ptr %heap, i64 1024)    ; null when memory is out
     call void @heap_free(ptr %p)
     call void @heap_clear(ptr %heap)                  ; whatever is left, on each way out
@@ -8,6 +8,10 @@
 A block begins with a 64-byte header that links it into its call's ring, so that leaving by an error
 frees everything; the caller is given the address behind the header. `heap_keep` takes a block out
 of the ring: from then on `free(address - 64)` is the owner's business.
+
+Blocks of up to 1 MiB are of powers of two, and go to a bin of their size when they are freed, where
+the next step of a loop finds them: a `malloc` of aligned memory takes longer than what is computed
+in a few elements.
 
 A tape is a block { i64 length, i64 capacity, ptr records, ptr cursor, ptr limit, ptr chunk,
 i64 chunk size }. Records lie in chunks that never move, each chunk linked to the one before;
@@ -19,19 +23,47 @@ from __future__ import annotations
 HEADER = 64
 """Bytes between the start of a heap block and the address that its user sees."""
 
+RING = "[16 x ptr]"
+"""First and last block that is live, then bins for blocks of 2**7 to 2**20 bytes."""
+
 HEAP = """\
 declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
 
 define internal ptr @heap_alloc(ptr %heap, i64 %bytes) #0 {
   %padded = add i64 %bytes, 127
-  %size = and i64 %padded, -64
-  %block = call ptr @aligned_alloc(i64 64, i64 %size)
-  %none = icmp eq ptr %block, null
-  br i1 %none, label %out, label %link
+  %exact = and i64 %padded, -64
+  %last = sub i64 %exact, 1
+  %zeros = call i64 @llvm.ctlz.i64(i64 %last, i1 false)
+  %bits = sub i64 64, %zeros
+  %class = call i64 @llvm.smax.i64(i64 %bits, i64 7)
+  %small = icmp ule i64 %class, 20
+  br i1 %small, label %pool, label %fresh
+pool:
+  %number = sub i64 %class, 5
+  %bin = getelementptr ptr, ptr %heap, i64 %number
+  %top = load ptr, ptr %bin
+  %empty = icmp eq ptr %top, null
+  %rounded = shl i64 1, %class
+  br i1 %empty, label %fresh, label %reuse
+reuse:
+  %below = load ptr, ptr %top
+  store ptr %below, ptr %bin
+  br label %link
+fresh:
+  %size = phi i64 [%exact, %0], [%rounded, %pool]
+  %home = phi ptr [null, %0], [%bin, %pool]
+  %new = call ptr @aligned_alloc(i64 64, i64 %size)
+  %none = icmp eq ptr %new, null
+  br i1 %none, label %out, label %begin
+begin:
+  %home.at = getelementptr i8, ptr %new, i64 16
+  store ptr %home, ptr %home.at
+  br label %link
 out:
   ret ptr null
 link:
+  %block = phi ptr [%top, %reuse], [%new, %begin]
   %next = load ptr, ptr %heap
   %next.prev = getelementptr i8, ptr %next, i64 8
   %prev = getelementptr i8, ptr %block, i64 8
@@ -59,21 +91,46 @@ define internal void @heap_keep(ptr %data) #0 {
 define internal void @heap_free(ptr %data) #0 {
   call void @heap_keep(ptr %data)
   %block = getelementptr i8, ptr %data, i64 -64
+  %home.at = getelementptr i8, ptr %block, i64 16
+  %bin = load ptr, ptr %home.at
+  %none = icmp eq ptr %bin, null
+  br i1 %none, label %large, label %small
+small:
+  %below = load ptr, ptr %bin
+  store ptr %below, ptr %block
+  store ptr %block, ptr %bin
+  ret void
+large:
   call void @free(ptr %block)
   ret void
 }
 
-define internal void @heap_clear(ptr %heap) #0 {
-  %first = load ptr, ptr %heap
+define internal void @heap_drop(ptr %first, ptr %end) #0 {
   br label %head
 head:
   %block = phi ptr [%first, %0], [%next, %drop]
-  %done = icmp eq ptr %block, %heap
+  %done = icmp eq ptr %block, %end
   br i1 %done, label %out, label %drop
 drop:
   %next = load ptr, ptr %block
   call void @free(ptr %block)
   br label %head
+out:
+  ret void
+}
+
+define internal void @heap_clear(ptr %heap) #0 {
+  %first = load ptr, ptr %heap
+  call void @heap_drop(ptr %first, ptr %heap)
+  br label %head
+head:
+  %number = phi i64 [2, %0], [%following, %head]
+  %bin = getelementptr ptr, ptr %heap, i64 %number
+  %top = load ptr, ptr %bin
+  call void @heap_drop(ptr %top, ptr null)
+  %following = add i64 %number, 1
+  %more = icmp ult i64 %number, 15
+  br i1 %more, label %head, label %out
 out:
   ret void
 }

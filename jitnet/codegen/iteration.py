@@ -9,6 +9,7 @@ results written, through views of one step's part.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from jitnet.codegen.carries import (
@@ -50,8 +51,8 @@ def lower_for(body: Body, eqn: Eqn) -> None:
     scalars = _scalar_carries(inner_scope, params, env)
     results = eqn.results[:n_carries]
     carries = [
-        carry(body, eqn, first + j, p, r, env, inner_scope)
-        for j, (p, r) in enumerate(zip(params, results))
+        carry(body, eqn, first + j, region, j, env, inner_scope)
+        for j, p in enumerate(params)
         if is_array(p)
     ]
     _bind_tapes(body, eqn.operands[first : first + n_carries], params, results, env)
@@ -64,7 +65,7 @@ def lower_for(body: Body, eqn: Eqn) -> None:
         for p, source in zip(region.params[first + n_carries :], sources):
             _bind_slice(p, source, i, env)
         ends = [
-            (v, memory, Place(_row(memory.buffer, i), Root(writable=True)))
+            (v, memory, replace(memory, buffer=_row(memory.buffer, i), root=Root(writable=True)))
             for v, memory in zip(region.results[n_carries:], stacked)
         ]
         inner = body.nested(region, env, {v: end for v, _, end in ends if v.rank})
@@ -159,8 +160,8 @@ def lower_while(body: Body, eqn: Eqn) -> None:
     inner_scope = scope().child("body")
     scalars = _scalar_carries(inner_scope, params, env)
     carries = [
-        carry(body, eqn, n_consts + j, p, r, env, inner_scope)
-        for j, (p, r) in enumerate(zip(params, results))
+        carry(body, eqn, n_consts + j, step, j, env, inner_scope)
+        for j, p in enumerate(params)
         if is_array(p)
     ]
     _bind_tapes(body, eqn.operands[n_consts:], params, results, env)

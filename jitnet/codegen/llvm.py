@@ -37,7 +37,9 @@ class LlvmModule:
     workspace_bytes: memory that a call needs, aligned to 64 bytes.
     slots: 8-byte slots that a call writes results or an error's values to.
     externs: extern routines that it is linked with.
-    needs_passes: whether LLVM's passes make it faster; explicit vectors need none.
+    passes: LLVM's passes that make it faster: "" for none, as explicit vectors need none;
+        "function" for scalar loops; "module", twice as many, where such a loop reads what an
+        earlier step wrote.
     """
 
     text: str
@@ -46,7 +48,7 @@ class LlvmModule:
     workspace_bytes: int
     slots: int
     externs: tuple[str, ...]
-    needs_passes: bool
+    passes: str
 
 
 def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset()) -> LlvmModule:
@@ -70,7 +72,8 @@ def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset
     _emit_exit(k, uses_heap)
     begin = ["entry:", *k.allocas]
     if uses_heap:
-        begin += ["  %heap = alloca [2 x ptr], align 16"]
+        begin += [f"  %heap = alloca {heap.RING}, align 16"]
+        begin += [f"  store {heap.RING} zeroinitializer, ptr %heap"]
         begin += ["  %heap.prev = getelementptr i8, ptr %heap, i64 8"]
         begin += ["  store ptr %heap, ptr %heap", "  store ptr %heap, ptr %heap.prev"]
     helpers = [heap.HEAP] if uses_heap else []
@@ -94,7 +97,7 @@ def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset
         workspace.size,
         max(len(kernel.results), values),
         tuple(k.module.externs),
-        k.needs_passes,
+        k.passes,
     )
 
 

@@ -37,8 +37,8 @@ def emit_loop(
         hoisted: lines that `body` writes to; they are put before the first round.
     """
     initial = [text for _, text in carries]
-    if isinstance(low, int) and isinstance(high, int) and low >= high:
-        return initial
+    if isinstance(low, int) and isinstance(high, int) and low + step >= high:
+        return _emit_once(w, low, initial, body, hoisted) if low < high else initial
     before, round_, end = w.block, w.fresh("loop"), w.fresh("end")
     known = isinstance(low, int) and isinstance(high, int)
     start = before if known else w.fresh("pre")
@@ -70,6 +70,16 @@ def emit_loop(
         w.let(f"phi {type} [ {first}, %{before} ], [ {value}, %{last} ]")
         for (type, first), value in zip(carries, values)
     ]
+
+
+def _emit_once(
+    w: Writer, low: int, initial: list[str], body: Body, hoisted: list[str] | None
+) -> list[str]:
+    """A loop of a single round is that round."""
+    mark = len(w.lines)
+    values = body(str(low), initial)
+    w.lines[mark:mark] = hoisted or []
+    return list(values)
 
 
 def emit_while(

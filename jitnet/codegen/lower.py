@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jitnet.codegen import control
-from jitnet.codegen.origin import written
+from jitnet.codegen.origin import element_by_element, written
 from jitnet.codegen.schedule import emit_kernel
 from jitnet.codegen.scoped import scope
 from jitnet.codegen.storage import (
@@ -35,9 +35,11 @@ from jitnet.ir import ArrayType, Dim, Eqn, Function, Literal, Value
 from jitnet.kernel import indices as ix
 from jitnet.kernel import statements as k
 from jitnet.ops.control import FUSED
+from jitnet.ops.pointwise import CONVERT
 from jitnet.ops.primitive import Element, Kernel
+from jitnet.ops.shape import RESHAPE, TRANSPOSE
 from jitnet.ops.slicing import SLICE, UPDATE
-from jitnet.passes.fuse import is_free, primitive
+from jitnet.passes.fuse import primitive
 
 
 class Body:
@@ -95,18 +97,34 @@ class Body:
         rule = primitive(eqn).lowering(eqn)
         if isinstance(rule, Element) and eqn.result.rank == 0:
             self.bind(eqn.result, rule.emit(_Context(self, eqn), eqn, ()))
-        elif isinstance(rule, Element) and is_free(eqn):
-            self.bind(eqn.result, Lazy(eqn))
+        elif isinstance(rule, Element):
+            self.bind(eqn.result, self.reshaped(eqn) or Lazy(eqn))
         elif isinstance(rule, Kernel):
             self.lower_kernel(eqn, rule)
         else:
             raise AssertionError(f"{eqn.op.name} outside of a kernel: was the function fused?")
 
+    def reshaped(self, eqn: Eqn) -> Place | None:
+        """All of a piece of memory under other extents, which may be written to as such."""
+        place = self.env.get(eqn.operands[0])
+        if eqn.op is not RESHAPE or not isinstance(place, Place):
+            return None
+        if not (place.whole and place.c_order and place.root.writable):
+            return None
+        dims = self.kernel_dims(eqn.result)
+        strides = [_as_dim(t) for t in c_strides([k_value(d) for d in dims])]
+        buffer = k.view(place.buffer, 0, dims, strides, eqn.result.name)
+        return Place(buffer, place.root)
+
     # -- values -----------------------------------------------------------------------------------
 
     def bind(self, v: Value, binding: Binding) -> None:
+        if v in self.env:
+            for root in self.memory(v):
+                if v in root.values:
+                    root.values.remove(v)
         self.env[v] = binding
-        for root in self.roots(v):
+        for root in self.memory(v):
             root.values.append(v)
 
     def roots(self, v: Value) -> list[Root]:
@@ -117,6 +135,10 @@ class Body:
         if isinstance(binding, Lazy):
             return [r for o in binding.eqn.operands if o.rank for r in self.roots(o)]
         return []
+
+    def memory(self, v: Value) -> list[Root]:
+        """All memory that reading v may read: the roots, and what they may be."""
+        return [m for root in self.roots(v) for m in (root, *root.among)]
 
     def scalar(self, v: Value) -> Value:
         """A rank-0 value as a kernel scalar."""
@@ -232,6 +254,8 @@ class Body:
         for w in [w for w in place.root.values if self.last_use.get(w, -1) >= self.position]:
             if w is not v:
                 self.snapshot(w)
+        if isinstance(binding, Lazy) and place.root in self.memory(v):
+            self.snapshot(v)  # each element would be read after others are overwritten
         self.copy(v, place, reason)
         self.bind(v, place)
 
@@ -249,7 +273,7 @@ class Body:
         if binding.whole and binding.root.writable:
             later = self.alive_after(binding.root)
             views = [w for w in later if isinstance(self.env[w], Lazy)]
-            if later and len(later) == len(views) and _smaller(views, v):
+            if later and len(later) == len(views) and self.is_less(views, v):
                 for w in views:
                     self.snapshot(w)
                 later = []
@@ -265,9 +289,28 @@ class Body:
         self.copy(v, place, why)
         return place
 
+    def is_less(self, views: Sequence[Value], base: Value) -> bool:
+        """Whether copying these views moves less than copying the base: as sizes tell, or else as
+        each is a slice."""
+        sizes = [_size(v) for v in views]
+        whole = _size(base)
+        if whole is None or None in sizes:
+            return all(_size(v) is not None or self.is_part(v) for v in views)
+        return sum(n for n in sizes if n) < whole
+
+    def is_part(self, view: Value) -> bool:
+        """Whether a view shows a slice, and none of its elements twice."""
+        sliced = False
+        while isinstance(binding := self.env[view], Lazy):
+            if binding.eqn.op not in (SLICE, RESHAPE, TRANSPOSE):
+                return False
+            sliced = sliced or binding.eqn.op is SLICE
+            view = binding.eqn.operands[0]
+        return sliced
+
     def snapshot(self, view: Value) -> None:
         """Keep what a view shows before its memory is overwritten."""
-        place = self.new(view)
+        place = self.target(view)
         self.copy(view, place, "a view is read after its memory is overwritten")
         self.bind(view, place)
 
@@ -317,12 +360,13 @@ class Body:
                 outputs[r] = place
         written_roots = [p.root for p in outputs.values()]
         inputs = [
-            outputs[eqn.result].buffer if i == op.writes else self.input(v, written_roots)
+            outputs[eqn.result].buffer if i == op.writes else self.input(v, rule, written_roots)
             for i, v in enumerate(eqn.operands)
         ]
         for r in arrays:
             if r not in outputs:
-                outputs[r] = self.target(r)
+                place = self.target(r)
+                outputs[r] = place if place.c_order else self.new(r)
         buffers = [outputs[r].buffer for r in arrays]
         scalars = iter(rule.emit(_Context(self, eqn), eqn, inputs, buffers))
         for r in eqn.results:
@@ -338,11 +382,13 @@ class Body:
         strides = [_as_dim(t) for t in c_strides([k_value(d) for d in dims])]
         return Place(k.view(place.buffer, 0, dims, strides, v.name), place.root)
 
-    def input(self, v: Value, written_roots: Sequence[Root]) -> Value:
+    def input(self, v: Value, rule: Kernel, written_roots: Sequence[Root]) -> Value:
         if v.rank == 0:
             return self.scalar(v)
         if any(r in written_roots for r in self.roots(v)):
             self.snapshot(v)  # it would be overwritten while it is read
+        elif rule.elementwise and isinstance(self.env[v], Lazy):
+            return v  # computed as it is read
         return self.buffer(v)
 
     def lower_fused(self, eqn: Eqn) -> None:
@@ -379,10 +425,12 @@ class Body:
         for p in region.params:
             if p.rank == 0 or root not in self.roots(outer[p]):
                 continue
+            if p is update.operands[1]:
+                return True
             readers = [e for e in region.eqns if p in e.operands and e is not update]
             if readers and (eqn.attrs["rows"] is not None or p is not update.operands[0]):
                 return True
-            if not all(_same_slice(e, update) for e in readers):
+            if not all(_same_slice(e, update) and _stays_in_place(region, e) for e in readers):
                 return True
         return False
 
@@ -390,16 +438,26 @@ class Body:
         """The kernel first computes the new content aside, as NumPy does, then writes it."""
         (region,) = eqn.regions
         value = update.operands[1]
+        if value in region.params:
+            self.lower_clashing(*_with_copy(eqn, update), place)
+            return
         eqns = tuple(e for e in region.eqns if e is not update)
-        results = tuple(value if r is update.result else r for r in region.results)
-        aside = Function(region.name, region.params, eqns, results, region.level)
-        j = region.results.index(update.result)
+        outs = dict(zip(region.results, eqn.results))
+        written = outs.pop(update.result)
         outer = dict(zip(region.params, eqn.operands))
-        dims = tuple(self.outer_dim(d, outer) for d in value.dims)
-        held = Value(ArrayType(value.dtype, dims), value.name)
-        outs = (*eqn.results[:j], held, *eqn.results[j + 1 :])
-        self.last_use[held] = self.position
-        self.lower_fused(Eqn(FUSED, eqn.operands, eqn.attrs, (aside,), outs, eqn.loc))
+        if value not in outs:
+            dims = tuple(self.outer_dim(d, outer) for d in value.dims)
+            outs[value] = Value(ArrayType(value.dtype, dims), value.name)
+            self.last_use[outs[value]] = self.position
+        held = outs[value]
+        aside = Function(region.name, region.params, eqns, tuple(outs), region.level)
+        base = outer[update.operands[0]]
+        last = self.last_use[base]
+        self.last_use[base] = self.position + 1  # "aside" is not in the memory that is read
+        self.lower_fused(
+            Eqn(FUSED, eqn.operands, eqn.attrs, (aside,), tuple(outs.values()), eqn.loc)
+        )
+        self.last_use[base] = last
         rank = value.rank
         starts = [self.scalar(outer.get(o, o)) for o in update.operands[2 : 2 + rank]]
         steps = update.attrs["steps"]
@@ -411,7 +469,7 @@ class Body:
 
         box(self.dims(held), write)
         self.note_copy(held, "what is written is read elsewhere in the same statement")
-        self.bind(eqn.results[j], place)
+        self.bind(written, place)
 
     def outer_dim(self, dim: Dim, outer: Mapping[Value, Value]) -> Dim:
         return dim if isinstance(dim, int) else outer[dim]
@@ -419,14 +477,6 @@ class Body:
 
 def _as_dim(value: Value) -> Dim:
     return int(value.item) if isinstance(value, Literal) else value
-
-
-def _smaller(views: Sequence[Value], base: Value) -> bool:
-    """Whether copying these views is known to move less than copying the base."""
-    if not base.array_type.is_static:
-        return all(v.array_type.is_static for v in views)
-    sizes = [_size(v) for v in views]
-    return None not in sizes and sum(n for n in sizes if n) < (_size(base) or 0)
 
 
 def _size(v: Value) -> int | None:
@@ -438,6 +488,20 @@ def _size(v: Value) -> int | None:
     return n
 
 
+def _with_copy(eqn: Eqn, update: Eqn) -> tuple[Eqn, Eqn]:
+    """A fused equation, and its update, whose value is what came in, now as a result of its own."""
+    (region,) = eqn.regions
+    value = update.operands[1]
+    attrs = {"dtype": value.dtype}
+    copied = Value(value.array_type, value.name)
+    copy = Eqn(CONVERT, (value,), attrs, (), (copied,), update.loc)
+    base, _, *starts = update.operands
+    moved = Eqn(UPDATE, (base, copied, *starts), update.attrs, (), update.results, update.loc)
+    eqns = tuple(e for one in region.eqns for e in ((copy, moved) if one is update else (one,)))
+    inner = Function(region.name, region.params, eqns, region.results, region.level)
+    return Eqn(eqn.op, eqn.operands, eqn.attrs, (inner,), eqn.results, eqn.loc), moved
+
+
 def _same_slice(reader: Eqn, update: Eqn) -> bool:
     """Whether a slice shows exactly the elements that an update overwrites."""
     rank = update.operands[0].rank
@@ -447,6 +511,19 @@ def _same_slice(reader: Eqn, update: Eqn) -> bool:
         and reader.attrs["steps"] == update.attrs["steps"]
         and reader.result.dims == update.operands[1].dims
     )
+
+
+def _stays_in_place(region: Function, reader: Eqn) -> bool:
+    """Whether what is computed from a slice is computed element by element, and never read at
+    other places."""
+    moving = {reader.result}
+    for eqn in region.eqns:
+        if eqn is reader or moving.isdisjoint(eqn.operands):
+            continue
+        if eqn.op is not UPDATE and not primitive(eqn).is_pointwise:
+            return False
+        moving.update(eqn.results)
+    return True
 
 
 @dataclass(frozen=True)
@@ -494,16 +571,18 @@ class _KernelMemory:
         """The memory of an operand that ends here, where the kernel does nothing but compute each
         element of the result from that of the operand."""
         (region,) = self.eqn.regions
-        if v in self.body.hints or len(region.results) > 1:
-            return None
-        arrays = [e for e in region.eqns if e.result.rank]
-        if not all(primitive(e).is_pointwise and e.result.dims == result.dims for e in arrays):
+        wanted = self.body.hints.get(v)
+        if not element_by_element(region, result):
             return None
         for p in region.params:
             place = self.body.env.get(self.outer[p])
             if not isinstance(place, Place) or p.type != result.type:
                 continue
             if not (place.whole and place.root.writable) or self.body.alive_after(place.root):
+                continue
+            if wanted is not None and wanted.root is not place.root:
+                continue
+            if any(place.root is taken.root for taken in self.places.values()):
                 continue
             others = [q for q in region.params if q.rank and q is not p]
             if not any(place.root in self.body.roots(self.outer[q]) for q in others):

@@ -9,9 +9,11 @@ read later.
 
 from __future__ import annotations
 
-from jitnet.ir import Eqn, Function, Value
+from jitnet.ir import Eqn, Function, Literal, Value
+from jitnet.ops.complexes import INTERLEAVE
 from jitnet.ops.control import FOR, FUSED, IF, WHILE
-from jitnet.ops.slicing import UPDATE
+from jitnet.ops.shape import RESHAPE
+from jitnet.ops.slicing import SLICE, UPDATE
 from jitnet.ops.tape import TAPE_PUSH
 from jitnet.passes.fuse import primitive
 
@@ -23,7 +25,7 @@ def written(eqn: Eqn) -> Pairs:
     if eqn.op is FUSED:
         return _by_fused(eqn)
     if eqn.op is IF:
-        found = ((common_origin(eqn, j), r) for j, r in enumerate(eqn.results))
+        found = zip(common_origins(eqn), eqn.results)
         return [(eqn.operands[1 + i], r) for i, r in found if i is not None]
     if eqn.op is FOR:
         first = 1 + eqn.attrs["consts"]
@@ -47,16 +49,46 @@ def _by_fused(eqn: Eqn) -> Pairs:
     ]
 
 
-def origin(region: Function, v: Value) -> int | None:
-    """The position of the param whose memory v can take over, if there is one."""
+def origins(region: Function) -> list[int | None]:
+    """For each result, the position of the param whose memory it can take over, if there is one."""
     source = {r: b for eqn in region.eqns for b, r in written(eqn)}
-    while v in source:
-        v = source[v]
-    return region.params.index(v) if v in region.params else None
+    position = {p: i for i, p in enumerate(region.params)}
+    found = []
+    for v in region.results:
+        while v in source:
+            v = source[v]
+        found.append(position.get(v))
+    return found
 
 
-def common_origin(eqn: Eqn, j: int) -> int | None:
-    """The operand (after the condition) that both arms of an `if` turn into result j, if it is the
-    same one."""
-    origins = {origin(region, region.results[j]) for region in eqn.regions}
-    return origins.pop() if len(origins) == 1 else None
+def common_origins(eqn: Eqn) -> list[int | None]:
+    """For each result of an `if`, the operand (after the condition) that both arms turn into it, if
+    it is the same one."""
+    one, other = (origins(region) for region in eqn.regions)
+    return [i if i == j else None for i, j in zip(one, other)]
+
+
+def element_by_element(region: Function, result: Value) -> bool:
+    """Whether a kernel makes each element of this result from the operands' elements at the same
+    place; each pair of an interleaved one, from the pairs there."""
+    producer = next((e for e in region.eqns if result in e.results), None)
+    pairs = producer is not None and producer.op is INTERLEAVE
+    dims = result.dims[:-1] if pairs else result.dims
+    return all(
+        (primitive(e).is_pointwise and e.result.dims == dims)
+        or (pairs and (e.result is result or _is_half(e)))
+        for e in region.eqns
+        if e.result.rank
+    )
+
+
+def _is_half(eqn: Eqn) -> bool:
+    """Whether a view shows the first or the second elements of all pairs of an array."""
+    x, shown = eqn.operands[0].dims, eqn.result.dims
+    if eqn.op is RESHAPE:
+        return x == (*shown, 1)
+    if eqn.op is not SLICE or x[-1:] != (2,) or shown != (*x[:-1], 1):
+        return False
+    starts = eqn.operands[1 : 1 + len(x)]
+    from_zero = all(isinstance(s, Literal) and s.item == 0 for s in starts[:-1])
+    return from_zero and isinstance(starts[-1], Literal) and set(eqn.attrs["steps"]) == {1}

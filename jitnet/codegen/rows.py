@@ -54,7 +54,8 @@ def emit_scalar_eqn(m: Module, w: Writer, eqn: Eqn, operands: Sequence[str], lan
     """The result of a scalar op's equation on operands already spelled for that many lanes."""
     dtypes = [v.dtype for v in eqn.operands]
     if isinstance(eqn.op, ScalarOp):
-        return emit_row(m, w, eqn.op, dtypes, operands, lanes, eqn.result.name)
+        known = _known_operand(eqn)
+        return emit_row(m, w, eqn.op, dtypes, operands, lanes, eqn.result.name, known)
     to = eqn.result.dtype
     return _emit_conversion(w, eqn.op is s.BITCAST, dtypes[0], to, operands[0], lanes)
 
@@ -67,8 +68,10 @@ def emit_row(
     operands: Sequence[str],
     lanes: int,
     hint: str = "",
+    known: Literal | None = None,
 ) -> str:
-    """The row's value, by the first spelling that it has: LLVM, other rows, the C library."""
+    """The row's value, by the first spelling that it has: LLVM, other rows, the C library. `known`:
+    the last operand where the expansion depends on it."""
     result = op.result_dtype(dtypes)
     spelling = op.llvm.get(dtypes[-1].kind)
     if spelling is not None:
@@ -78,7 +81,7 @@ def emit_row(
         name = op.libm + ("f" if result.bits == 32 else "")
         m.libm[name] = _declaration(name, dtypes, result)
         return _call_by_lane(w, name, dtypes, result, operands, lanes, hint)
-    parts = expansion(op, tuple(dtypes))
+    parts = expansion(op, tuple(dtypes), known)
     if parts.loops or (lanes == 1 and (parts.branches or parts.size > INLINE_EQNS)):
         name = _row_function(m, op, parts.function)
         return _call_by_lane(w, name, dtypes, result, operands, lanes, hint)
@@ -107,12 +110,14 @@ class Expansion:
 
 
 @lru_cache(maxsize=1024)
-def expansion(op: ScalarOp, dtypes: tuple[DType, ...]) -> Expansion:
-    """What a row that has `expand` is made of."""
+def expansion(op: ScalarOp, dtypes: tuple[DType, ...], known: Literal | None = None) -> Expansion:
+    """What a row that has `expand` is made of: a Function of the operands, but for a known last
+    one."""
     assert op.expand is not None
+    of = dtypes[:-1] if known is not None else dtypes
     with Builder(op.name, "kernel") as b:
-        params = [b.param(T.scalar(dtype), f"x{i}") for i, dtype in enumerate(dtypes)]
-        result = op.expand(*params)
+        params = [b.param(T.scalar(dtype), f"x{i}") for i, dtype in enumerate(of)]
+        result = op.expand(*params) if known is None else op.expand(*params, known)
     function = b.build(result)
     size, loops, branches = 0, False, op.rarely
     for eqn in function.walk():
@@ -121,10 +126,19 @@ def expansion(op: ScalarOp, dtypes: tuple[DType, ...]) -> Expansion:
             loops = True
         elif _expands(eqn):
             assert isinstance(eqn.op, ScalarOp)
-            inner = expansion(eqn.op, tuple(v.dtype for v in eqn.operands))
+            inner = expansion(eqn.op, tuple(v.dtype for v in eqn.operands), _known_operand(eqn))
             size += inner.size
             loops, branches = loops or inner.loops, branches or inner.branches
     return Expansion(function, size, loops, branches)
+
+
+_DIVISIONS = (s.floordiv, s.rem, s.fmod)
+
+
+def _known_operand(eqn: Eqn) -> Literal | None:
+    """The divisor of a division, if it is known: then it takes no tests, perhaps no division."""
+    divisor = eqn.operands[-1]
+    return divisor if eqn.op in _DIVISIONS and isinstance(divisor, Literal) else None
 
 
 def _expands(eqn: Eqn) -> bool:
@@ -219,10 +233,11 @@ def _emit_spelling(
         name = f"{spelling}.{type_suffix(result, lanes)}"
         arguments = _arguments(dtypes, operands, lanes)
         return w.let(f"call {llvm_type(result, lanes)} @{name}({arguments})", hint)
-    return w.let(
-        spelling.format(*operands, T=llvm_type(dtypes[-1], lanes), B=llvm_type(T.bool_, lanes)),
-        hint,
-    )
+    types = {"T": llvm_type(dtypes[-1], lanes), "B": llvm_type(T.bool_, lanes)}
+    value, suffix = "", type_suffix(dtypes[-1], lanes)
+    for instruction in spelling.split(" | "):
+        value = w.let(instruction.format(*operands, **types, S=suffix, r=value), hint)
+    return value
 
 
 def _declaration(name: str, dtypes: Sequence[DType], result: DType) -> str:

@@ -30,11 +30,13 @@ from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.slicing import UPDATE
 from jitnet.passes.fuse import (
     CHEAP,
+    ENDS,
     is_free,
     iteration_dims,
     kept_rows,
     primitive,
     strip_units,
+    written_values,
 )
 
 BLOCK = 512
@@ -101,7 +103,7 @@ class _Kernel:
         self.stages: list[_Stage] = []
         self.folds: list[Fold] = []
         self.row_folds: list[Fold] = []
-        self.row_updates: list[Value] = []
+        self.row_ends: list[Value] = []
         self.scalars: dict[Value, Value] = {}
 
     def iteration_space(self) -> tuple[Dim, ...]:
@@ -115,7 +117,7 @@ class _Kernel:
     def is_row(self, v: Value) -> bool:
         """Whether v has one element per row."""
         eqn = self.eqns.get(v)
-        if not self.rows or (eqn is not None and eqn.op is UPDATE):
+        if not self.rows or (eqn is not None and eqn.op in ENDS):
             return False
         if eqn is not None and isinstance(self.rule(eqn), Reduction):
             return self.is_row_fold(eqn)
@@ -136,8 +138,8 @@ class _Kernel:
         for v, eqn in self.eqns.items():
             if isinstance(rule := self.rule(eqn), Reduction):
                 self.plan_fold(eqn, rule)
-            elif v in self.outputs and eqn.op is UPDATE and self.is_row(eqn.operands[1]):
-                self.row_updates.append(v)
+            elif v in self.outputs and eqn.op in ENDS and self.is_row(written_values(eqn)[0]):
+                self.row_ends.append(v)
             elif v in self.outputs and not self.is_row(v):
                 self.stages[self.level[v]].stores.append(v)
         for number in reversed(range(len(self.stages))):
@@ -173,7 +175,7 @@ class _Kernel:
         stage = self.stages[number]
         roots = [*stage.stores, *(f.eqn.operands[0] for f in stage.folds)]
         seen: set[Value] = set()
-        stack = [self.value_operand(v) for v in roots]
+        stack = [o for v in roots for o in self.written(v)]
         while stack:
             v = stack.pop()
             eqn = self.eqns.get(v)
@@ -194,10 +196,10 @@ class _Kernel:
             key=self.position.__getitem__,
         )
 
-    def value_operand(self, v: Value) -> Value:
-        """What is computed for a root: for an update, the new content of the slice."""
+    def written(self, v: Value) -> Sequence[Value]:
+        """What is computed for a root: for one that ends the group, what it is made of."""
         eqn = self.eqns.get(v)
-        return eqn.operands[1] if eqn is not None and eqn.op is UPDATE else v
+        return written_values(eqn) if eqn is not None and eqn.op in ENDS else (v,)
 
     def cost(self, v: Value) -> int:
         """Flops to compute an element of v from the kernel's inputs; counted up to a bound."""
@@ -218,7 +220,7 @@ class _Kernel:
         for stage in self.stages:
             for v in stage.stores:
                 self.place(v)
-        for v in self.row_updates:
+        for v in self.row_ends:
             self.place(v)
         for fold in self.folds:
             if fold.start is None:
@@ -276,13 +278,12 @@ class _Kernel:
 
     def finish_row(self, index: Index, states: States) -> None:
         for v in self.outputs:
-            if v in self.eqns and self.is_row(v) and self.eqns[v].op is not UPDATE:
+            if v in self.eqns and self.is_row(v) and self.eqns[v].op not in ENDS:
                 target = self.memory.output(v)
                 k.store(target, self.value(v, self.row_padded(v)), *self.row_padded(v))
-        for v in self.row_updates:
-            operand = self.value_operand(v)
-            at = self.row_padded(operand)
-            self.store(v, self.value(operand, at), at)
+        for v in self.row_ends:
+            at = self.row_padded(self.written(v)[0])
+            self.store(v, self.computed(v, at), at)
         for fold in self.row_folds:
             operand = fold.eqn.operands[0]
             term = self.value(operand, self.row_padded(operand))
@@ -455,12 +456,23 @@ class _Kernel:
         """Everything the stage computes at one index: stores, and the terms of its folds."""
         for v in stage.order:
             self.value(v, index)
-        for v in stage.stores:
-            self.store(v, self.value(self.value_operand(v), index), index)
-        return {f: self.value(f.eqn.operands[0], index) for f in stage.folds}
+        values = [self.computed(v, index) for v in stage.stores]
+        terms = {f: self.value(f.eqn.operands[0], index) for f in stage.folds}
+        for v, found in zip(stage.stores, values):  # maybe to memory that was just read
+            self.store(v, found, index)
+        return terms
 
-    def store(self, v: Value, value: Value, index: Index) -> None:
+    def computed(self, v: Value, index: Index) -> list[Value]:
+        """What is written for v at an index."""
+        return [self.value(o, index) for o in self.written(v)]
+
+    def store(self, v: Value, values: Sequence[Value], index: Index) -> None:
         buffer, one_row = self.stored[v]
+        if len(values) == 2:
+            k.store(buffer, values[0], *index, ix.ZERO)
+            k.store(buffer, values[1], *index, ix.ONE)
+            return
+        (value,) = values
         eqn = self.eqns.get(v)
         if eqn is not None and eqn.op is UPDATE:
             rank = len(index)
@@ -487,7 +499,7 @@ class _Kernel:
         known = here.recall((v, index, self.stage))
         if known is not None:
             return known
-        if v in self.stored and self.level[v] < self.stage and eqn.op is not UPDATE:
+        if v in self.stored and self.level[v] < self.stage and eqn.op not in ENDS:
             buffer, one_row = self.stored[v]
             result = k.load(buffer, *(index[self.rows :] if one_row else index))
         else:

@@ -44,7 +44,7 @@ class State:
         sites: errors so far; a program's status is the position in it, from 1.
         exits: (block, status) of the jumps to the way out.
         allocas: lines for the head of the function.
-        needs_passes: scalar loops that work in memory gain from LLVM's passes.
+        passes: those of LLVM that scalar loops gain from, see `LlvmModule`.
     """
 
     target: Target
@@ -57,7 +57,7 @@ class State:
     sites: list[ErrorSite] = field(default_factory=list)
     exits: list[tuple[str, int]] = field(default_factory=list)
     allocas: list[str] = field(default_factory=list)
-    needs_passes: bool = False
+    passes: str = ""
 
     def text(self, value: Value) -> str:
         """A scalar, or the address of a buffer or tape."""

@@ -24,11 +24,13 @@ class Root:
     Attributes:
         writable: the program may overwrite it once its content is no longer needed.
         heap: the program allocated it at run time and has to free it.
+        among: where pointers were swapped, the pieces of memory that this is one of.
         values: the array values that live in it, or are views of it.
     """
 
     writable: bool
     heap: bool = False
+    among: tuple[Root, ...] = ()
     values: list[Value] = field(default_factory=list)
 
 
@@ -37,12 +39,15 @@ class Place:
     """A buffer, and the memory that it is (part of).
 
     Attributes:
-        whole: it is C-contiguous and all of its root.
+        whole: it is all of its root.
+        c_order: it is C-contiguous. Only an argument that the program changes in place can be whole
+            and laid out otherwise.
     """
 
     buffer: Value
     root: Root
     whole: bool = True
+    c_order: bool = True
 
 
 @dataclass(frozen=True, eq=False)

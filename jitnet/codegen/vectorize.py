@@ -212,6 +212,8 @@ class _Round:
         moved: pure expressions in this round.
         affine: the affine values.
         vectors: the vectors of this copy.
+        halves: interleaved elements that were loaded at once, until something is stored.
+        stored: the second store of two that were one.
     """
 
     k: State
@@ -223,6 +225,8 @@ class _Round:
     moved: dict[str, str] = field(default_factory=dict)
     first: int = 0
     vectors: dict[Value, str] = field(default_factory=dict)
+    halves: dict[tuple[Value, ...], str] = field(default_factory=dict)
+    stored: Eqn | None = None
 
     def before(self) -> AbstractContextManager[None]:
         """Write before the loop."""
@@ -257,8 +261,9 @@ def _emit_rounds(
         for copy in range(copies):
             r.first = copy * plan.lanes
             r.vectors = dict(zip(body.params[1:], names[copy::copies]))
-            for eqn in body.eqns:
-                _emit_eqn(r, eqn)
+            r.halves.clear()
+            for eqn, following in zip(body.eqns, (*body.eqns[1:], None)):
+                _emit_eqn(r, eqn, following)
             finals.append([_vector(r, v) for v in body.results])
         return [values[c] for c in range(len(folds)) for values in finals]
 
@@ -339,10 +344,13 @@ def _steps(r: _Round, a: Affine) -> str:
     return w.let(f"add {type} {w.splat(T.i64, str(first), lanes)}, {steps}")
 
 
-def _emit_eqn(r: _Round, eqn: Eqn) -> None:
+def _emit_eqn(r: _Round, eqn: Eqn, following: Eqn | None) -> None:
     """An equation that is not uniform or affine."""
     k, lanes = r.k, r.plan.lanes
     if eqn.op is S.STORE:
+        r.halves.clear()
+        if eqn is r.stored or (following is not None and _store_both(r, eqn, following)):
+            return
         buffer, value, *indices = eqn.operands
         _store(r, buffer, _vector(r, value), indices)
     elif eqn.result not in r.plan.vector:
@@ -423,6 +431,10 @@ def _reverse(r: _Round, dtype: DType, vector: str) -> str:
 
 def _load(r: _Round, buffer: Value, indices: Sequence[Value], hint: str) -> str:
     w, lanes, dtype = r.k.w, r.plan.lanes, buffer.dtype
+    if _is_half(r.k, buffer, indices):
+        both = _load_both(r, buffer, indices)
+        if both is not None:
+            return both
     place = _place(r, buffer, indices)
     if place.offsets is None and place.stride == 0:
         return w.splat(dtype, w.load(dtype, place.pointer), lanes)
@@ -450,3 +462,60 @@ def _store(r: _Round, buffer: Value, vector: str, indices: Sequence[Value]) -> N
     else:
         for i, pointer in enumerate(_lane_addresses(r, dtype, place)):
             w.store(dtype, w.lane(dtype, vector, i, lanes), pointer)
+
+
+# -- interleaved elements --------------------------------------------------------------------------
+
+
+def _is_half(k: State, buffer: Value, indices: Sequence[Value]) -> bool:
+    """Whether these are the first or the second elements of pairs that lie side by side, as the
+    halves of complex numbers do."""
+    if not indices or buffer.dims[-1] != 2 or k.strides[buffer][-1] != 1 or buffer.dtype.is_bool:
+        return False
+    return isinstance(indices[-1], Literal)
+
+
+def _first_of_pairs(r: _Round, buffer: Value, indices: Sequence[Value]) -> str | None:
+    """The address of lane 0's pair, where the lanes' pairs follow each other."""
+    place = _place(r, buffer, (*indices[:-1], Literal(0, T.i64)))
+    if place.offsets is not None or place.stride != 2:
+        return None
+    return _first_address(r, buffer.dtype, place)
+
+
+def _load_both(r: _Round, buffer: Value, indices: Sequence[Value]) -> str | None:
+    """One half of the pairs; both are loaded at once, and kept for the other half."""
+    w, lanes, dtype = r.k.w, r.plan.lanes, buffer.dtype
+    key = (buffer, *indices[:-1])
+    if key not in r.halves:
+        address = _first_of_pairs(r, buffer, indices)
+        if address is None:
+            return None
+        r.halves[key] = w.load(dtype, address, 2 * lanes)
+    type, half = llvm_type(dtype, 2 * lanes), r.k.index(indices[-1])
+    mask = ", ".join(f"i32 {2 * i + int(half)}" for i in range(lanes))
+    pairs = f"{type} {r.halves[key]}, {type} poison"
+    return w.let(f"shufflevector {pairs}, <{lanes} x i32> <{mask}>")
+
+
+def _store_both(r: _Round, eqn: Eqn, following: Eqn) -> bool:
+    """Two stores of the halves of the same pairs as one; False, and nothing written, where they
+    are not."""
+    buffer, value, *indices = eqn.operands
+    if following.op is not S.STORE or not _is_half(r.k, buffer, indices):
+        return False
+    other, second, *at = following.operands
+    sides = [r.k.index(i[-1]) for i in (indices, at) if isinstance(i[-1], Literal)]
+    if other is not buffer or at[:-1] != indices[:-1] or sides != [0, 1]:
+        return False
+    address = _first_of_pairs(r, buffer, indices)
+    if address is None:
+        return False
+    w, lanes, dtype = r.k.w, r.plan.lanes, buffer.dtype
+    type = llvm_type(dtype, lanes)
+    mask = ", ".join(f"i32 {i}, i32 {i + lanes}" for i in range(lanes))
+    halves = f"{type} {_vector(r, value)}, {type} {_vector(r, second)}"
+    pairs = w.let(f"shufflevector {halves}, <{2 * lanes} x i32> <{mask}>")
+    w.store(dtype, pairs, address, 2 * lanes)
+    r.stored = following
+    return True

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend import elementwise, reductions
+from jitnet.frontend import assigning, elementwise, reductions
 from jitnet.frontend.dims import broadcast_dims, filled, same_dims, static_shape
 from jitnet.frontend.promotion import (
     Operand,
@@ -160,6 +160,9 @@ def around(a: Any, decimals: Any = 0, out: Any = None) -> Any:
         raise errors.DTypeError("Cannot round bools: they do not scale to dtype('bool')")
     if x.value.dtype.is_integer:
         return _rounded_integers(x, decimals)
+    if x.value.dtype.is_complex:
+        halves = (around(wrap(part(x.value)), decimals).value for part in (ops.real, ops.imag))
+        return wrap(ops.complex(*halves), x.flavour)
     if decimals == 0:
         return elementwise.call(np.rint, x)
     scale = float(10 ** abs(decimals))
@@ -183,7 +186,10 @@ def isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool 
     """`np.isclose`: |a - b| <= atol + rtol * |b|."""
     call = elementwise.call
     x, y = operand(a), operand(b)
-    y = wrap(as_dtype(y, result_type(y, 1.0))) if isinstance(y, Tracer) else float(y)
+    if isinstance(y, Tracer):
+        y = wrap(as_dtype(y, result_type(y, 1.0)))
+    elif not isinstance(y, complex):
+        y = float(y)
     x = x if isinstance(x, Tracer) or isinstance(y, Tracer) else as_array(x)
     apart = call(np.absolute, call(np.subtract, x, y))
     allowed = call(np.add, atol, call(np.multiply, rtol, call(np.absolute, y)))
@@ -228,14 +234,15 @@ def array_equiv(a1: Any, a2: Any) -> Any:
 def nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Tracer:
-    """`np.nan_to_num`."""
-    if not copy:
-        raise errors.UnsupportedFunctionError(
-            "np.nan_to_num with copy=False",
-            why="this version does not write to arrays in place",
-            remedy="use the result: x = np.nan_to_num(x)",
-        )
+    """`np.nan_to_num`. With copy=False an array is changed, and returned."""
+    if not copy and type(x) is Tracer and x.flavour == "array":
+        assigning.replace(x, nan_to_num(x, True, nan, posinf, neginf).value)
+        return x
     value = as_array(x).value
+    if value.dtype.is_complex:
+        options = {"nan": nan, "posinf": posinf, "neginf": neginf}
+        halves = (nan_to_num(wrap(part(value)), **options).value for part in (ops.real, ops.imag))
+        value = ops.complex(*halves)
     if value.dtype.is_float:
         info = np.finfo(np.float32 if value.dtype == T.f32 else np.float64)
         high = float(info.max) if posinf is None else posinf

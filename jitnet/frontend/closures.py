@@ -63,7 +63,7 @@ class Substitution:
             return self._keep(x, MethodType(self.of(x.__func__), self.of(x.__self__)))
         if node_kind(type(x)) is not None:
             return self._container(x, name)
-        if _is_plain_object(x):
+        if is_plain_object(x):
             return self._object(x)
         return x
 
@@ -163,7 +163,7 @@ class Substitution:
 _MACHINERY = frozenset(("__new__", "__slots__", "__getattribute__", "__setattr__"))
 
 
-def _is_plain_object(x: Any) -> bool:
+def is_plain_object(x: Any) -> bool:
     """Whether an object is its attributes and nothing else, and of a class of the user's."""
     cls = type(x)
     if type(getattr(x, "__dict__", None)) is not dict:

@@ -6,67 +6,91 @@
 
 Traces form a stack for each thread and each asyncio task. A trace never reaches into another one's
 values: what it needs of an outer trace, or of an array from outside, becomes an input of its own.
+An arm of an `if` and the body of a loop are traces too, whose inputs are what they capture.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import CellType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from jitnet import errors, source
-from jitnet.ir import UNKNOWN, ArrayType, Builder, Frame, Literal, Loc, Value
+from jitnet.ir import UNKNOWN, ArrayType, Builder, Frame, Literal, Loc, Type, Value, as_dim
 
 Result = TypeVar("Result")
 
 
-@dataclass
-class Capture:
+class Capture(NamedTuple):
     """Something from outside that a trace reads.
 
     Attributes:
-        source: a tracer of an outer trace, or an ndarray.
+        source: a value of the parent trace, or an ndarray.
         value: the param of this trace that stands for it.
-        snapshot: what an array held then, where the user's code has the array itself at hand.
     """
 
     source: Any
     value: Value
-    snapshot: Any = None
 
 
 class Trace:
-    """One run of a user's function with tracers for arguments.
+    """One run of a user's function, or of a part of it, with tracers for what is not known.
 
     Attributes:
         builder: collects the equations.
         parent: the trace that was running when this one began.
-        captures: by identity of the captured thing (a tracer's value or an array).
+        is_region: this is an arm or a loop's body: its function is the one that the parent traces.
+        captures: by identity of the captured thing (a value of the parent, or an array).
+        outside: by identity of an array from outside, the array, its copy for those that the user
+            has at hand, and the tracer that stands for it.
         arguments: params that stand for arguments, with the number of the leaf.
+        wholes: those of them that stand for the array that the leaf is a part of, with its shape.
+        symbolic_ints: int arguments that have come with many values and stay traced.
+        extents: params that stand for extents of arguments, with the leaf and the axis.
         static_candidates: those of them that jit can make static: Python ints of the caller.
-        wrapped: values that some tracer holds; `shared` those that more than one may hold.
+        stores: the memory of arrays that came in, with the params that hold its first content.
+        written: stores of enclosing traces that were written to: what they held, and whose value
+            that was.
+        conflicts: why variables are unbound that are bound on some path, by name, and which int
+            arguments decide on that.
+        carried: which variables the bodies of loops carry, by their code.
+        trying: how many `try` statements with handlers the program is in.
         sites: the user's instructions, innermost first, that the current operation came from.
         active: False once the trace has ended.
     """
 
-    def __init__(self, name: str, parent: Trace | None) -> None:
+    def __init__(self, name: str, parent: Trace | None, is_region: bool = False) -> None:
         self.builder = Builder(name)
         self.parent = parent
+        self.is_region = is_region
         self.captures: dict[int, Capture] = {}
+        self.outside: dict[int, tuple[Any, Any, Any]] = {}
         self.arguments: dict[Value, int] = {}
+        self.wholes: dict[Value, tuple[int, ...]] = {}
+        self.symbolic_ints: frozenset[int] = frozenset()
+        self.extents: dict[Value, tuple[int, int]] = {}
         self.static_candidates: set[int] = set()
-        self.wrapped: set[Value] = set()
-        self.shared: set[Value] = set()
+        self.stores: dict[Any, Value] = {}
+        self.written: dict[Any, tuple[Value, Trace]] = {}
+        self.conflicts: dict[str, tuple[str, frozenset[int] | None]] = {}
+        self.carried: dict[Any, Any] = {}
+        self.trying = 0
         self.sites: tuple[source.Site, ...] = ()
         self.active = True
-        self.depth: int = 1 if parent is None else parent.depth + 1
+        outer = 0 if parent is None else parent.depth
+        self.depth: int = outer if is_region else outer + 1
 
-    def capture(self, identity: int, thing: Any, type: ArrayType, name: str) -> Value:
+    @property
+    def function(self) -> Trace:
+        """The trace of the whole function that this one is a part of."""
+        return self.parent.function if self.is_region and self.parent is not None else self
+
+    def capture(self, identity: int, thing: Any, type: Type, name: str) -> Value:
         """The param that stands for a thing from outside; the same thing gives the same param."""
         known = self.captures.get(identity)
         if known is None:
@@ -77,6 +101,35 @@ class Trace:
     def captured(self, value: Value) -> Any:
         """What a param of this trace was captured from, or None."""
         return next((c.source for c in self.captures.values() if c.value is value), None)
+
+
+def bring_in(value: Value, owner: Trace, trace: Trace) -> Value:
+    """A value of `owner` in `trace`, which is the same or inside of it.
+
+    Raises:
+        LeakedTracerError: where `owner` has ended, or is not around `trace`.
+    """
+    if owner is trace or isinstance(value, Literal):
+        return value
+    if not owner.active or trace.parent is None:
+        raise errors.LeakedTracerError(
+            f"a traced value {value!r} was made by an earlier trace that has ended",
+            why="it was kept in a global, an attribute or a list beyond its function's return",
+            remedy="return it as a result of the compiled function",
+        )
+    outer = bring_in(value, owner, trace.parent)
+    if isinstance(outer, Literal):
+        return outer
+    known = trace.captures.get(id(outer))
+    if known is not None:
+        return known.value
+    type = outer.type
+    if isinstance(type, ArrayType):
+        dims = tuple(
+            d if isinstance(d, int) else as_dim(bring_in(d, trace.parent, trace)) for d in type.dims
+        )
+        type = type.with_dims(dims)
+    return trace.capture(id(outer), outer, type, outer.name)
 
 
 _TRACE: ContextVar[Trace | None] = ContextVar("jitnet_trace", default=None)
@@ -98,6 +151,22 @@ def current_trace() -> Trace | None:
     return _TRACE.get()
 
 
+def running_trace() -> Trace:
+    """The innermost trace.
+
+    Raises:
+        LeakedTracerError: where none is running, so that a tracer can only be a leaked one.
+    """
+    trace = current_trace()
+    if trace is None:
+        raise errors.LeakedTracerError(
+            "a traced value is used outside of the function that was traced",
+            why="it was kept in a global, an attribute or a list beyond its function's return",
+            remedy="return it as a result of the compiled function",
+        )
+    return trace
+
+
 def run_traced(trace: Trace, body: Callable[[], Result]) -> Result:
     """`body()` with `trace` as the current one. Frames below this one are the traced program's."""
     token = _TRACE.set(trace)
@@ -109,6 +178,17 @@ def run_traced(trace: Trace, body: Callable[[], Result]) -> Result:
         _count(-1)
         _TRACE.reset(token)
         trace.active = False
+
+
+@contextmanager
+def resume(region: Trace) -> Iterator[Trace]:
+    """Trace on in a region, which may be left and entered again until it is closed."""
+    token = _TRACE.set(region)
+    try:
+        with region.builder:
+            yield region
+    finally:
+        _TRACE.reset(token)
 
 
 # -- where the user's program is -------------------------------------------------------------------
@@ -203,6 +283,6 @@ def _argument_leaves(trace: Trace, param: Value) -> frozenset[int] | None:
     if leaf is not None:
         return frozenset((leaf,)) if leaf in trace.static_candidates else None
     outer = trace.captured(param)
-    if outer is None or trace.parent is None or not hasattr(outer, "owner"):
+    if not isinstance(outer, Value) or trace.parent is None:
         return None
-    return integer_arguments_of(outer.owner, outer.value)
+    return integer_arguments_of(trace.parent, outer)

@@ -39,10 +39,12 @@ def value_and_grad(
     tree = inner.traced.out_tree
     if result is None:
         values = builder().inline(inner.function, inner.operands)
+        inner.write_back(values)
         nothing = {i: zeros_like(inner.leaves[i]) for i in inner.chosen}
         return unflatten(tree, inner.results(values)), inner.like_arguments(nothing)
     both = transforms.value_and_grad(inner.function, inner.wrt, result)
     values = builder().inline(both, inner.operands)
+    inner.write_back(values)
     gradient = inner.like_arguments(inner.flavoured(values[count:]))
     return unflatten(tree, inner.results(values[:count])), gradient
 
@@ -61,12 +63,12 @@ def _scalar_result(inner: Inner, has_aux: bool) -> int | None:
             f"grad of {inner.name}: the function returns a container, not one float scalar",
             remedy="return the scalar, or (scalar, aux) with has_aux=True",
         )
-    output = inner.traced.outputs[0]
+    output = inner.outputs[0]
     if output.result is None and isinstance(output.value, float):
         return None
     value = lift(output.value).value if output.result is None else None
     value = value or inner.function.results[output.result or 0]
-    if value.rank or not value.dtype.is_inexact:
+    if value.rank or not value.dtype.is_float:
         raise errors.DifferentiationError(
             f"grad of {inner.name}: the function returns {value.dtype}{list(value.dims)}",
             why="a gradient is that of one float scalar",
@@ -92,12 +94,13 @@ def jvp(fn: Callee, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tupl
     ]
     pushed, nonzero = transforms.jvp(inner.function, inner.nonzero)
     values = builder().inline(pushed, [*inner.operands, *given])
+    inner.write_back(values)
     count = len(inner.function.results)
     moved = iter(values[count:])
     tangent_of = {i: next(moved) for i, moves in enumerate(nonzero) if moves}
     results = inner.results(values[:count])
     out = []
-    for output, result in zip(inner.traced.outputs, results):
+    for output, result in zip(inner.outputs, results):
         if output.result in tangent_of:
             out.append(wrap(tangent_of[output.result], output.flavour))
         else:

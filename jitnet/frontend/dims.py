@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.context import integer_arguments_of
+from jitnet.frontend.context import integer_arguments_of, running_trace
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Dim, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
@@ -66,7 +66,10 @@ def extent(x: Any) -> Dim:
     own = lift(x)
     if own.value.rank or not own.value.dtype.is_integer:
         raise errors.DTypeError(f"{x!r} cannot be interpreted as an integer")
-    if isinstance(own.value, Literal) or integer_arguments_of(own.owner, own.value) is not None:
+    if (
+        isinstance(own.value, Literal)
+        or integer_arguments_of(running_trace(), own.value) is not None
+    ):
         return int(own.value.item) if isinstance(own.value, Literal) else own.__index__()
     return as_dim(ops.convert(own.value, T.i64))
 

@@ -3,6 +3,7 @@
     x + y        →  apply(np.add, "__call__", (x, y), {})
     x.sum(0)     →  call(np.sum, x, 0)
     x[1:]        →  getitem(x, slice(1, None))
+    x[1:] = y    →  setitem(x, slice(1, None), y)
 
 The API's tables stand above the tracer and are installed here by `trace`. On the way in, the user's
 place is noted; the watch for unknown functions rests while jitnet itself works.
@@ -22,13 +23,17 @@ class _Surface:
     apply: Callable[[Any, str, tuple[Any, ...], dict[str, Any]], Any]
     call: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
     getitem: Callable[[Any, Any], Any]
+    setitem: Callable[[Any, Any, Any], None]
+    store: Callable[[Any, Any, str], Any]
 
 
-def install(apply: Any, call: Any, getitem: Any) -> None:
+def install(apply: Any, call: Any, getitem: Any, setitem: Any, store: Any) -> None:
     """Connect the tables of ufuncs, of functions, and indexing."""
     _Surface.apply = staticmethod(apply)
     _Surface.call = staticmethod(call)
     _Surface.getitem = staticmethod(getitem)
+    _Surface.setitem = staticmethod(setitem)
+    _Surface.store = staticmethod(store)
 
 
 def apply(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -52,6 +57,27 @@ def getitem(x: Any, key: Any) -> Any:
         return _Surface.getitem(x, key)
 
 
+def setitem(x: Any, key: Any, value: Any) -> None:
+    """`x[key] = value`."""
+    with Rest():
+        note_place()
+        _Surface.setitem(x, key, value)
+
+
+def store(result: Any, out: Any, name: str) -> Any:
+    """`result` written to the array `out`, as `name` with `out=` does; returns `out`."""
+    with Rest():
+        note_place()
+        return _Surface.store(result, out, name)
+
+
+def stand_in(function: Any, own: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`own(*args, **kwargs)`, which stands for a call of `function` in the user's source."""
+    with Rest(), _Naming(function, args, kwargs):
+        note_place()
+        return own(*args, **kwargs)
+
+
 class _Naming:
     """Says in jitnet's errors which operation failed, on what."""
 
@@ -68,7 +94,10 @@ class _Naming:
             given = [describe(x) for x in self.args]
             given += [f"{name}={describe(x)}" for name, x in self.kwargs.items()]
             name = getattr(self.function, "__name__", self.function)
-            error.operation = f"np.{name}({', '.join(given)})"
+            room = {"builtins": "", "math": "math.", "cmath": "cmath."}.get(
+                getattr(self.function, "__module__", ""), "np."
+            )
+            error.operation = f"{room}{name}({', '.join(given)})"
 
 
 def note_place() -> None:

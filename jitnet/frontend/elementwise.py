@@ -29,7 +29,7 @@ from jitnet.frontend.promotion import (
     python_kind,
 )
 from jitnet.frontend.pynumbers import MIRRORED
-from jitnet.frontend.tracer import Flavour, Tracer, as_new, wrap
+from jitnet.frontend.tracer import Flavour, Tracer, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
@@ -45,7 +45,7 @@ def _by_kind(general: Kernel, on_bool: Kernel | None = None, exact: Kernel | Non
         if on_bool is not None and x.dtype.is_bool:
             chosen = on_bool
         else:
-            chosen = exact if exact is not None and not x.dtype.is_float else general
+            chosen = exact if exact is not None and not x.dtype.is_inexact else general
         value: Value = chosen(x, *rest)
         return value
 
@@ -113,13 +113,23 @@ def _absolute(x: Value) -> Value:
     return x if x.dtype.kind in "bu" else ops.abs(x)
 
 
+def squared_size(x: Value) -> Value:
+    """|x|**2, real."""
+    if not x.dtype.is_complex:
+        return ops.mul(x, x)
+    re, im = ops.real(x), ops.imag(x)
+    return ops.add(ops.mul(re, re), ops.mul(im, im))
+
+
 def _reciprocal(x: Value) -> Value:
-    if x.dtype.is_float:
+    if x.dtype.is_inexact:
         return ops.reciprocal(x)
     return ops.convert(ops.div(1.0, ops.convert(x, T.f64)), x.dtype)
 
 
 def _power(x: Value, y: Value) -> Value:
+    if x.dtype.is_complex:
+        return ops.square(x) if x.rank and isinstance(y, Literal) and y.item == 2 else ops.pow(x, y)
     if isinstance(y, Literal) and y.item in (1, 2, 3, 4):
         return _small_power(x, int(y.item))
     if y.dtype.kind == "i":
@@ -179,7 +189,7 @@ KERNELS: dict[np.ufunc, Kernel] = {
     np.float_power: _power,
     np.negative: ops.neg,
     np.positive: _same,
-    np.conjugate: _same,
+    np.conjugate: ops.conj,
     np.absolute: _absolute,
     np.fabs: ops.abs,
     np.sign: ops.sign,
@@ -293,8 +303,7 @@ def call(
     outputs = dtypes[ufunc.nin :]
     flavour: Flavour = "array" if dims else "scalar"
     if ufunc.nout == 1:
-        made = wrap(ops.convert(found, outputs[0]), flavour)
-        return as_new(made) if any(made.value is v for v in values) else made
+        return wrap(ops.convert(found, outputs[0]), flavour)
     return tuple(wrap(ops.convert(v, d), flavour) for v, d in zip(found, outputs))
 
 

@@ -30,13 +30,13 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.frontend.pytree import flatten, node_kind
-from jitnet.source import is_users
+from jitnet.frontend.pytree import flatten, node_kind, unflatten
+from jitnet.source import is_installed, is_users
 
 Names = tuple[tuple[dict[str, Any], str, Any], ...]
 Cells = tuple[tuple[CellType, Any], ...]
 
-_ABSENT = object()
+_ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "not defined"})()
 _PLAIN = (bool, int, str, bytes, complex, tuple, frozenset)
 _SKIPPED = (BuiltinFunctionType, np.ufunc, np.generic, np.dtype, str, bytes, int, float, complex)
 
@@ -53,6 +53,8 @@ class Guards:
     containers: list[tuple[Any, list[Any], Any]] = field(default_factory=list)
     shapes: list[tuple[np.ndarray[Any, Any], tuple[int, ...]]] = field(default_factory=list)
     generators: list[Any] = field(default_factory=list)
+    variables: dict[int, str] = field(default_factory=dict)
+    """What the cells are called, by identity."""
 
     def hold(self) -> bool:
         """Whether everything is as it was."""
@@ -68,6 +70,25 @@ class Guards:
             if array.shape != shape:
                 return False
         return all(_unchanged(*container) for container in self.containers)
+
+    def changes(self) -> Iterator[tuple[str, Any, Any]]:
+        """What is not as it was: a name for it, what it was, and what it is."""
+        for namespace, name, expected in self.names:
+            now = namespace.get(name, _ABSENT)
+            if now is not expected and not _same(now, expected):
+                yield f"{_kind_of_name(namespace)} {name}", expected, now
+        for cell, expected in self.cells:
+            now = _content(cell)
+            if now is not expected and not _same(now, expected):
+                name = self.variables.get(id(cell), "<unknown>")
+                yield f"variable {name} of a function around it", expected, now
+        for array, shape in self.shapes:
+            if array.shape != shape:
+                yield "the shape of an array from outside", shape, array.shape
+        for container, leaves, tree in self.containers:
+            if not _unchanged(container, leaves, tree):
+                was = unflatten(tree, leaves)
+                yield f"a {type(container).__name__} from outside", was, container
 
     def split(self) -> tuple[Names, Cells, Guards]:
         """Names in real dicts and filled cells, which the identity of what they hold decides, once
@@ -85,6 +106,10 @@ class Guards:
             tuple(cell for cell in cells if cell[1] is not _ABSENT),
             rest,
         )
+
+
+def _kind_of_name(namespace: Mapping[str, Any]) -> str:
+    return "global" if "__builtins__" in namespace else "attribute"
 
 
 def _same(now: Any, expected: Any) -> bool:
@@ -158,8 +183,7 @@ class _Walk:
             self.visit(x.__func__)
             self.visit(x.__self__)
         elif isinstance(x, ModuleType):
-            if is_users(getattr(x, "__file__", None) or "<frozen >"):
-                self._attributes(vars(x))
+            self._module(x)
         elif isinstance(x, type):
             self._class(x)
         elif node_kind(type(x)) is not None:
@@ -169,6 +193,15 @@ class _Walk:
                 self.visit(leaf)
         else:
             self._object(x)
+
+    def _module(self, module: ModuleType) -> None:
+        """The attributes of a module; what an installed package holds is not looked into."""
+        file = getattr(module, "__file__", None) or "<frozen >"
+        if is_users(file) and is_installed(file):
+            names = self.names & vars(module).keys()
+            self.guards.names += [(vars(module), name, vars(module)[name]) for name in names]
+        elif is_users(file):
+            self._attributes(vars(module))
 
     def _function(self, fn: FunctionType) -> None:
         if not is_users(fn.__code__.co_filename):
@@ -185,10 +218,11 @@ class _Walk:
             self.visit(default)
 
     def _cells(self, fn: FunctionType, guarded: bool) -> None:
-        for cell in fn.__closure__ or ():
+        for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
             content = _content(cell)
             if guarded:
                 self.guards.cells.append((cell, content))
+                self.guards.variables[id(cell)] = name
             self.visit(content)
 
     def _name(self, namespace: Mapping[str, Any], name: str) -> None:

@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import errors, ops
+from jitnet.frontend.arrays import Store, layout_like, stores_behind, view_of
+from jitnet.frontend.context import give_name, running_trace
 from jitnet.frontend.dims import (
     broadcast_dims,
     count,
@@ -43,7 +45,7 @@ class _Box(NamedTuple):
     step: int
 
 
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What `x[key]` reads, and the order of the result's axes.
 
     Attributes:
@@ -73,14 +75,39 @@ def getitem(x: Tracer, key: Any) -> Tracer:
     if x.flavour == "python":
         kind = getattr(x.__class__, "__name__", "number")
         raise errors.DTypeError(f"{kind!r} object is not subscriptable")
+    base, entries, has_ellipsis = parsed(x, key)
+    found = _compressed(base, entries)
+    if found is not None:
+        return wrap(found)
+    value, entries = _with_axes_for_flags(base, entries)
+    plan = planned(value, entries)
+    mark = len(running_trace().builder.eqns)
+    found = _read(value, plan)
+    if not (found.rank or has_ellipsis):
+        return wrap(found, "scalar")
+    if value is base and not plan.arrays and x.flavour == "array":
+        eqns = running_trace().builder.eqns[mark:]
+        view = view_of(x.place, base, found, eqns, origin=(x, key))
+        if view is not None:
+            give_name(running_trace(), found)
+            return Tracer(view, "array")
+    new = wrap(found)
+    if any(map(_has_traced_step, entries)) and isinstance(new.place, Store):
+        new.place.share(
+            stores_behind(x.place), "it is a slice whose step is computed, and is read as a copy"
+        )
+        return new
+    in_front = plan.at == 0 and layout_like([x.place]) == "C"
+    if isinstance(new.place, Store) and not in_front:
+        new.place.layout = "any"
+    return new
+
+
+def parsed(x: Tracer, key: Any) -> tuple[Value, list[Any], bool]:
+    """x's value, the entries of a key lined up with its axes, and whether one was an Ellipsis."""
     entries = [_entry(k) for k in (key if type(key) is tuple else (key,))]
-    has_ellipsis = any(k is Ellipsis for k in entries)
-    entries = _aligned(x.value, entries)
-    found = _compressed(x.value, entries)
-    if found is None:
-        value, entries = _with_axes_for_flags(x.value, entries)
-        found = _read(value, _plan(value, entries))
-    return wrap(found, "array" if found.rank or has_ellipsis else "scalar")
+    base = x.value
+    return base, _aligned(base, entries), any(k is Ellipsis for k in entries)
 
 
 # -- entries ---------------------------------------------------------------------------------------
@@ -139,29 +166,29 @@ def _rank(entry: Any) -> int:
     return int(entry.ndim) if type(entry) in (Tracer, np.ndarray) else 0
 
 
-def _is_mask(entry: Any) -> bool:
+def is_mask(entry: Any) -> bool:
     """Whether this is a bool, or an array of bools."""
     return type(entry) in (Tracer, np.ndarray) and entry.dtype.kind == "b"
 
 
-def _is_flag(entry: Any) -> bool:
-    return _is_mask(entry) and _rank(entry) == 0
+def is_flag(entry: Any) -> bool:
+    return is_mask(entry) and _rank(entry) == 0
 
 
 def _is_number(entry: Any) -> bool:
     """Whether this is one integer."""
-    return type(entry) is int or (type(entry) is Tracer and entry.ndim == 0 and not _is_mask(entry))
+    return type(entry) is int or (type(entry) is Tracer and entry.ndim == 0 and not is_mask(entry))
 
 
 def _is_array(entry: Any) -> bool:
     """Whether NumPy's rules for index arrays apply: also to masks, and to a bool."""
-    return _is_mask(entry) or _rank(entry) > 0
+    return is_mask(entry) or _rank(entry) > 0
 
 
 def _axes_used(entry: Any) -> int:
     if entry is None or entry is Ellipsis:
         return 0
-    return _rank(entry) if _is_mask(entry) else 1
+    return _rank(entry) if is_mask(entry) else 1
 
 
 # -- lining up -------------------------------------------------------------------------------------
@@ -188,13 +215,13 @@ def _aligned(x: Value, entries: Sequence[Any]) -> list[Any]:
 
 def _with_axes_for_flags(x: Value, entries: Sequence[Any]) -> tuple[Value, list[Any]]:
     """A bool counts as an array that indexes a new axis of extent 1: by [0] or by []."""
-    if not any(_is_flag(k) for k in entries):
+    if not any(is_flag(k) for k in entries):
         return x, list(entries)
     dims: list[Dim] = []
     own = iter(x.dims)
     changed: list[Any] = []
     for k in entries:
-        if _is_flag(k):
+        if is_flag(k):
             dims.append(1)
             changed.append(wrap(ops.reshape(k.value, (1,))) if type(k) is Tracer else k[None])
             continue
@@ -203,25 +230,25 @@ def _with_axes_for_flags(x: Value, entries: Sequence[Any]) -> tuple[Value, list[
     return ops.reshape(x, dims), changed
 
 
-def _is_whole(entry: Any) -> bool:
+def is_whole(entry: Any) -> bool:
     return entry is Ellipsis or (isinstance(entry, slice) and entry == slice(None))
 
 
 def _compressed(x: Value, entries: Sequence[Any]) -> Value | None:
     """`x[mask]` and `x[mask, :]` with a traced mask: one pass, no index arrays."""
-    if not entries or type(entries[0]) is not Tracer or not _is_mask(entries[0]):
+    if not entries or type(entries[0]) is not Tracer or not is_mask(entries[0]):
         return None
     mask = entries[0].value
-    if mask.rank == 0 or not all(_is_whole(k) for k in entries[1:]):
+    if mask.rank == 0 or not all(is_whole(k) for k in entries[1:]):
         return None
-    _require_extents(mask.dims, x.dims, 0)
+    require_extents(mask.dims, x.dims, 0)
     flat = count(x.dims[: mask.rank])
     rows = ops.reshape(x, (flat, *x.dims[mask.rank :]))
     _, kept = ops.compress(ops.reshape(mask, (flat,)), [rows])
     return kept
 
 
-def _require_extents(mask: Sequence[Dim], dims: Sequence[Dim], axis: int) -> None:
+def require_extents(mask: Sequence[Dim], dims: Sequence[Dim], axis: int) -> None:
     for i, (a, b) in enumerate(zip(mask, dims), axis):
         message = f"boolean index did not match indexed array along axis {i}: "
         if isinstance(a, int) and isinstance(b, int):
@@ -236,20 +263,23 @@ def _require_extents(mask: Sequence[Dim], dims: Sequence[Dim], axis: int) -> Non
 # -- the plan --------------------------------------------------------------------------------------
 
 
-def _plan(x: Value, entries: Sequence[Any]) -> _Plan:
-    plan = _Plan([], [], {}, [], _place_of_arrays(entries))
+def planned(x: Value, entries: Sequence[Any]) -> Plan:
+    plan = Plan([], [], {}, [], _place_of_arrays(entries))
     for k in entries:
         axis = len(plan.boxes)
         if k is None:
             plan.layout.append(None)
+        elif _has_traced_step(k):
+            plan.arrays[axis] = _at_steps(k, x.dims[axis])
+            plan.boxes.append(_Box(0, x.dims[axis], 1))
         elif isinstance(k, slice):
             plan.layout.append(axis)
             plan.boxes.append(_sliced(k, x.dims[axis]))
         elif _is_number(k):
             plan.dropped.append(axis)
-            plan.boxes.append(_Box(_position(k, x.dims[axis], axis), 1, 1))
+            plan.boxes.append(_Box(position(k, x.dims[axis], axis), 1, 1))
         elif k is not Ellipsis:
-            arrays = _places(k, x.dims[axis:], axis) if _is_mask(k) else [_checked(k, x, axis)]
+            arrays = _places(k, x.dims[axis:], axis) if is_mask(k) else [_checked(k, x, axis)]
             plan.arrays.update(enumerate(arrays, axis))
             plan.boxes.extend(_Box(0, d, 1) for d in x.dims[axis : axis + len(arrays)])
     return plan
@@ -258,13 +288,21 @@ def _plan(x: Value, entries: Sequence[Any]) -> _Plan:
 def _place_of_arrays(entries: Sequence[Any]) -> int:
     """Where the axes of the index arrays come among the others: where the arrays stand, if they and
     the integers stand side by side, else in front."""
+    strided = [i for i, k in enumerate(entries) if _has_traced_step(k)]
+    if strided:
+        if len(strided) > 1 or any(map(_is_array, entries)):
+            raise errors.UnsupportedFunctionError(
+                "a slice whose step is traced, beside index arrays or another such slice",
+                remedy="slice in steps of their own: x[a::b][:, idx]",
+            )
+        return sum(k is None or isinstance(k, slice) for k in entries[: strided[0]])
     places = [i for i, k in enumerate(entries) if _is_array(k) or _is_number(k)]
     if not places or places[-1] - places[0] >= len(places):
         return 0
     return sum(k is None or isinstance(k, slice) for k in entries[: places[0]])
 
 
-def _position(key: Any, size: Dim, axis: int) -> Dim:
+def position(key: Any, size: Dim, axis: int) -> Dim:
     """A single index, counted from the front and in bounds."""
     if type(key) is Tracer:
         return as_dim(_checked_at_run_time(key.value, size, axis))
@@ -310,7 +348,7 @@ def _checked_at_run_time(value: Value, size: Dim, axis: int) -> Value:
 def _places(mask: Any, dims: Sequence[Dim], axis: int) -> list[Value]:
     """The indices of a mask's True elements, one array for each of its axes."""
     own = mask.value.dims if type(mask) is Tracer else mask.shape
-    _require_extents(own, dims, axis)
+    require_extents(own, dims, axis)
     if type(mask) is not Tracer:
         return [lift_array(places).value for places in np.nonzero(mask)]
     return positions(mask.value)
@@ -340,6 +378,35 @@ def _sliced(key: slice, size: Dim) -> _Box:
     first, last, step = slice(start, stop, step).indices(size)
     length = len(range(first, last, step))
     return _Box(first if length else 0, length, step)
+
+
+def _has_traced_step(entry: Any) -> bool:
+    """Whether this is a slice whose step only the program knows."""
+    if not isinstance(entry, slice) or type(entry.step) is not Tracer:
+        return False
+    return not isinstance(extent(entry.step), int)
+
+
+def _at_steps(key: slice, size: Dim) -> Value:
+    """The places of a slice with a traced step, which must be positive."""
+    step = ops.convert(lift(key.step).value, T.i64)
+    ops.check(ops.ne(step, 0), [], "ValueError", "slice step cannot be zero")
+    message = "a slice with the step {0}: a negative step that is computed is not there yet"
+    ops.check(ops.gt(step, 0), [step], "NotImplementedError", message)
+    start, stop = (_bound(b) for b in (key.start, key.stop))
+    n = as_value(size)
+    first = _clamped(start, index(0), n, index(0), n)
+    span = ops.sub(_clamped(stop, n, n, index(0), n), first)
+    count = ops.maximum(ops.floordiv(ops.add(span, ops.sub(step, 1)), ops.maximum(step, 1)), 0)
+    dims = (as_dim(count),)
+    along = ops.mul(ops.iota(dims, 0), ops.broadcast(step, dims, ()))
+    return ops.add(along, ops.broadcast(first, dims, ()))
+
+
+def steps_within(start: Dim | None, stop: Dim | None, step: int, n: Value) -> tuple[Dim, Dim]:
+    """First place and number of places of a slice of so many items."""
+    box = _sliced_at_run_time(start, stop, step, n)
+    return box.start, box.size
 
 
 def _bound(x: Any) -> Dim | None:
@@ -380,7 +447,7 @@ def _clamped(bound: Dim | None, default: Value, n: Value, low: Value, high: Valu
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def _read(x: Value, plan: _Plan) -> Value:
+def _read(x: Value, plan: Plan) -> Value:
     sizes = tuple(b.size for b in plan.boxes)
     whole = all(b.step == 1 and isinstance(b.start, int) and b.start == 0 for b in plan.boxes)
     if not (whole and same_dims(sizes, x.dims)):
@@ -391,11 +458,11 @@ def _read(x: Value, plan: _Plan) -> Value:
     return x if same_dims(dims, x.dims) else ops.reshape(x, dims)
 
 
-def _gathered(x: Value, plan: _Plan) -> Value:
+def _gathered(x: Value, plan: Plan) -> Value:
     kept = [a for a in range(x.rank) if a not in plan.dropped]
     dims = tuple(x.dims[a] for a in kept)
     x = x if same_dims(dims, x.dims) else ops.reshape(x, dims)
-    shape = _common_shape(list(plan.arrays.values()))
+    shape = common_shape(list(plan.arrays.values()))
     indices = [filled(v, shape) for v in plan.arrays.values()]
     found = ops.gather(x, indices, tuple(kept.index(a) for a in plan.arrays))
     others = [a for a in kept if a not in plan.arrays]
@@ -410,7 +477,7 @@ def _gathered(x: Value, plan: _Plan) -> Value:
     return found if same_dims(dims, found.dims) else ops.reshape(found, dims)
 
 
-def _common_shape(arrays: Sequence[Value]) -> tuple[Dim, ...]:
+def common_shape(arrays: Sequence[Value]) -> tuple[Dim, ...]:
     try:
         return broadcast_dims(*(v.dims for v in arrays))
     except errors.ShapeError:

@@ -17,10 +17,13 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir, ops
+from jitnet.frontend.arrays import write
+from jitnet.frontend.context import running_trace
 from jitnet.frontend.pytree import LEAF, flatten, unflatten
 from jitnet.frontend.signature import LeafType, Static, abstract
-from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
-from jitnet.frontend.tracer import Tracer, lift, running_trace, wrap
+from jitnet.frontend.trace import trace_function
+from jitnet.frontend.traced import Output, Traced, argument_names, function_name
+from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import ArrayType, Builder, Function, Value
 
 Callee = Callable[..., Any]
@@ -53,6 +56,11 @@ class Inner:
         return self.traced.function
 
     @property
+    def outputs(self) -> list[Output]:
+        """How the leaves of the result are made: inside of a trace, as plain results."""
+        return [output for output in self.traced.outputs if isinstance(output, Output)]
+
+    @property
     def nonzero(self) -> list[bool]:
         """Which params are differentiated."""
         return [i in self.wrt for i in range(len(self.function.params))]
@@ -77,7 +85,7 @@ class Inner:
     def results(self, values: Sequence[Value]) -> list[Any]:
         """The leaves of the function's result, where its Function's results are `values`."""
         made: dict[int, Any] = {}
-        return [self._result(output, values, made) for output in self.traced.outputs]
+        return [self._result(output, values, made) for output in self.outputs]
 
     def _result(self, output: Output, values: Sequence[Value], made: dict[int, Any]) -> Any:
         if output.result is None:
@@ -88,6 +96,13 @@ class Inner:
         if output.result not in made:
             made[output.result] = wrap(values[output.result], output.flavour)
         return made[output.result]
+
+    def write_back(self, values: Sequence[Value]) -> None:
+        """Change the arguments that the function changes."""
+        for result, source in self.traced.stores.items():
+            leaf = self.traced.inputs[source].leaf
+            given = self.traced.inputs[source].capture if leaf is None else self.leaves[leaf]
+            write(lift(given).place, values[result])
 
     def moving(self, output: Output) -> bool:
         """Whether an output can depend on the differentiated leaves at all."""
@@ -130,7 +145,8 @@ def trace_inner(
     for i, source in enumerate(traced.inputs):
         if source.leaf is not None:
             param_of[source.leaf] = i
-        operands.append(lift(source.capture if source.leaf is None else leaves[source.leaf]).value)
+        given = source.capture if source.leaf is None else leaves[source.leaf]
+        operands.append(given if isinstance(given, Value) else lift(given).value)
     wrt = tuple(param_of[i] for i in chosen)
     return Inner(
         name, traced, tuple(operands), tuple(args), argnums, tuple(leaves), tuple(chosen), wrt
@@ -163,7 +179,7 @@ def _leaves_of(args: Sequence[Any], argnums: Sequence[int]) -> set[int]:
 
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is an array or a number, traced or not; bools are not."""
-    kinds = (int, float, np.ndarray, np.number)
+    kinds = (int, float, complex, np.ndarray, np.number)
     return type(leaf) is Tracer or (isinstance(leaf, kinds) and type(leaf) is not bool)
 
 
@@ -172,7 +188,7 @@ def _is_differentiable(leaf: Any, where: str) -> bool:
     if not is_number(leaf):
         return False
     own = lift(leaf)
-    if own.value.dtype.is_inexact:
+    if own.value.dtype.is_float:
         return True
     raise errors.DifferentiationError(
         f"{where} is {errors.describe(leaf)}",

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,13 +27,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from jitnet import config, errors, ir
-from jitnet.frontend import guards, signature
+from jitnet.frontend import aliasing, guards, signature
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, current_trace
+from jitnet.frontend.effects import Items, Known, at, carry_out
 from jitnet.frontend.pytree import LEAF, TreeDef, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
-from jitnet.frontend.trace import Output, Traced, argument_names, function_name, trace_function
-from jitnet.frontend.tracer import Flavour
+from jitnet.frontend.traced import (
+    Input,
+    Output,
+    Slot,
+    Spread,
+    Traced,
+    ViewStep,
+    argument_names,
+    function_name,
+)
+from jitnet.frontend.tracer import Flavour, layout_of
+from jitnet.frontend.varying import Varying, shape_of
 from jitnet.ir import Value
 from jitnet.runtime.vectorcall import NativeCallable, enable, set_entry
 
@@ -66,25 +77,44 @@ class Specialisation:
     """A compiled function for one kind of arguments.
 
     Attributes:
-        sources: for each param of the executable a leaf of the arguments, or a captured array.
+        types: of the leaves of the arguments.
         computed: for each result of the traced Function that the executable has, where.
         calls: counts the calls that came by Python.
+        entry: holds the native entry once one was asked for, or None where there can be none.
     """
 
     traced: Traced
+    types: Sequence[LeafType]
     executable: Executable
-    sources: tuple[tuple[int | None, Any], ...]
     computed: dict[int, int]
     calls: Iterator[int] = field(default_factory=itertools.count)
+    entry: list[Entry | None] = field(default_factory=list)
 
     def inputs(self, leaves: Sequence[Any]) -> list[Any]:
-        return [array if leaf is None else leaves[leaf] for leaf, array in self.sources]
+        return [_given(source, leaves) for source in self.traced.inputs]
 
-    def run(self, leaves: Sequence[Any]) -> Any:
+    @property
+    def changed(self) -> list[int]:
+        """The arguments whose memory is written to."""
+        inputs = (self.traced.inputs[source] for source in self.traced.stores.values())
+        return [given.leaf for given in inputs if given.leaf is not None]
+
+    def run(self, leaves: Sequence[Any], arguments: Any) -> Any:
         flat = self.inputs(leaves)
-        results = _own(self.executable.run(flat), flat)
+        stored = {self.computed[result] for result in self.traced.stores}
+        results = _own(self.executable.run(flat), flat, stored)
         made: dict[int, Any] = {}
-        out = [self._hand_out(o, results, flat, made) for o in self.traced.outputs]
+
+        def hand_out(output: Output | Spread | Known) -> Any:
+            if isinstance(output, Spread):
+                return self._items(output, results)
+            if isinstance(output, Known):
+                return at(arguments, output.path)
+            return self._hand_out(output, results, flat, made)
+
+        out = [hand_out(o) for o in self.traced.outputs]
+        out = [list(x) if isinstance(x, Items) else x for x in out]
+        carry_out(self.traced.effects, arguments, hand_out)
         tree = self.traced.out_tree
         return out[0] if tree.tokens == (LEAF,) else unflatten(tree, out)
 
@@ -95,23 +125,55 @@ class Specialisation:
         if output.result is None:
             value = output.value
             return value.copy() if isinstance(value, np.ndarray) else value
-        if output.source is not None and not output.copy:
-            return flat[output.source]
-        if output.result not in made:
-            if output.source is None:
-                result = results[self.computed[output.result]]
-            else:
-                result = np.array(flat[output.source])
-            made[output.result] = _flavoured(result, output.flavour)
-        return made[output.result]
+        if output.source is not None:
+            whole = flat[output.source]
+        else:
+            if output.result not in made:
+                place = self.computed[output.result]
+                result = results[place]
+                if any(self.computed[r] == place for r in made) and type(result) is np.ndarray:
+                    result = result.copy()  # one value, two objects
+                made[output.result] = _flavoured(result, output.flavour)
+            whole = made[output.result]
+        return whole if output.view is None else self._view(whole, output.view, results)
+
+    def _items(self, output: Spread, results: Sequence[Any]) -> Items:
+        """The items of a list, each with objects of its own."""
+        parts = [results[self.computed[r]] for r in output.results]
+        return Items(
+            unflatten(output.tree, [_flavoured(v.copy(), f) for v, f in zip(row, output.flavours)])
+            for row in zip(*parts)
+        )
+
+    def _view(self, x: Any, steps: Sequence[ViewStep], results: Sequence[Any]) -> Any:
+        if not steps:
+            return x.view()
+        for step in steps:
+            numbers = [
+                int(results[self.computed[n.result]]) if isinstance(n, Slot) else n
+                for n in step.numbers
+            ]
+            x = step.of(x, numbers)
+        return x
 
 
-def _own(results: Sequence[Any], flat: Sequence[Any]) -> list[Any]:
-    """Results of which no two, and none and an argument, are the same array."""
+def _given(source: Input, leaves: Sequence[Any]) -> Any:
+    """What a call passes for a param."""
+    if source.leaf is None:
+        return source.capture
+    leaf = leaves[source.leaf]
+    if source.axis is not None:
+        return leaf.shape[source.axis]
+    return leaf if source.whole is None else aliasing.whole_of(leaf, source.whole)
+
+
+def _own(results: Sequence[Any], flat: Sequence[Any], stored: Set[int]) -> list[Any]:
+    """Results of which no two, and none and an argument, are the same array, save those that are
+    stored to an argument."""
     taken = {id(x) for x in flat}
     own = []
-    for result in results:
-        if isinstance(result, np.ndarray):
+    for i, result in enumerate(results):
+        if isinstance(result, np.ndarray) and i not in stored:
             result = result.copy() if id(result) in taken else result
             taken.add(id(result))
         own.append(result)
@@ -155,7 +217,7 @@ class Lowered:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             leaves = expected((args, kwargs))
-            return self._specialisation.run(leaves)
+            return self._specialisation.run(leaves, (args, kwargs))
 
         return call
 
@@ -163,10 +225,15 @@ class Lowered:
 class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
     """A callable that compiles `fn` for each kind of arguments that it meets."""
 
-    def __init__(self, fn: Callable[..., Any], static: Sequence[int | str] = ()) -> None:
+    def __init__(
+        self, fn: Callable[..., Any], static: Sequence[int | str] = (), verify: bool = False
+    ) -> None:
         self.__wrapped__ = fn
+        self._verify = verify
         self._static = frozenset(static)
         self._static_ints: dict[tuple[Any, ...], frozenset[int]] = {}
+        self._varying = Varying()
+        self._needed: dict[Any, errors.Place] = {}  # by structure and leaf, who needs such an int
         self._cache: OrderedDict[Any, Specialisation] = OrderedDict()
         self._lock = threading.RLock()
         self._hits = 0
@@ -192,10 +259,16 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if current_trace() is not None:
-            return self.__wrapped__(*args, **kwargs)
+            from jitnet.frontend import tracing  # which is there already
+
+            return tracing.call(self.__wrapped__, *args, **kwargs)
         try:
             specialisation, leaves = self._find(args, kwargs)
-            result = specialisation.run(leaves)
+            if self._verify:
+                from jitnet.frontend import verifying  # which few want
+
+                return verifying.run(self.__wrapped__, specialisation, leaves, args, kwargs)
+            result = specialisation.run(leaves, (args, kwargs))
         except errors.JitnetError as error:
             raise error.with_traceback(guards.user_traceback(error.__traceback__)) from None
         if next(specialisation.calls) == NATIVE_AFTER and _HAVE_ENTRIES:
@@ -219,6 +292,21 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         stages = specialisation.executable.stages
         return Lowered(specialisation.traced.function, stages, specialisation, leaves_of)
 
+    def explain(self, *args: Any, **kwargs: Any) -> str:
+        """Why a call with such arguments is compiled again, or is not, in words; and what the
+        program does: which arguments are static and why, which arrays it changes, which copies it
+        makes and at which of your lines. It compiles the program if it is not there; nothing is
+        run."""
+        with self._lock:
+            before = OrderedDict(self._cache)
+            program, _ = self._find(args, kwargs)
+            key = next(key for key, other in self._cache.items() if other is program)
+        names = _parameter_names(self.__wrapped__) if self._static else []
+        declared = frozenset(n if isinstance(n, str) else names[n] for n in self._static)
+        from jitnet.frontend import explaining  # which few want
+
+        return explaining.explanation(key, program, before, declared, self._needed)
+
     def cache_info(self) -> CacheInfo:
         hits = self._hits + self._native_hits.value
         return CacheInfo(hits, self._misses, CACHE_SIZE, len(self._cache))
@@ -227,6 +315,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         with self._lock:
             self._cache.clear()
             self._static_ints.clear()
+            self._varying.clear()
             self._hits = self._misses = self._native_hits.value = 0
             if self._entry is not None:
                 set_entry(self, 0)
@@ -237,7 +326,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
     def _key(self, args: Any, kwargs: Any) -> tuple[Any, list[Any], tuple[Any, ...]]:
         if self._static:
             args, kwargs = self._mark_static(args, kwargs)
-        return signature.make_key((args, kwargs), self._static_ints)
+        return signature.make_key((args, kwargs), self._static_ints, self._varying)
 
     def _mark_static(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         names = _parameter_names(self.__wrapped__)
@@ -249,7 +338,20 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         return tuple(marked), keywords
 
     def _find(self, args: Any, kwargs: Any) -> tuple[Specialisation, list[Any]]:
+        found, leaves = self._find_for(args, kwargs, ())
+        if found.traced.stores:
+            captured = [given.capture for given in found.traced.inputs if given.leaf is None]
+            pattern = aliasing.pattern_of(leaves, captured, found.changed)
+            if pattern:
+                return self._find_for(args, kwargs, pattern)
+        return found, leaves
+
+    def _find_for(
+        self, args: Any, kwargs: Any, aliases: aliasing.Pattern
+    ) -> tuple[Specialisation, list[Any]]:
+        """The specialisation for arguments that share memory so."""
         key, leaves, structure = self._key(args, kwargs)
+        key = (*key, *aliases)
         try:
             found = self._cache.get(key)
         except TypeError:
@@ -261,11 +363,13 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
             return found, leaves
         with self._lock:
             key, leaves, structure = self._key(args, kwargs)  # another thread may have been first
-            found = self._cache.get(key)
+            found = self._cache.get((*key, *aliases))
             if found is None or not found.traced.guards.hold():
                 self._misses += 1
-                found = self._specialise(args, kwargs)
-                self._cache[self._key(args, kwargs)[0]] = found
+                found = self._specialise_for_all(args, kwargs, aliases)
+                key = (*self._key(args, kwargs)[0], *aliases)
+                _report_again(key, found, self._cache)
+                self._cache[key] = found
                 while len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
             return found, leaves
@@ -279,9 +383,24 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         for leaf, name in zip(leaves, names):
             signature.abstract(leaf, path=name)
 
-    def _specialise(self, args: Any, kwargs: Any) -> Specialisation:
+    def _specialise_for_all(
+        self, args: Any, kwargs: Any, aliases: aliasing.Pattern
+    ) -> Specialisation:
+        """A program for this call; for all extents, where these have come with many values."""
+        _, leaves, structure = self._key(args, kwargs)
+        static = self._static_ints.get(structure, frozenset())
+        self._varying.note(structure, leaves, static)
+        if not self._varying.of(structure):
+            return self._specialise(args, kwargs, aliases)
+        try:
+            return self._specialise(args, kwargs, aliases)
+        except (errors.JitnetError, NeedStatic):
+            self._varying.give_up(structure)
+            return self._specialise(args, kwargs, aliases)
+
+    def _specialise(self, args: Any, kwargs: Any, aliases: aliasing.Pattern) -> Specialisation:
         started = time.perf_counter()
-        traced, types = self.trace(args, kwargs)
+        traced, types = self.trace(args, kwargs, aliases)
         milliseconds = {"trace": 1e3 * (time.perf_counter() - started)}
         made = _assemble(traced, types)
         milliseconds |= made.executable.milliseconds
@@ -308,23 +427,49 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
                 otherwise=self._entry,
                 calls=self._native_hits,
             )
+            specialisation.entry[:] = [entry]
             if entry is not None:
                 self._entries.append(entry)
                 self._entry = entry
                 set_entry(self, entry.address)
 
-    def trace(self, args: Any, kwargs: Any) -> tuple[Traced, list[LeafType]]:
+    def trace(
+        self, args: Any, kwargs: Any, aliases: aliasing.Pattern = ()
+    ) -> tuple[Traced, list[LeafType]]:
         """Trace the function, again for each int that turns out to be needed as a value."""
+        from jitnet.frontend import tracing  # half of the frontend, which `import jitnet` can spare
+
         while True:
             _, leaves, structure = self._key(args, kwargs)
             static = self._static_ints.get(structure, frozenset())
+            symbolic = self._varying.of(structure)
             tree = TreeDef(structure)
             names = argument_names(self.__wrapped__, tree)
-            types = [signature.abstract(x, i in static, names[i]) for i, x in enumerate(leaves)]
+            ints = static - {i for i, axis in symbolic if axis is None}
+            types = [signature.abstract(x, i in ints, names[i]) for i, x in enumerate(leaves)]
+            if symbolic:
+                types = [
+                    signature.with_any_extent(t, shape_of(i, x, symbolic))
+                    if isinstance(x, np.ndarray)
+                    else t
+                    for i, (t, x) in enumerate(zip(types, leaves))
+                ]
             try:
-                return trace_function(self.__wrapped__, tree, types, restartable=True), types
+                traced = tracing.trace_function(
+                    self.__wrapped__,
+                    tree,
+                    types,
+                    restartable=True,
+                    aliases=aliases,
+                    symbolic=static - ints,
+                )
+                return traced, types
             except NeedStatic as need:
+                if not need.leaves.isdisjoint(static - ints):
+                    raise
                 self._static_ints[structure] = static | need.leaves
+                place = errors.raised_at(need)
+                self._needed.update({(structure, i): place[0] for i in need.leaves if place})
 
 
 _HAVE_ENTRIES = enable(Jitted)
@@ -337,32 +482,53 @@ def _parameter_names(fn: Callable[..., Any]) -> list[str]:
 def _assemble(traced: Traced, types: Sequence[LeafType]) -> Specialisation:
     """Compile what is not simply an argument."""
     function = traced.function
-    arguments = {o.result for o in traced.outputs if o.source is not None}
+    handed_out = [*traced.outputs, *(o for e in traced.effects for o in e.outputs)]
+    arguments = {o.result for o in handed_out if isinstance(o, Output) and o.source is not None} - {
+        *traced.stores
+    }
     places: dict[Value, int] = {}
+    values: list[Value] = []
     computed = {}
     for i, value in enumerate(function.results):
-        if i not in arguments:
-            computed[i] = places.setdefault(value, len(places))
+        if i in traced.stores:  # has a result of its own, in memory of the caller's
+            computed[i] = len(values)
+            values.append(value)
+        elif i not in arguments:
+            if value not in places:
+                places[value] = len(values)
+                values.append(value)
+            computed[i] = places[value]
     from jitnet.frontend import backend  # the code generator, 40 ms that `import jitnet` can spare
 
-    program = replace(function, results=tuple(places), _hash=[])
+    program = replace(function, results=tuple(values), _hash=[])
     layouts = [_layout(types, source) for source in traced.inputs]
-    executable = backend.compile(program, layouts)
-    sources = tuple((s.leaf, s.capture) for s in traced.inputs)
-    return Specialisation(traced, executable, sources, computed)
+    stores = {computed[result]: source for result, source in traced.stores.items()}
+    executable = backend.compile(program, layouts, stores)
+    return Specialisation(traced, types, executable, computed)
 
 
 def _layout(types: Sequence[LeafType], source: Any) -> str:
     if source.leaf is None:
-        return signature.layout_of(source.capture)
+        return layout_of(source.capture)
     leaf = types[source.leaf]
     assert isinstance(leaf, Abstract)
-    return leaf.layout
+    if source.axis is not None:
+        return "C"
+    return leaf.layout if source.whole is None else "C"
 
 
 # -- what the environment asks to see --------------------------------------------------------------
 
 _DUMPS = itertools.count(1)
+
+
+def _report_again(key: Any, made: Specialisation, before: Mapping[Any, Specialisation]) -> None:
+    """Say what is new where a function is compiled again."""
+    if before and "recompiles" in config.read().log:
+        from jitnet.frontend import explaining  # which few want
+
+        told = explaining.difference(key, made, before)
+        print(f"jitnet: {made.traced.function.name} is compiled again: {told}", file=sys.stderr)
 
 
 def _report(

@@ -177,24 +177,6 @@ def _split_along(name: str, least: int, axis: int) -> Callable[..., list[Tracer]
     return parts
 
 
-def repeat(a: Any, repeats: Any, axis: Any = None) -> Tracer:
-    """`np.repeat`, with one count for all elements or known counts."""
-    x = as_array(a)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = normal_axis(axis, x.ndim)
-    n = static_shape(x, "np.repeat")[axis]
-    if type(repeats) is Tracer and repeats.ndim:
-        raise errors.ConcretizationError(
-            "np.repeat with traced counts",
-            why="they decide the shape of the result",
-            remedy="pass the counts as a known array",
-        )
-    where = np.repeat(np.arange(n), repeats if type(repeats) is not Tracer else int(repeats))
-    found: Tracer = x[(*(slice(None),) * axis, where)]
-    return found
-
-
 def tile(A: Any, reps: Any) -> Tracer:
     """`np.tile`."""
     x = as_array(A)
@@ -326,7 +308,6 @@ TABLE: dict[Any, Callable[..., Any]] = {
     np.vsplit: _split_along("vsplit", 2, 0),
     np.hsplit: _split_along("hsplit", 1, 1),
     np.dsplit: _split_along("dsplit", 3, 2),
-    np.repeat: repeat,
     np.tile: tile,
     np.roll: roll,
     np.pad: pad,

@@ -69,6 +69,7 @@ def linearise(inner: Inner) -> Linearised:
     """The results of a function, and its derivative as a linear Function."""
     known, linear, nonzero = transforms.linearize(inner.function, inner.nonzero)
     values = builder().inline(known, inner.operands)
+    inner.write_back(values)
     count = len(inner.function.results)
     moving = tuple(i for i, moves in enumerate(nonzero) if moves)
     return Linearised(inner, values[:count], values[count:], linear, moving)
@@ -159,7 +160,7 @@ def vjp(fn: Callee, primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
     if has_aux:
         result, aux = result[0], (result[1],)
     shown, tree = flatten(result)
-    outputs = inner.traced.outputs[: len(shown)]  # aux comes last
+    outputs = inner.outputs[: len(shown)]  # aux comes last
     groups = tuple(
         tuple(k for k, o in enumerate(outputs) if o.result == i) for i in derivative.moving
     )
@@ -214,7 +215,7 @@ def jacrev(fn: Callee, args: Sequence[Any], kwargs: dict[str, Any], argnums: Arg
 def _jacobian(derivative: Linearised, block: Any, what: str) -> Any:
     inner = derivative.inner
     out = []
-    for output in inner.traced.outputs:
+    for output in inner.outputs:
         moves = output.result in derivative.moving
         if not moves:
             _check_float(inner, output, what)

@@ -14,7 +14,7 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend import elementwise, shapes
-from jitnet.frontend.dims import Dims, broadcast_dims, count, extents, filled, number
+from jitnet.frontend.dims import Dims, broadcast_dims, count, extent, extents, filled, number
 from jitnet.frontend.promotion import (
     as_array,
     as_dtype,
@@ -69,7 +69,11 @@ def full_like(
         ShapeError: for a fill value that does not broadcast.
         IntegerOverflowError: for a Python int that does not fit.
     """
-    wanted, dims = _plan(a, dtype, shape)
+    return filled_with(fill_value, *_plan(a, dtype, shape))
+
+
+def filled_with(fill_value: Any, wanted: DType, dims: Dims) -> Tracer:
+    """An array of these dims with a number, or a broadcast array, in it."""
     fill = operand(fill_value)
     if type(fill) is int:
         return wrap(filled(literal_of(fill, wanted), dims))
@@ -100,23 +104,28 @@ def linspace(
         ValueRefusedError: for a negative number of samples.
     """
     call = elementwise.call
-    n = operator.index(num)
-    if n < 0:
-        raise errors.ValueRefusedError(f"Number of samples, {n}, must be non-negative.")
-    steps = n - 1 if endpoint else n
+    n = extent(num)
+    if isinstance(n, int):
+        if n < 0:
+            raise errors.ValueRefusedError(f"Number of samples, {n}, must be non-negative.")
+        steps: Any = n - 1 if endpoint else n
+    else:
+        message = "Number of samples, {0}, must be non-negative."
+        ops.check(ops.ge(n, 0), [n], "ValueError", message)
+        steps = wrap(ops.maximum(ops.sub(n, 1) if endpoint else n, 1), "python")
     common = result_type(operand(start), operand(stop), 1.0)
     first, last = (wrap(ops.convert(as_array(v).value, common)) for v in (start, stop))
     delta = call(np.subtract, last, first)
     counts = wrap(ops.reshape(ops.iota((n,), 0, common), (n, *[1] * delta.ndim)))
     step: Any = np.nan
-    if steps > 0:
+    if type(steps) is Tracer or steps > 0:
         step = call(np.true_divide, delta, steps)
         tiny = call(np.multiply, call(np.true_divide, counts, steps), delta)
         y = _where(call(np.equal, step, 0), tiny, call(np.multiply, counts, step))
     else:
         y = call(np.multiply, counts, delta)
     y = call(np.add, y, first)
-    if endpoint and n > 1:
+    if endpoint and n != 1:
         y = _where(call(np.equal, counts, steps), last, y)
     y = shapes.moveaxis(y, 0, axis) if axis else y
     if dtype is not None:
@@ -124,6 +133,42 @@ def linspace(
         y = call(np.floor, y) if wanted.is_integer else y
         y = wrap(ops.convert(y.value, wanted))
     return (y, step) if retstep else y
+
+
+def geomspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> Tracer:
+    """`np.geomspace`: equally far apart in their logarithms.
+
+    Raises:
+        ValueRefusedError: for an end that is zero, when the program runs.
+    """
+    call, n = elementwise.call, operator.index(num)
+    ends = as_array(start), as_array(stop)
+    for end in ends:
+        zero = ops.eq(end.value, Literal(0, end.value.dtype))
+        some = ops.reduce_any(zero, range(zero.rank))
+        message = "Geometric sequence cannot include zero"
+        ops.check(ops.logical_not(some), [], "ValueError", message)
+    common = result_type(*ends, 1.0)
+    if dtype is not None:
+        common = result_type(wrap(Literal(0, common)), wrap(Literal(0, _dtype(dtype))))
+    first, last = (wrap(ops.convert(end.value, common)) for end in ends)
+    sign = call(np.sign, first)
+    first, last = call(np.true_divide, first, sign), call(np.true_divide, last, sign)
+    powers = linspace(call(np.log10, first), call(np.log10, last), n, endpoint)
+    line = call(np.power, 10.0, powers)
+    places = wrap(ops.reshape(ops.iota((n,)), (n, *[1] * (powers.ndim - 1))))
+    line = _where(call(np.equal, places, 0), first, line)
+    if n > 1 and endpoint:
+        line = _where(call(np.equal, places, n - 1), last, line)
+    line = call(np.multiply, line, sign)
+    line = shapes.moveaxis(line, 0, axis) if axis else line
+    return line if dtype is None else wrap(ops.convert(line.value, _dtype(dtype)))
+
+
+def _dtype(dtype: Any) -> DType:
+    return supported_dtype(np.dtype(dtype), "dtype=")
 
 
 def _where(mask: Tracer, x: Tracer, y: Tracer) -> Tracer:
@@ -161,5 +206,6 @@ TABLE: dict[Any, Callable[..., Any]] = {
     np.empty_like: zeros_like,
     np.copy: copy,
     np.linspace: linspace,
+    np.geomspace: geomspace,
     np.meshgrid: meshgrid,
 }

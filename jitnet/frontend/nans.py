@@ -23,7 +23,7 @@ _UNSET: Any = np._NoValue
 
 def _replaced(a: Any, filler: float) -> Tracer:
     x = as_array(a)
-    if not x.value.dtype.is_float:
+    if not x.value.dtype.is_inexact:
         return x
     return wrap(ops.select(ops.isnan(x.value), filler, x.value), x.flavour)
 
@@ -51,7 +51,7 @@ def _extremum(fold: Callable[..., Any], filler: float) -> Callable[..., Any]:
         refuse_out(out)
         x = as_array(a)
         found = fold(_replaced(x, filler), axis, None, keepdims, initial, where)
-        if not x.value.dtype.is_float or initial is not _UNSET:
+        if not x.value.dtype.is_inexact or initial is not _UNSET:
             return found
         missing = reductions.all(elementwise.call(np.isnan, x), axis, None, keepdims)
         nan = x.dtype.type(np.nan)
@@ -64,7 +64,7 @@ def _position(find: Callable[..., Any], filler: float) -> Callable[..., Any]:
     def reduce(a: Any, axis: Any = None, out: Any = None, *, keepdims: Any = _UNSET) -> Any:
         refuse_out(out)
         x = as_array(a)
-        if x.value.dtype.is_float:
+        if x.value.dtype.is_inexact:
             some = reductions.any(~elementwise.call(np.isnan, x), axis)
             ops.check(reductions.all(some).value, [], "ValueError", "All-NaN slice encountered")
         return find(_replaced(x, filler), axis, keepdims=keepdims)
@@ -92,7 +92,7 @@ def nanmean(
     """`np.nanmean`."""
     refuse_out(out)
     x = as_array(a)
-    if x.value.dtype.is_float:
+    if x.value.dtype.is_inexact:
         where = _counted(x, where)
         _refuse_exact(dtype)
     return reductions.mean(x, axis, dtype, None, keepdims, where=where)
@@ -114,7 +114,7 @@ def nanvar(
     refuse_out(out)
     x = as_array(a)
     options = {"mean": mean, "correction": correction}
-    if not x.value.dtype.is_float:
+    if not x.value.dtype.is_inexact:
         return reductions.var(x, axis, dtype, None, ddof, keepdims, where=where, **options)
     _refuse_exact(dtype)
     kept = _counted(x, where)

@@ -20,11 +20,12 @@ import numpy as np
 
 from jitnet.codegen.signature import BufferOutput
 from jitnet.frontend.context import RUNNING
+from jitnet.frontend.effects import Known
 from jitnet.frontend.guards import Guards
 from jitnet.frontend.pytree import LEAF, is_registered
 from jitnet.frontend.signature import LeafType, Static
-from jitnet.frontend.trace import Output, Traced
-from jitnet.ir import Function
+from jitnet.frontend.traced import Output, Spread, Traced
+from jitnet.ir import Effect, Function, effect_of
 from jitnet.runtime import dispatch
 from jitnet.runtime.dispatch import Branch, CallSpec, Constant, Entry
 from jitnet.runtime.native import NativeProgram
@@ -54,8 +55,12 @@ def make_entry(
     """
     if not isinstance(program, NativeProgram):
         return None
+    if any(given.axis is not None for given in traced.inputs):
+        return None  # extents as they come
     spec = _call_spec(traced, program, computed, structure, types)
-    if spec is None or not dispatch.is_supported(spec, program):
+    if any(effect_of(eqn) == Effect.HOST for eqn in traced.function.eqns):
+        return None  # run again for its time, or its error, it would print again
+    if traced.stores or traced.effects or spec is None or not dispatch.is_supported(spec, program):
         return None
     release = _may_take_long(traced.function) or _seconds(program, inputs) > RELEASE_SECONDS
     return dispatch.compile_entry(spec, program, slow, otherwise, release, calls)
@@ -115,19 +120,21 @@ def _argument(leaf: LeafType) -> Any:
 
 
 def _result(
-    output: Output,
+    output: Output | Spread | Known,
     traced: Traced,
     program: NativeProgram,
     computed: Mapping[int, int],
     structure: tuple[Any, ...],
 ) -> Any:
     """A leaf of the result; None where each call must copy."""
+    if isinstance(output, (Known, Spread)):
+        return None
     if output.result is None:
         return None if isinstance(output.value, np.ndarray) else Constant(output.value)
+    if output.view is not None:
+        return None
     if output.source is not None:
         source = traced.inputs[output.source]
-        if output.copy:
-            return None
         if source.leaf is None:
             return Constant(source.capture)
         return dispatch.Argument(_places(structure)[source.leaf])

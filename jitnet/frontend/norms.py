@@ -31,7 +31,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         UnsupportedFunctionError: for norms of matrices by singular values.
     """
     own = as_array(x)
-    if not own.value.dtype.is_float:
+    if not own.value.dtype.is_inexact:
         own = wrap(ops.convert(own.value, T.f64))
     rank = own.ndim
     if axis is None and ord is None:
@@ -56,7 +56,8 @@ def _given_axes(axis: Any, rank: int) -> tuple[int, ...]:
 
 
 def _root_of_squares(x: Tracer, axes: Any, keepdims: bool) -> Any:
-    return _call(np.sqrt, reductions.sum(_call(np.multiply, x, x), axes, keepdims=keepdims))
+    squares = wrap(elementwise.squared_size(x.value))
+    return _call(np.sqrt, reductions.sum(squares, axes, keepdims=keepdims))
 
 
 def vector_norm_along(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
@@ -71,12 +72,12 @@ def vector_norm_along(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord == -np.inf:
         return reductions.min(size, axis, keepdims=keepdims)
     if ord == 0:
-        nonzero = ops.convert(elementwise.truth(x.value), x.value.dtype)
+        nonzero = ops.convert(elementwise.truth(x.value), size.value.dtype)
         return reductions.sum(wrap(nonzero), axis, keepdims=keepdims)
     if ord == 1:
         return reductions.sum(size, axis, keepdims=keepdims)
     total = reductions.sum(_call(np.power, size, ord), axis, keepdims=keepdims)
-    return _call(np.power, total, x.dtype.type(1) / x.dtype.type(ord))
+    return _call(np.power, total, size.dtype.type(1) / size.dtype.type(ord))
 
 
 def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
@@ -106,7 +107,7 @@ def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """`np.linalg.vector_norm`: of the flattened array, or of vectors along an axis."""
     own = as_array(x)
-    if not own.value.dtype.is_float:
+    if not own.value.dtype.is_inexact:
         own = wrap(ops.convert(own.value, T.f64))
     if axis is not None and not isinstance(axis, tuple):
         return vector_norm_along(own, ord, normal_axis(axis, own.ndim), keepdims)

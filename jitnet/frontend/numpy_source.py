@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
+from jitnet.frontend.dispatch import call
 from jitnet.frontend.promotion import as_array
-from jitnet.frontend.tracer import Tracer, as_new, supported_dtype, wrap
+from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 
 
 def _as_array(a: Any, dtype: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -39,7 +40,7 @@ def _array(
         return np.array(a, dtype, copy=copy, ndmin=ndmin, **kwargs)
     x = _as_array(a, dtype)
     found = wrap(ops.reshape(x.value, (1,) * (ndmin - x.ndim) + x.value.dims))
-    return as_new(found) if copy else found
+    return wrap(found.value) if copy else found
 
 
 def _holds_tracer(x: Any) -> bool:
@@ -48,7 +49,36 @@ def _holds_tracer(x: Any) -> bool:
     return type(x) is Tracer
 
 
+class _Converter:
+    """In the place of NumPy's private class, which turns arguments into arrays and results back."""
+
+    def __init__(self, *arrays: Any) -> None:
+        self._arrays = tuple(map(as_array, arrays))
+
+    def __getitem__(self, i: int) -> Tracer:
+        return self._arrays[i]
+
+    def as_arrays(self, **options: Any) -> tuple[Tracer, ...]:
+        return self._arrays
+
+    def wrap(self, x: Any, **options: Any) -> Any:
+        return x
+
+
+def _concatenate(arrays: Any, axis: Any = 0, **options: Any) -> Any:
+    """`np.concatenate`, which the modules of NumPy's core import from C."""
+    return call(np.concatenate, arrays, axis, **options)
+
+
+def _wrapfunc(x: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """The way of a function to its method, which is written in C; the tracer's comes back here."""
+    raise unsupported(getattr(np, name))
+
+
 _LEAVES: dict[str, Callable[..., Any]] = {
+    "_array_converter": _Converter,
+    "_concatenate": _concatenate,
+    "_wrapfunc": _wrapfunc,
     "array": _array,
     "asarray": _as_array,
     "asanyarray": _as_array,
@@ -66,9 +96,16 @@ class _Module:
         return _LEAVES[name] if name in _LEAVES else getattr(self._module, name)
 
 
+def is_dispatched(function: Any) -> bool:
+    """Whether NumPy asks its arguments for `__array_function__`."""
+    return hasattr(function, "_implementation")
+
+
 def python_source(function: Any) -> Callable[..., Any] | None:
     """What NumPy's function runs, ready for tracers; None where it is written in C."""
-    source = getattr(function, "_implementation", None) or getattr(function, "__wrapped__", None)
+    source = getattr(function, "_implementation", None) or getattr(
+        function, "__wrapped__", function
+    )
     return _adapted(source) if isinstance(source, FunctionType) else None
 
 
@@ -110,6 +147,9 @@ def _copied(fn: FunctionType, namespace: dict[str, Any]) -> FunctionType:
     return copy
 
 
+_WRITES_FILES = {np.save, np.savetxt, np.savez, np.savez_compressed}
+
+
 def run(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What NumPy's Python source of `function` gives.
 
@@ -117,7 +157,7 @@ def run(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         UnsupportedFunctionError: where it is not written in Python, or needs what jitnet lacks.
     """
     source = python_source(function)
-    if source is None:
+    if source is None or function in _WRITES_FILES:
         raise unsupported(function)
     try:
         return source(*args, **kwargs)
@@ -129,6 +169,10 @@ def run(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         AttributeError,  # what NumPy's code asks of an array, and a traced one has not
     ) as error:
         raise unsupported(function) from error
+    except ValueError as error:
+        if "array element with a sequence" in str(error):  # a traced value, put in a known array
+            raise unsupported(function) from error
+        raise
 
 
 def unsupported(function: Any) -> errors.UnsupportedFunctionError:

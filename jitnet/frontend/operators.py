@@ -1,9 +1,8 @@
 """ndarray's operators and those of its methods that are NumPy functions, for tracers.
 
-    x += y      # add, cast to x's dtype; x, under all of its names, is the sum from then on
+    x += y      # add, cast to x's dtype; x's memory holds the sum from then on
 
-Each name stands for a ufunc or a function. In-place operators rebind the tracer's value, which is
-exact as long as no other array shares its memory; where one may, they are refused.
+Each name stands for a ufunc or a function.
 """
 
 from __future__ import annotations
@@ -12,52 +11,17 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from jitnet import errors, ops
-from jitnet.frontend.context import current_trace, give_name
-from jitnet.frontend.dispatch import apply, call
+from jitnet import errors
+from jitnet.frontend.dispatch import apply, call, setitem, store
 
 
 def _assign_in_place(x: Any, result: Any, operator: str) -> Any:
-    """`x op= y`: x keeps its dtype and shape, and every name bound to x sees the new value."""
+    """`x op= y`: x keeps its dtype and shape, and all that share its memory see the new value."""
     if x.flavour != "array":
         return result
-    if result.value.dims != x.value.dims:
-        raise errors.ShapeError(
-            f"non-broadcastable output operand with shape {x.shape} doesn't match the broadcast "
-            f"shape {result.shape}"
-        )
-    if not np.can_cast(result.dtype, x.dtype, casting="same_kind"):
-        raise errors.DTypeError(
-            f"Cannot cast ufunc '{operator}' output from {result.dtype!r} to {x.dtype!r} "
-            "with casting rule 'same_kind'",
-            remedy="x = x + y makes an array of the wider dtype",
-        )
-    if not _may_rebind(x):
-        raise errors.MutationError(
-            f"in-place {operator} on {x!r}",
-            why="an argument, a captured array or another view of the same memory would change",
-            remedy="x = x + y, or take x = x.copy() first",
-        )
-    value = result.value
-    x.value = value if result.dtype == x.dtype else ops.convert(value, x.value.dtype)
-    x.fresh = False
-    give_name(x.owner, x.value)
-    return x
-
-
-def _may_rebind(x: Any) -> bool:
-    """Whether no other array shares x's memory: a new value for x is then all that is seen."""
-    trace, value = x.owner, x.value
-    if x.owner is not current_trace():
-        return False
-    made_here = False
-    for eqn in trace.builder.eqns:
-        is_view = getattr(eqn.op, "is_view", False)
-        if is_view and value in eqn.operands:
-            return False
-        if value in eqn.results:
-            made_here = not is_view and value not in trace.shared
-    return made_here or x.fresh
+    if type(result) is not type(x):
+        return NotImplemented
+    return store(result, x, operator)
 
 
 def _operate(ufunc: np.ufunc, x: Any, y: Any) -> Any:
@@ -75,8 +39,8 @@ def _operate(ufunc: np.ufunc, x: Any, y: Any) -> Any:
 def _power(x: Any, y: Any) -> Any:
     """`x ** y`. Whether an int to the power of an int is an int depends on the exponent's value."""
     flavours = [getattr(v, "flavour", "") for v in (x, y)]
-    base_is_int = type(x) is int or (flavours[0] == "python" and x.dtype.kind != "f")
-    if flavours[1] == "python" and y.dtype.kind != "f" and base_is_int:
+    base_is_int = type(x) is int or (flavours[0] == "python" and x.dtype.kind in "biu")
+    if flavours[1] == "python" and y.dtype.kind in "biu" and base_is_int:
         y = y.__index__()
     return _operate(np.power, x, y) if type(y) is not int or flavours[0] else x**y
 
@@ -212,10 +176,22 @@ class Operators:
     trace = _function_method(np.trace)
     var = _function_method(np.var)
 
-    fill = _refused_method("fill", "np.full_like(x, value)")
-    partition = _refused_method("partition", "np.partition(x, k), which returns a new array")
-    put = _refused_method("put", "np.where(mask, value, x)")
+    def fill(self, value: Any) -> None:
+        setitem(self, ..., value)
+
+    def sort(self, axis: int = -1, kind: Any = None, order: Any = None, **kwargs: Any) -> None:
+        setitem(self, ..., call(np.sort, self, axis=axis, kind=kind, order=order, **kwargs))
+
+    def partition(self, kth: Any, axis: int = -1, **kwargs: Any) -> None:
+        setitem(self, ..., call(np.partition, self, kth, axis, **kwargs))
+
+    def put(self, indices: Any, values: Any, mode: str = "raise") -> None:
+        call(np.put, self, indices, values, mode)
+
+    argsort = _function_method(np.argsort)
+    argpartition = _function_method(np.argpartition)
+    searchsorted = _function_method(np.searchsorted)
+    choose = _function_method(np.choose)
     resize = _refused_method("resize", "np.resize(x, shape), which returns a new array")
     setfield = _refused_method("setfield", "np.where(mask, value, x)")
     setflags = _refused_method("setflags", "x.copy()")
-    sort = _refused_method("sort", "np.sort(x), which returns a new array")

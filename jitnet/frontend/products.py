@@ -102,11 +102,11 @@ def _matmul(a: Value, b: Value) -> Value:
 
 
 def vecdot(x: Any, y: Any) -> Tracer:
-    """`np.vecdot`: inner products along the last axis, the others broadcast."""
+    """`np.vecdot`: inner products along the last axis, the others broadcast; x is conjugated."""
     a, b = _in_loop(np.vecdot, x, y)
     lead = broadcast_dims(a.dims[:-1], b.dims[:-1])
     a, b = spread(a, (*lead, a.dims[-1])), spread(b, (*lead, b.dims[-1]))
-    return _result(_pair(a, b, ([a.rank - 1], [b.rank - 1]), len(lead)))
+    return _result(_pair(ops.conj(a), b, ([a.rank - 1], [b.rank - 1]), len(lead)))
 
 
 def matvec(x: Any, y: Any) -> Tracer:
@@ -119,8 +119,9 @@ def matvec(x: Any, y: Any) -> Tracer:
 
 
 def vecmat(x: Any, y: Any) -> Tracer:
-    """`np.vecmat`: vectors times matrices, the leading axes broadcast."""
+    """`np.vecmat`: vectors times matrices, the leading axes broadcast; x is conjugated."""
     a, b = _in_loop(np.vecmat, x, y)
+    a = ops.conj(a)
     if a.rank == 1:
         return _result(_matmul(a, b))
     found = _matmul(ops.reshape(a, (*a.dims[:-1], 1, a.dims[-1])), b)
@@ -159,8 +160,9 @@ def _flat(a: Any, b: Any) -> tuple[Value, Value]:
 
 
 def vdot(a: Any, b: Any) -> Tracer:
-    """`np.vdot`: the inner product of the flattened operands."""
-    return _result(_pair(*_flat(a, b), ([0], [0])))
+    """`np.vdot`: the inner product of the flattened operands, the first one conjugated."""
+    x, y = _flat(a, b)
+    return _result(_pair(ops.conj(x), y, ([0], [0])))
 
 
 def outer(a: Any, b: Any, out: Any = None) -> Tracer:

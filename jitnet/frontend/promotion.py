@@ -4,7 +4,7 @@
                        #   %0 = add %x, 2.5:f32
 
 NumPy itself is asked (`ufunc.resolve_dtypes`, `np.result_type`), so the answers are its own. An
-operand is a `Tracer`, or a Python bool, int or float whose value is known: those keep their value
+operand is a `Tracer`, or a Python number whose value is known: those keep their value
 until the dtype they become is known, because only then it is clear whether they fit. A Python int
 that is traced is checked when the program runs.
 """
@@ -22,10 +22,11 @@ from jitnet.frontend.tracer import Tracer, lift, supported_dtype, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
-Operand = Tracer | bool | int | float
+Operand = Tracer | bool | int | float | complex
 """A normalised operand; the Python numbers are known values, and weak."""
 
-_PYTHON_NUMBERS = (bool, int, float)
+_PLAIN: tuple[type[Any], ...] = (int, float, complex)
+_PYTHON_NUMBERS = (bool, *_PLAIN)
 
 
 def operand(x: Any) -> Operand:
@@ -38,8 +39,10 @@ def operand(x: Any) -> Operand:
         known: Operand = x
         return known
     if type(x) is not Tracer:
-        if isinstance(x, (int, float)) and not isinstance(x, np.generic):
-            return int(x) if isinstance(x, int) else float(x)
+        for kind in _PLAIN:
+            if isinstance(x, kind) and not isinstance(x, np.generic):
+                plain: Operand = kind(x)
+                return plain
         return lift(x)
     if x.flavour == "python" and isinstance(x.value, Literal):
         item: Operand = x.value.item
@@ -61,14 +64,15 @@ def is_known_int(x: Operand) -> bool:
 
 
 def python_kind(x: Operand) -> type:
-    """bool, int or float: the class of a Python number."""
+    """bool, int, float or complex: the class of a Python number."""
     if type(x) is not Tracer:
         return type(x)
-    return {"b": bool, "f": float}.get(x.value.dtype.kind, int)
+    return {"b": bool, "f": float, "c": complex}.get(x.value.dtype.kind, int)
 
 
 def weak_type(x: Operand) -> Any:
-    """How the operand takes part in promotion: a NumPy dtype, or `int`, `float` for weak ones."""
+    """How the operand takes part in promotion: a NumPy dtype, or `int`, `float`,
+    `complex` for weak ones."""
     if not is_python(x):
         return x.dtype  # type: ignore[union-attr]
     kind = python_kind(x)
@@ -89,7 +93,7 @@ def loop_dtypes(
 
     Raises:
         DTypeError: where NumPy has no loop, or `casting` forbids the way to it.
-        UnsupportedDTypeError: where the loop is one of float16, complex or object.
+        UnsupportedDTypeError: where the loop is one of float16 or object.
     """
     types = tuple(weak_type(x) for x in operands)
     return _loop(ufunc, types, _signature(ufunc, dtype, signature), casting)
@@ -157,7 +161,7 @@ def result_type_of(*given: Any) -> np.dtype[Any]:
 
 @functools.lru_cache(maxsize=4096)
 def _result_type(types: tuple[Any, ...]) -> DType:
-    weak = tuple({int: 0, float: 0.0}.get(t, t) for t in types)
+    weak = tuple({int: 0, float: 0.0, complex: 0j}.get(t, t) for t in types)
     try:
         return supported_dtype(np.result_type(*weak))
     except np.exceptions.DTypePromotionError as error:
@@ -170,7 +174,7 @@ def default_dtype(x: Operand) -> DType:
         return x.value.dtype
     if type(x) is int and not -(1 << 63) <= x < 1 << 63:
         return T.u64
-    return {bool: T.bool_, int: T.i64, float: T.f64}[type(x)]
+    return {bool: T.bool_, int: T.i64, float: T.f64, complex: T.c128}[type(x)]
 
 
 # -- values ----------------------------------------------------------------------------------------
@@ -190,7 +194,7 @@ def as_dtype(x: Operand, dtype: DType) -> Value:
     return ops.convert(x.value, dtype)
 
 
-def literal_of(x: bool | int | float, dtype: DType) -> Literal:
+def literal_of(x: bool | int | float | complex, dtype: DType) -> Literal:
     """A Python number as a literal of `dtype`.
 
     Raises:
@@ -203,7 +207,7 @@ def literal_of(x: bool | int | float, dtype: DType) -> Literal:
                 why="a Python int takes the dtype of the array that it meets",
                 remedy=f"convert the array first: x.astype(np.int64), or wrap {x} in a NumPy dtype",
             )
-        if dtype.is_float:
+        if dtype.is_inexact:
             try:
                 x = float(x)
             except OverflowError as error:

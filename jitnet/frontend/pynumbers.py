@@ -27,6 +27,7 @@ from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
+Real = Tracer | bool | int | float
 Rule = Callable[[Value, Value], Value]
 
 _INT64_MIN = -(1 << 63)
@@ -36,7 +37,8 @@ _WIDE = "an integer result does not fit int64, which traced Python ints are"
 def are_python(inputs: tuple[Any, ...]) -> bool:
     """Whether all operands are Python numbers, known or traced."""
     return all(
-        type(x) in (bool, int, float) or (type(x) is Tracer and lift(x).flavour == "python")
+        type(x) in (bool, int, float, complex)
+        or (type(x) is Tracer and lift(x).flavour == "python")
         for x in inputs
     )
 
@@ -57,10 +59,13 @@ def operate(ufunc: np.ufunc, inputs: tuple[Any, ...]) -> Any:
         return wrap(_BITWISE[ufunc](a, b), "python")
     if ufunc is np.divmod:
         return (operate(np.floor_divide, inputs), operate(np.remainder, inputs))
+    if complex in kinds:
+        return _operate_complex(ufunc, operands, kinds)
     wide = T.f64 if float in kinds or ufunc is np.true_divide else T.i64
     rules = _ON_FLOATS if wide is T.f64 else _ON_INTS
     if ufunc in _COMPARISONS:
-        return wrap(_compare(ufunc, operands), "python")
+        reals = [x for x in operands if not isinstance(x, complex)]
+        return wrap(_compare(ufunc, reals), "python")
     rule = rules.get(ufunc)
     if rule is None and ufunc in _ON_INTS and float in kinds:
         names = " and ".join(f"'{k.__name__}'" for k in kinds)
@@ -79,8 +84,10 @@ def _value(x: Operand, dtype: DType) -> Value:
 
 
 def _unary(ufunc: np.ufunc, x: Operand, kind: type) -> Any:
+    if kind is complex:
+        return _unary_complex(ufunc, _value(x, T.c128))
     value = _value(x, T.f64 if kind is float else T.i64)
-    if ufunc is np.positive:
+    if ufunc in (np.positive, np.conjugate):
         return wrap(value, "python")
     if ufunc is np.invert and kind is not float:
         return wrap(ops.invert(value), "python")
@@ -94,7 +101,7 @@ def _unary(ufunc: np.ufunc, x: Operand, kind: type) -> Any:
 # -- comparisons -----------------------------------------------------------------------------------
 
 
-def _compare(ufunc: np.ufunc, operands: Sequence[Operand]) -> Value:
+def _compare(ufunc: np.ufunc, operands: Sequence[Real]) -> Value:
     """Python compares ints with floats, and ints of any size, exactly."""
     x, y = operands
     rule = _COMPARISONS[ufunc]
@@ -111,7 +118,7 @@ def _compare(ufunc: np.ufunc, operands: Sequence[Operand]) -> Value:
     return rule(_value(x, T.i64), _value(y, T.i64))
 
 
-def _compare_int_to_float(ufunc: np.ufunc, x: Operand, y: Value) -> Value:
+def _compare_int_to_float(ufunc: np.ufunc, x: Real, y: Value) -> Value:
     """Rounding is monotone, so only an int that rounds to just y needs a second look."""
     rule = _COMPARISONS[ufunc]
     if not isinstance(x, Tracer):
@@ -139,29 +146,19 @@ def _nearest(x: int) -> float:
 # -- ints ------------------------------------------------------------------------------------------
 
 
-def _add(x: Value, y: Value) -> Value:
-    z = ops.add(x, y)
-    left = ops.bitwise_and(ops.bitwise_xor(x, z), ops.bitwise_xor(y, z))
-    ops.check(ops.ge(left, 0), [], "OverflowError", _WIDE)
-    return z
+def _fitting(wraps: Rule, rule: Rule) -> Rule:
+    """Arithmetic that raises where the result would wrap around."""
+
+    def checked(x: Value, y: Value) -> Value:
+        ops.check(ops.logical_not(wraps(x, y)), [], "OverflowError", _WIDE)
+        return rule(x, y)
+
+    return checked
 
 
-def _sub(x: Value, y: Value) -> Value:
-    z = ops.sub(x, y)
-    left = ops.bitwise_and(ops.bitwise_xor(x, y), ops.bitwise_xor(x, z))
-    ops.check(ops.ge(left, 0), [], "OverflowError", _WIDE)
-    return z
-
-
-def _mul(x: Value, y: Value) -> Value:
-    z = ops.mul(x, y)
-    nonzero = ops.select(ops.eq(y, 0), Literal(1, T.i64), y)
-    exact = ops.eq(ops.floordiv(z, nonzero), x)
-    exact = ops.bitwise_or(ops.eq(y, 0), exact)
-    turned = ops.bitwise_and(ops.eq(x, _INT64_MIN), ops.eq(y, -1))
-    fine = ops.bitwise_and(exact, ops.logical_not(turned))
-    ops.check(fine, [], "OverflowError", _WIDE)
-    return z
+_add = _fitting(ops.add_wraps, ops.add)
+_sub = _fitting(ops.sub_wraps, ops.sub)
+_mul = _fitting(ops.mul_wraps, ops.mul)
 
 
 def _nonzero(y: Value, message: str) -> None:
@@ -245,6 +242,52 @@ def _negative_float(x: Value) -> Value:
     return ops.bitwise_and(ops.lt(x, 0.0), ops.isfinite(x))
 
 
+# -- complex numbers -------------------------------------------------------------------------------
+
+
+def _operate_complex(ufunc: np.ufunc, operands: Sequence[Operand], kinds: Sequence[type]) -> Any:
+    a, b = (_value(x, T.c128) for x in operands)
+    rule = _ON_COMPLEX.get(ufunc)
+    if rule is None:
+        names = " and ".join(f"'{k.__name__}'" for k in kinds)
+        raise errors.DTypeError(f"unsupported operand types for np.{ufunc.__name__}: {names}")
+    return wrap(rule(a, b), "python")
+
+
+def _unary_complex(ufunc: np.ufunc, value: Value) -> Any:
+    rules: dict[np.ufunc, Callable[[Value], Value]] = {
+        np.positive: lambda z: z,
+        np.negative: ops.neg,
+        np.absolute: ops.abs,
+        np.conjugate: ops.conj,
+    }
+    if ufunc not in rules:
+        raise errors.DTypeError("bad operand type for unary ~: 'complex'")
+    return wrap(rules[ufunc](value), "python")
+
+
+def _div_complex(x: Value, y: Value) -> Value:
+    """CPython divides by what NumPy takes the reciprocal of."""
+    _nonzero(y, "complex division by zero")
+    (a, b), (c, d) = ((ops.real(v), ops.imag(v)) for v in (x, y))
+    wide = ops.ge(ops.abs(c), ops.abs(d))
+    major, minor = ops.select(wide, c, d), ops.select(wide, d, c)
+    ratio = ops.div(minor, major)
+    divisor = ops.add(major, ops.mul(minor, ratio))
+    u, v = ops.select(wide, a, b), ops.select(wide, b, a)
+    t = ops.mul(u, ratio)
+    re = ops.div(ops.add(u, ops.mul(v, ratio)), divisor)
+    return ops.complex(re, ops.div(ops.select(wide, ops.sub(v, t), ops.sub(t, v)), divisor))
+
+
+def _pow_complex(x: Value, y: Value) -> Value:
+    at_zero = ops.bitwise_or(ops.lt(ops.real(y), 0.0), ops.ne(ops.imag(y), 0.0))
+    fine = ops.logical_not(ops.bitwise_and(ops.eq(x, 0), at_zero))
+    message = "0.0 to a negative or complex power"
+    ops.check(fine, [], "ZeroDivisionError", message)
+    return ops.pow(x, y)
+
+
 _BITWISE: dict[np.ufunc, Rule] = {
     np.bitwise_and: ops.bitwise_and,
     np.bitwise_or: ops.bitwise_or,
@@ -286,4 +329,13 @@ _ON_FLOATS: dict[np.ufunc, Rule] = {
     np.floor_divide: _floordiv_float,
     np.remainder: _mod_float,
     np.power: _pow_float,
+}
+_ON_COMPLEX: dict[np.ufunc, Rule] = {
+    np.add: ops.add,
+    np.subtract: ops.sub,
+    np.multiply: ops.mul,
+    np.true_divide: _div_complex,
+    np.power: _pow_complex,
+    np.equal: ops.eq,
+    np.not_equal: ops.ne,
 }

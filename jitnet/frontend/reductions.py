@@ -30,6 +30,7 @@ from jitnet.frontend.promotion import as_array, as_dtype, integer_range, operand
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
+from jitnet.ops.reduce import highest, lowest
 
 _UNSET: Any = np._NoValue
 
@@ -163,12 +164,12 @@ def _refuse_empty(x: Value, axes: tuple[int, ...], message: str) -> None:
             ops.check(ops.gt(d, 0), [], "ValueError", message)
 
 
-def _lowest(dtype: DType) -> float:
-    return -np.inf if dtype.is_float else integer_range(dtype)[0]
+def _lowest(dtype: DType) -> Any:
+    return lowest(dtype) if dtype.is_inexact else integer_range(dtype)[0]
 
 
-def _highest(dtype: DType) -> float:
-    return np.inf if dtype.is_float else integer_range(dtype)[1]
+def _highest(dtype: DType) -> Any:
+    return highest(dtype) if dtype.is_inexact else integer_range(dtype)[1]
 
 
 def max(
@@ -240,7 +241,7 @@ def _mean_axes(axis: Any, rank: int) -> tuple[int, ...]:
 def _mean_dtype(x: Value, dtype: Any) -> DType:
     if dtype is not None:
         return supported_dtype(np.dtype(dtype), "dtype=")
-    return x.dtype if x.dtype.is_float else T.f64
+    return x.dtype if x.dtype.is_inexact else T.f64
 
 
 def mean(
@@ -265,7 +266,7 @@ def _divide(total: Tracer, terms: Any) -> Value:
     n = as_array(terms).value if isinstance(terms, Tracer) else None
     x = total.value
     if n is None:
-        return ops.div(x, Literal(terms, x.dtype)) if x.dtype.is_float else _whole(x, terms)
+        return ops.div(x, Literal(terms, x.dtype)) if x.dtype.is_inexact else _whole(x, terms)
     return ops.div(x, spread(ops.convert(n, x.dtype), x.dims))
 
 
@@ -311,7 +312,7 @@ def var(
     else:
         centre = as_dtype(as_array(mean), wide.dtype)
     apart = ops.sub(wide, spread(centre, wide.dims))
-    squares = sum(wrap(ops.mul(apart, apart)), axis=axes, where=where)
+    squares = sum(wrap(elementwise.squared_size(apart)), axis=axes, where=where)
     terms = _terms(x, axes, where)
     left = (
         elementwise.call(np.maximum, elementwise.call(np.subtract, terms, ddof), 0)

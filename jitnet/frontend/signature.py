@@ -2,22 +2,30 @@
 
     f(x, 3, "relu")    # x: f64[32, 5] C;  int;  static 'relu'
 
-Arrays are told apart by dtype, shape and layout class, NumPy scalars by dtype. Python floats and
-ints are dynamic (an int that the trace needs as a value becomes static). All else is static: told
-apart by value, so it must be hashable.
+Arrays are told apart by dtype, shape and layout class, NumPy scalars by dtype. Python floats,
+complex numbers and ints are dynamic (an int that the trace needs as a value becomes static). All
+else is static: told apart by value, so it must be hashable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from jitnet import errors, ir
 from jitnet.frontend.pytree import declare_leaf, flatten_into
-from jitnet.frontend.tracer import Flavour, Tracer, check_array, lift, supported_dtype
+from jitnet.frontend.tracer import (
+    Flavour,
+    Tracer,
+    check_array,
+    layout_of,
+    lift,
+    supported_dtype,
+)
+from jitnet.frontend.varying import ANY_EXTENT, Varying, shape_of
 
 
 @dataclass(frozen=True)
@@ -26,16 +34,18 @@ class Abstract:
 
     Attributes:
         layout: 'C', 'F' or 'strided'; 'C' for rank 0.
+        read_only: an array that must not be written to.
     """
 
     dtype: ir.DType
     shape: tuple[Any, ...]
     flavour: Flavour
     layout: str = "C"
+    read_only: bool = False
 
     def __str__(self) -> str:
         if self.flavour == "python":
-            return {"i": "int", "f": "float", "b": "bool"}[self.dtype.kind]
+            return {"i": "int", "f": "float", "b": "bool", "c": "complex"}[self.dtype.kind]
         if self.flavour == "scalar":
             return self.dtype.name
         return f"{self.dtype.name}{list(self.shape)}" + (
@@ -60,38 +70,39 @@ Key = tuple[Any, ...]
 
 _INT = "int"
 _FLOAT = "float"
+_COMPLEX = "complex"
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
-def layout_of(x: np.ndarray[Any, Any]) -> str:
-    """The layout class of an array."""
-    flags = x.flags
-    if flags.c_contiguous:
-        return "C"
-    return "F" if flags.f_contiguous else "strided"
-
-
 def make_key(
-    arguments: Any, static_ints: dict[tuple[Any, ...], frozenset[int]]
+    arguments: Any, static_ints: dict[tuple[Any, ...], frozenset[int]], varying: Varying
 ) -> tuple[Key, list[Any], tuple[Any, ...]]:
     """The key of a call, its leaves, and the tokens of its structure.
 
     Args:
         arguments: the tree of arguments.
         static_ints: by structure, the leaves whose ints are static.
+        varying: which of them, and which extents, are not told apart any more.
     """
     leaves: list[Any] = []
     tokens: list[Any] = []
     flatten_into(arguments, leaves, tokens)
     structure = tuple(tokens)
     static = static_ints.get(structure, frozenset()) if static_ints else frozenset()
+    symbolic = varying.of(structure)
+    if symbolic:
+        static -= {i for i, axis in symbolic if axis is None}
     key: list[Any] = [structure]
     for i, leaf in enumerate(leaves):
         cls = type(leaf)
         if cls is np.ndarray:
-            key.append((leaf.dtype, leaf.shape, layout_of(leaf)))
+            shape = shape_of(i, leaf, symbolic) if symbolic else leaf.shape
+            layout = _plain_layout(layout_of(leaf), shape)
+            key.append((leaf.dtype, shape, layout, leaf.flags.writeable))
         elif cls is float:
             key.append(_FLOAT)
+        elif cls is complex:
+            key.append(_COMPLEX)
         elif cls is int and i not in static and leaf in _INT64:
             key.append(_INT)
         elif isinstance(leaf, np.generic):
@@ -105,6 +116,18 @@ def make_key(
         else:
             key.append((cls, leaf))
     return tuple(key), leaves, structure
+
+
+def _plain_layout(layout: str, shape: tuple[Any, ...]) -> str:
+    """Strides of Fortran order follow from extents that are known."""
+    return "strided" if layout == "F" and ANY_EXTENT in shape else layout
+
+
+def with_any_extent(leaf: LeafType, shape: tuple[Any, ...]) -> LeafType:
+    """An array's abstract value with this shape."""
+    if not isinstance(leaf, Abstract) or ANY_EXTENT not in shape:
+        return leaf
+    return replace(leaf, shape=shape, layout=_plain_layout(leaf.layout, shape))
 
 
 def typed(value: Any) -> Any:
@@ -130,19 +153,20 @@ def abstract(leaf: Any, static: bool = False, path: str = "") -> LeafType:
         return Abstract(leaf.value.dtype, leaf.shape, leaf.flavour)
     if isinstance(leaf, np.ndarray):
         check_array(leaf, f"argument {path}")
-        return Abstract(supported_dtype(leaf.dtype), leaf.shape, "array", layout_of(leaf))
+        read_only = not leaf.flags.writeable
+        return Abstract(
+            supported_dtype(leaf.dtype), leaf.shape, "array", layout_of(leaf), read_only
+        )
     if isinstance(leaf, np.generic):
         return Abstract(supported_dtype(leaf.dtype, f"argument {path}"), (), "scalar")
     if cls is float:
         return Abstract(ir.types.f64, (), "python")
+    if cls is complex:
+        return Abstract(ir.types.c128, (), "python")
     if cls is int and not static and leaf in _INT64:
         return Abstract(ir.types.i64, (), "python")
     if cls is Static:
         return Static(leaf.value)
-    if cls is complex:
-        raise errors.UnsupportedDTypeError(
-            f"argument {path} is a complex number", remedy="pass real and imaginary parts"
-        )
     try:
         hash(leaf)
     except TypeError:

@@ -12,69 +12,49 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
-from jitnet import errors, ir
-from jitnet.frontend import functions, guards, indexing, ufuncs
+from jitnet import errors, ir, ops
+from jitnet.frontend import (
+    aliasing,
+    assigning,
+    effects,
+    functions,
+    guards,
+    indexing,
+    outputs,
+    ufuncs,
+)
+from jitnet.frontend.arrays import Choice, Grown, Store, View, view_of
 from jitnet.frontend.closures import Substitution, changed
 from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
-from jitnet.frontend.pytree import TreeDef, flatten, leaf_paths, unflatten
+from jitnet.frontend.flow import calling, raising
+from jitnet.frontend.flow.growing import stacked
+from jitnet.frontend.flow.hooks import HOOKS
+from jitnet.frontend.pytree import TreeDef, flatten, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
-from jitnet.frontend.tracer import Flavour, Tracer, check_array, check_unwritten, lift, lift_array
+from jitnet.frontend.texts import Text, known_now
+from jitnet.frontend.traced import (
+    Input,
+    Output,
+    Slot,
+    Spread,
+    Traced,
+    ViewStep,
+    argument_names,
+    function_name,
+)
+from jitnet.frontend.tracer import Tracer, check_array, check_unwritten, lift, lift_array
+from jitnet.frontend.varying import ANY_EXTENT
 from jitnet.frontend.watch import Watch, drew_random_numbers, random_states
-from jitnet.ir import ArrayType, Function, Value
+from jitnet.ir import ArrayType, Function, Literal, Value
 
-install(ufuncs.apply, functions.call, indexing.getitem)
-
-
-class Input(NamedTuple):
-    """Where a param of the traced Function comes from: a leaf of the arguments, or a capture."""
-
-    leaf: int | None
-    capture: Any = None
-
-
-class Output(NamedTuple):
-    """How a leaf of the result is made.
-
-    Attributes:
-        result: the Function's result that holds it; None for a static leaf.
-        flavour: how the result is handed out.
-        source: the param whose value this result is, if one.
-        copy: it is an array of its own all the same, not that object.
-        value: a static leaf.
-    """
-
-    result: int | None
-    flavour: Flavour = "array"
-    source: int | None = None
-    copy: bool = False
-    value: Any = None
-
-
-@dataclass(frozen=True)
-class Traced:
-    """A traced function.
-
-    Attributes:
-        function: its params are as `inputs` says; its results are the distinct dynamic leaves of
-            the result tree, then extents that their shapes need.
-        out_tree, outputs: the result tree and how its leaves are made.
-        names: a name for each leaf of the arguments.
-        guards: what the function read from outside.
-    """
-
-    function: Function
-    inputs: tuple[Input, ...]
-    out_tree: TreeDef
-    outputs: tuple[Output, ...]
-    names: tuple[str, ...]
-    guards: guards.Guards
+calling.install(HOOKS)
+install(ufuncs.apply, functions.call, indexing.getitem, assigning.setitem, outputs.store)
 
 
 def trace_function(
@@ -83,11 +63,15 @@ def trace_function(
     leaves: Sequence[LeafType],
     *,
     restartable: bool = False,
+    aliases: aliasing.Pattern = (),
+    symbolic: Set[int] = frozenset(),
 ) -> Traced:
     """Trace `fn(*args, **kwargs)`, where `(args, kwargs)` is `tree` with abstract leaves.
 
     Args:
         restartable: the caller handles NeedStatic, so ints among the arguments may be made static.
+        aliases: arguments that share memory.
+        symbolic: ints among the arguments that must not be made static.
 
     Raises:
         NeedStatic: when `restartable` and such an int is needed as a value.
@@ -95,7 +79,8 @@ def trace_function(
     """
     names = argument_names(fn, tree)
     trace = Trace(function_name(fn), current_trace())
-    return run_traced(trace, lambda: _trace(fn, tree, leaves, names, trace, restartable))
+    trace.symbolic_ints = frozenset(symbolic)
+    return run_traced(trace, lambda: _trace(fn, tree, leaves, names, trace, restartable, aliases))
 
 
 def _trace(
@@ -105,32 +90,62 @@ def _trace(
     names: tuple[str, ...],
     trace: Trace,
     restartable: bool,
+    aliases: aliasing.Pattern,
 ) -> Traced:
     held = guards.collect(fn, [leaf.value for leaf in leaves if isinstance(leaf, Static)])
     outside = Substitution(lift_array)
     bring_in = outside.of if held.shapes else _as_it_is  # copies only where an array is reached
+    parts = _parts(trace, aliases, names)
     arguments = [
-        _argument(trace, i, leaf, names[i], restartable)
+        parts[i]
+        if i in parts
+        else _argument(trace, i, leaf, names[i], restartable)
         if isinstance(leaf, Abstract)
         else bring_in(leaf.value)
         for i, leaf in enumerate(leaves)
     ]
     whole = unflatten(tree, arguments)
-    before = flatten(whole)
+    containers = effects.Containers(whole)
     args, kwargs = whole
     traced_fn = bring_in(fn)
     states = random_states(held.generators)
     with Watch():
-        out = traced_fn(*args, **kwargs)
+        out = _called(traced_fn, args, kwargs)
     if random_states(held.generators) != states:
         raise drew_random_numbers(function_name(fn), _definition(fn))
+    if trace.written:
+        raise _writes_to_outer_array(trace, fn)
     if not (outside.unchanged() and held.hold()):
         raise changed(function_name(fn))
-    _check_unchanged(whole, before, fn)
-    for capture in trace.captures.values():
-        check_unwritten(capture)
-    flavours = {p: leaves[i].flavour for p, i in trace.arguments.items()}  # type: ignore[union-attr]
-    return _freeze(trace, out, names, held, flavours)
+    changes = containers.changes()
+    if changes and trace.parent is not None:
+        raise _changes_container(fn)
+    for array, then, _ in trace.outside.values():
+        check_unwritten(array, then)
+    return _freeze(trace, out, names, held, trace.parent is None, containers, changes)
+
+
+def _called(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    try:
+        return calling.call(fn, *args, **kwargs)
+    except NameError as error:
+        raise calling.unbound(error) from None
+    except Exception as error:
+        if not (raising.is_raised_by_user(error) and raising.has_values(error)):
+            raise
+        raising.check_not(ir.literal(True, ir.types.bool_), error)  # the program raises, each time
+        return None
+
+
+def _writes_to_outer_array(trace: Trace, fn: Callable[..., Any]) -> errors.MutationError:
+    for store, (value, owner) in trace.written.items():
+        store.value, store.owner = value, owner
+    return errors.MutationError(
+        f"{function_name(fn)} writes to an array of the function around it",
+        why="a function that is differentiated may be run more than once, or not at all",
+        remedy="return the new array, and assign it outside",
+        frames=_definition(fn),
+    )
 
 
 def _as_it_is(x: Any) -> Any:
@@ -142,64 +157,201 @@ def _freeze(
     out: Any,
     names: tuple[str, ...],
     held: guards.Guards,
-    flavours: dict[Value, Flavour],
+    views: bool,
+    containers: effects.Containers,
+    changes: Sequence[effects.Change],
 ) -> Traced:
-    """The Function of a trace that has returned `out`; `flavours` are the arguments'."""
-    leaves, tree = flatten(out)
-    place: dict[int, int] = {}  # of a tracer by identity: the same object is the same result
-    results: list[Value] = []
-    for leaf in leaves:
-        if type(leaf) is Tracer and id(leaf) not in place:
-            place[id(leaf)] = len(results)
-            results.append(lift(leaf).value)
-    results += _missing_extents(trace, results)
-    function, inputs = _build(trace, results)
+    """The Function of a trace that has returned `out`."""
+    leaves, tree = containers.leaves(out) if views else flatten(out)
+    changed = [[containers.leaves(item) for item in change.items] for change in changes]
+    others = [leaf for items in changed for found, _ in items for leaf in found]
+    whole = {leaf.place for leaf in (*leaves, *others) if type(leaf) is Tracer}
+    frozen = _Results(trace, views, whole)
+    drafts = [effects.known_path(leaf) or frozen.draft(leaf) for leaf in leaves]
+    drafts_of_others = [effects.known_path(leaf) or frozen.draft(leaf) for leaf in others]
+    stored = frozen.stored()
+    frozen.add_extents()
+    function, inputs = _build(trace, frozen.values)
     params = {p: i for i, p in enumerate(function.params)}
-    outputs = tuple(
-        _traced_output(leaf, place[id(leaf)], params, flavours)
-        if type(leaf) is Tracer
-        else _untraced_output(leaf)
-        for leaf in leaves
+    outputs = tuple(_placed(draft, params) for draft in drafts)
+    remaining = iter(_placed(draft, params) for draft in drafts_of_others)
+    effects_ = tuple(
+        effects.Effect(
+            change.path,
+            change.keys,
+            tuple(tree for _, tree in items),
+            tuple(next(remaining) for found, _ in items for _ in found),
+        )
+        for change, items in zip(changes, changed)
     )
-    return Traced(function, inputs, tree, outputs, names, held)
+    stores = {result: params[param] for result, param in stored.items()}
+    return Traced(function, inputs, tree, outputs, stores, effects_, names, held)
 
 
-def _traced_output(
-    leaf: Tracer, result: int, params: dict[Value, int], flavours: dict[Value, Flavour]
-) -> Output:
-    own = lift(leaf)
-    other_class = own.flavour != flavours.get(own.value, "array")  # x[()] of a 0-d array
-    return Output(result, own.flavour, params.get(own.value), copy=own.fresh or other_class)
+def _placed(draft: Any, params: Mapping[Value, int]) -> Any:
+    """An output whose source is the number of a param."""
+    if isinstance(draft, Output) and isinstance(draft.source, Value):
+        return draft._replace(source=params[draft.source])
+    return draft
+
+
+class _Results:
+    """The results of a Function that is about to be built.
+
+    Attributes:
+        values: its results.
+        views: whether views are handed out as such; `whole` the stores that are results
+            themselves.
+        params: the arrays' stores that came in, with their params.
+    """
+
+    def __init__(self, trace: Trace, views: bool, whole: Set[Any]) -> None:
+        self.trace = trace
+        self.views = views
+        self.whole = whole
+        self.values: list[Value] = []
+        self.params = dict(trace.stores)
+        self._places: dict[Any, int] = {}  # of stores: the same memory is the same result
+
+    def draft(self, leaf: Any) -> Output | Spread:
+        """How a leaf of the result is made; `source` is a param still."""
+        if type(leaf) is Grown and self.views:
+            with self.trace.builder:
+                parts = stacked(leaf)
+            return Spread(tuple(self._add(v, v) for v in parts), leaf.flavours, leaf.tree)
+        if type(leaf) is not Tracer:
+            return _untraced_output(leaf)
+        place = leaf.place
+        if isinstance(place, Store):
+            return Output(self._add(place, leaf.value), leaf.flavour, self.params.get(place))
+        if isinstance(place, Choice):
+            return Output(self._add(place, leaf.value))
+        steps = self._steps(place) if self.views else None
+        base = place.store
+        if steps is None or not (base in self.params or base in self.whole):
+            return Output(self._add(place, leaf.value))
+        result = self._add(base, base.read(self.trace))
+        return Output(result, source=self.params.get(base), view=steps)
+
+    def _add(self, key: Any, value: Value) -> int:
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+    def _steps(self, view: View) -> tuple[ViewStep, ...] | None:
+        """A view's steps; None for one that is handed out as an array of its own."""
+        steps = []
+        for step in view.steps:
+            kind = _KINDS.get(step.eqn.op.name)
+            if kind is None:
+                return None
+            attrs = step.eqn.attrs[kind] if kind else ()
+            numbers = tuple(map(self._number, step.operands(self.trace)))
+            steps.append(ViewStep(step.eqn.op.name, numbers, attrs))
+        return tuple(steps)
+
+    def _number(self, value: Value) -> int | Slot:
+        if isinstance(value, Literal):
+            return int(value.item)
+        return Slot(self._add(value, value))
+
+    def stored(self) -> dict[int, Value]:
+        """Results that go to the memory of params, because the function wrote to it."""
+        found = {}
+        for store, param in self.params.items():
+            if store.value is not param:
+                found[self._add(store, store.read(self.trace))] = param
+        return found
+
+    def add_extents(self) -> None:
+        """Extents in the results' shapes that are neither params nor results themselves."""
+        known = {*self.trace.builder.params, *self.values}
+        for value in tuple(self.values):
+            for dim in value.dims:
+                if not isinstance(dim, int) and dim not in known:
+                    known.add(dim)
+                    self.values.append(dim)
+
+
+_KINDS = {"slice": "steps", "reshape": "", "transpose": "perm", "broadcast": "axes"}
 
 
 def _build(trace: Trace, results: Sequence[Value]) -> tuple[Function, tuple[Input, ...]]:
     """The traced Function, with params for all arguments and for captures that it uses."""
     used = {v for eqn in trace.builder.eqns for v in eqn.operands} | set(results)
     used.update(d for p in trace.builder.params for d in p.dims if isinstance(d, Value))
+    used.update(p for s, p in trace.stores.items())
     captured = {c.value: c.source for c in trace.captures.values()}
     params = [p for p in trace.builder.params if p in trace.arguments or p in used]
     trace.builder.params[:] = params
-    inputs = tuple(Input(trace.arguments.get(p), captured.get(p)) for p in params)
-    return trace.builder.build(*results), inputs
+    inputs = []
+    for p in params:
+        leaf, axis = trace.extents.get(p, (trace.arguments.get(p), None))
+        inputs.append(Input(leaf, captured.get(p), trace.wholes.get(p), axis))
+    return trace.builder.build(*results), tuple(inputs)
+
+
+def _parts(trace: Trace, aliases: aliasing.Pattern, names: Sequence[str]) -> dict[int, Tracer]:
+    """Arguments that share memory, as views of inputs; the same view is the same object."""
+    stores: dict[int, Store] = {}
+    made: dict[Any, Tracer] = {}
+    found = {}
+    for part in aliases:
+        if part.group not in stores:
+            type = ArrayType(ir.types.from_numpy(part.dtype), part.shape)
+            value = trace.builder.param(type, re.sub(r"\W", "_", names[part.group]))
+            trace.arguments[value] = part.group
+            trace.wholes[value] = part.shape
+            stores[part.group] = Store(value, trace)
+            trace.stores[stores[part.group]] = value
+        key = (part.group, part.starts, part.sizes, part.steps, part.kept)
+        if key not in made:
+            made[key] = _part_of(trace, stores[part.group], part)
+        found[part.leaf] = made[key]
+    return found
+
+
+def _part_of(trace: Trace, store: Store, part: aliasing.Part) -> Tracer:
+    base = store.value
+    mark = len(trace.builder.eqns)
+    box = ops.slice(base, part.starts, part.sizes, part.steps)
+    dims = [part.sizes[a] for a in sorted(part.kept)]
+    flat = box if len(dims) == base.rank else ops.reshape(box, dims)
+    order = [sorted(part.kept).index(a) for a in part.kept]
+    value = flat if order == sorted(order) else ops.transpose(flat, order)
+    view = view_of(store, base, value, trace.builder.eqns[mark:])
+    assert view is not None
+    return Tracer(view, "array")
 
 
 def _argument(trace: Trace, i: int, leaf: Abstract, name: str, restartable: bool) -> Tracer:
-    dims = tuple(d if isinstance(d, int) else ir.as_dim(lift(d).value) for d in leaf.shape)
+    dims = tuple(_dim(trace, i, axis, d, name) for axis, d in enumerate(leaf.shape))
     value = trace.builder.param(ArrayType(leaf.dtype, dims), re.sub(r"\W", "_", name))
     trace.arguments[value] = i
-    if restartable and leaf.flavour == "python" and leaf.dtype.is_integer:
+    is_int = leaf.flavour == "python" and leaf.dtype.is_integer
+    if restartable and is_int and i not in trace.symbolic_ints:
         trace.static_candidates.add(i)
-    trace.wrapped.add(value)
-    return Tracer(value, trace, leaf.flavour)
+    store = Store(value, trace, leaf.layout, leaf.read_only)
+    trace.stores[store] = value
+    return Tracer(store, leaf.flavour)
 
 
-def _check_unchanged(whole: Any, before: tuple[list[Any], TreeDef], fn: Callable[..., Any]) -> None:
-    leaves, tree = flatten(whole)
-    if tree == before[1] and all(a is b for a, b in zip(leaves, before[0])):
-        return
-    raise errors.MutationError(
+def _dim(trace: Trace, i: int, axis: int, extent: Any, name: str) -> ir.Dim:
+    """An extent of an argument: known, one of an outer trace, or a param of its own."""
+    if type(extent) is Tracer:
+        return ir.as_dim(lift(extent).value)
+    if extent is not ANY_EXTENT:
+        return int(extent)
+    param = trace.builder.param(ArrayType(ir.types.i64), re.sub(r"\W", "_", f"{name}_{axis}"))
+    trace.extents[param] = (i, axis)
+    return param
+
+
+def _changes_container(fn: Callable[..., Any]) -> errors.MutationError:
+    return errors.MutationError(
         f"{function_name(fn)} changes a container among its arguments",
-        why="this version traces functions that leave their arguments as they are",
+        why="a function that is differentiated may be run more than once, or not at all",
         remedy="return a new container: {**params, 'w': w}, or dataclasses.replace(state, w=w)",
         frames=_definition(fn),
     )
@@ -208,6 +360,8 @@ def _check_unchanged(whole: Any, before: tuple[list[Any], TreeDef], fn: Callable
 def _untraced_output(leaf: Any) -> Output:
     if isinstance(leaf, np.ndarray):
         check_array(leaf, "a result")
+    elif type(leaf) is Text:
+        known_now(leaf)
     elif not isinstance(leaf, _STATIC_RESULTS) or _tells_of_tracer(leaf):
         raise errors.ArgumentError(
             f"a result of type {type(leaf).__module__}.{type(leaf).__qualname__}",
@@ -224,50 +378,6 @@ def _tells_of_tracer(leaf: Any) -> bool:
 
 
 _STATIC_RESULTS = (bool, int, float, complex, str, bytes, np.generic, np.dtype, type, range, slice)
-
-
-def _missing_extents(trace: Trace, results: Sequence[Value]) -> list[Value]:
-    """Extents in the results' shapes that are neither params nor results themselves."""
-    known = {*trace.builder.params, *results}
-    missing: list[Value] = []
-    for value in results:
-        for dim in value.dims:
-            if not isinstance(dim, int) and dim not in known:
-                known.add(dim)
-                missing.append(dim)
-    return missing
-
-
-# -- names -----------------------------------------------------------------------------------------
-
-
-def function_name(fn: Callable[..., Any]) -> str:
-    """A name for the IR: letters, digits and underscores."""
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    name = getattr(fn, "__name__", type(fn).__name__)
-    return re.sub(r"\W", "", name) or "function"
-
-
-def argument_names(fn: Callable[..., Any], tree: TreeDef) -> tuple[str, ...]:
-    """The leaves of `(args, kwargs)` by the names of fn's parameters: `x`, `params.w`."""
-    parameters = _positional_names(fn)
-    names = []
-    for path in leaf_paths(tree):
-        part, first, *rest = path.split(".")
-        if part == "0":
-            i = int(first)
-            first = parameters[i] if i < len(parameters) else f"arg{i}"
-        names.append(".".join([first, *rest]))
-    return tuple(names)
-
-
-def _positional_names(fn: Callable[..., Any]) -> list[str]:
-    try:
-        parameters = inspect.signature(fn).parameters.values()
-    except (TypeError, ValueError):
-        return []
-    return [p.name for p in parameters if p.kind <= inspect.Parameter.POSITIONAL_OR_KEYWORD]
 
 
 def _definition(fn: Callable[..., Any]) -> tuple[ir.Frame, ...]:

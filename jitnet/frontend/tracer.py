@@ -5,8 +5,10 @@
                              #   %y = tanh %0
 
 It has ndarray's operators and methods; each ends in `apply` of a ufunc or `call` of a NumPy
-function. What needs a value (`if x > 0`, `float(x)`) restarts the trace with that argument static
-where it is a Python int of the caller's, and is refused with a remedy otherwise.
+function. An array tracer is an object as the array is: it has a place (`arrays`), which others may
+share, and its value is what that place holds now. What needs a value while tracing (`np.zeros` of
+that length in a list, `str(x)`) restarts the trace with that argument static where it is a Python
+int of the caller's, and is refused with a remedy otherwise.
 """
 
 from __future__ import annotations
@@ -18,49 +20,50 @@ from typing import Literal as OneOf
 import numpy as np
 
 from jitnet import errors, ir, ops
+from jitnet.frontend.arrays import Place, Store, last_value, layout_like
 from jitnet.frontend.context import (
-    Capture,
     NeedStatic,
-    Trace,
-    current_trace,
     give_name,
     integer_arguments_of,
+    running_trace,
 )
-from jitnet.frontend.dispatch import apply, call, getitem, note_place
+from jitnet.frontend.dispatch import apply, call, getitem, note_place, setitem
 from jitnet.frontend.operators import Operators
 from jitnet.ir import ArrayType, Literal, Value
 
 Flavour = OneOf["array", "scalar", "python"]
 
-_PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float}
+_PYTHON_TYPES = {"b": bool, "i": int, "u": int, "f": float, "c": complex}
+_PLAIN: tuple[type[Any], ...] = (int, float, complex)
 
 
 class Tracer(Operators):
     """A value of the running trace.
 
     Attributes:
-        value: the IR value.
-        owner: the trace that made it.
+        place: where its value is; arrays that share memory share the store of it.
         flavour: "array" (np.ndarray, 0-d too), "scalar" (np.generic) or "python" (a weak bool, int
             or float; an i64, f64 or bool of rank 0).
-        fresh: an array that nothing else shares storage with, whatever `value` is.
     """
 
-    __slots__ = ("flavour", "fresh", "owner", "value")
+    __slots__ = ("flavour", "place")
     __array_priority__ = 1000.0
 
-    def __init__(self, value: Value, trace: Trace, flavour: Flavour, fresh: bool = False) -> None:
-        self.value = value
-        self.owner = trace
+    def __init__(self, place: Place, flavour: Flavour) -> None:
+        self.place = place
         self.flavour: Flavour = flavour
-        self.fresh = fresh
+
+    @property
+    def value(self) -> Value:
+        """What it holds now, as a value of the running trace."""
+        return self.place.read(running_trace())
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
         """What the user's `isinstance` sees: the class that the value has without jit."""
         if self.flavour == "array":
             return np.ndarray
-        dtype = self.value.dtype
+        dtype = self.place.dtype
         return _PYTHON_TYPES[dtype.kind] if self.flavour == "python" else dtype.numpy.type
 
     # -- dispatch ----------------------------------------------------------------------------------
@@ -75,28 +78,28 @@ class Tracer(Operators):
         return getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise errors.MutationError(
-            f"assignment to elements of {self!r}",
-            why="this version traces functions that do not change arrays",
-            remedy="build the new array: np.where(mask, value, x), or np.concatenate of the parts",
-        )
+        setitem(self, key, value)
 
-    __delitem__ = __setitem__
+    def __delitem__(self, key: Any) -> None:
+        raise ValueError("cannot delete array elements")
 
     # -- what it is --------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        dims = self.value.dims
-        return tuple(d if isinstance(d, int) else Tracer(d, self.owner, "python") for d in dims)
+        return tuple(d if isinstance(d, int) else wrap(d, "python") for d in self.value.dims)
+
+    @shape.setter
+    def shape(self, shape: Any) -> None:
+        _reshape_in_place(self, shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.value.dtype.numpy
+        return self.place.dtype.numpy
 
     @property
     def ndim(self) -> int:
-        return self.value.rank
+        return self.place.rank
 
     @property
     def size(self) -> Any:
@@ -107,7 +110,7 @@ class Tracer(Operators):
 
     @property
     def itemsize(self) -> int:
-        return self.value.dtype.itemsize
+        return self.place.dtype.itemsize
 
     @property
     def nbytes(self) -> Any:
@@ -123,15 +126,29 @@ class Tracer(Operators):
 
     @property
     def real(self) -> Any:
-        return self
+        return call(np.real, self)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        setitem(self.real, Ellipsis, value)
 
     @property
     def imag(self) -> Any:
-        return 0 if self.flavour == "python" else call(np.zeros_like, self)
+        return call(np.imag, self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        if not self.place.dtype.is_complex:
+            raise TypeError("array does not have imaginary part to set")
+        setitem(self.imag, Ellipsis, value)
 
     @property
-    def flat(self) -> NoReturn:
-        _refuse_attribute("flat", "x.ravel()")
+    def flat(self) -> Any:
+        return call(np.ndarray.flat, self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.flat[:] = value
 
     @property
     def strides(self) -> NoReturn:
@@ -165,7 +182,7 @@ class Tracer(Operators):
         concretize(self, "the int of", "x.astype(np.int64)")
 
     def __index__(self) -> int:
-        if self.value.dtype.kind not in "iu":
+        if self.place.dtype.kind not in "iu":
             raise TypeError("only integer scalar arrays can be converted to a scalar index")
         concretize(self, "an index or extent from", "np.take(a, i), or pass a Python int")
 
@@ -183,11 +200,11 @@ class Tracer(Operators):
             raise TypeError("unhashable type: 'numpy.ndarray'")
         concretize(self, "the hash of", "an argument of type str or bool as the key")
 
-    def item(self, *args: Any) -> NoReturn:
-        concretize(self, "the item of", "the 0-d result itself, x.reshape(())")
+    def item(self, *args: Any) -> Any:
+        return call(np.ndarray.item, self, *args)
 
-    def tolist(self) -> NoReturn:
-        concretize(self, "the list of", "list(x) for its rows, or the array itself")
+    def tolist(self) -> Any:
+        return call(np.ndarray.tolist, self)
 
     def tobytes(self, order: str = "C") -> NoReturn:
         concretize(self, "the bytes of", "the array as a result of the function")
@@ -207,7 +224,7 @@ class Tracer(Operators):
         return bool(call(np.any, self == item))
 
     def __repr__(self) -> str:
-        text = f"{self.value.name or '_'}: {_type_text(self.value)}"
+        text = _type_text(self)
         return f"<traced {text}>" if self.flavour == "array" else f"<traced {self.flavour} {text}>"
 
     def __str__(self) -> str:
@@ -220,7 +237,7 @@ class Tracer(Operators):
 
     def _make_static(self) -> None:
         """Where an int of the caller's is behind this, start again with it as it is."""
-        leaves = integer_arguments_of(self.owner, self.value)
+        leaves = integer_arguments_of(running_trace(), self.value)
         if leaves is not None:
             raise NeedStatic(leaves)
 
@@ -256,21 +273,21 @@ class Tracer(Operators):
                 f"according to the rule {casting!r}"
             )
         if target == own.value.dtype:
-            return own if not copy else Tracer(own.value, own.owner, own.flavour, fresh=True)
-        return wrap(ops.convert(own.value, target), own.flavour)
+            return _like(wrap(own.value, own.flavour), own, order) if copy else own
+        return _like(wrap(ops.convert(own.value, target), own.flavour), own, order)
 
     def copy(self, order: str = "C") -> Tracer:
-        own = lift(self)
-        return Tracer(own.value, own.owner, own.flavour, fresh=True)
+        return _like(wrap(self.value, self.flavour), self, order)
 
-    __copy__ = copy
+    def __copy__(self) -> Tracer:
+        return self.copy("K")
 
     def __deepcopy__(self, memo: Any) -> Tracer:
         return self.copy()
 
     def flatten(self, order: str = "C") -> Any:
         flat = call(np.ravel, self, order=order)
-        return Tracer(flat.value, flat.owner, "array", fresh=True)
+        return wrap(flat.value)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
         return call(np.reshape, self, _one_or_many(shape), order=order)
@@ -286,7 +303,8 @@ class Tracer(Operators):
         )
 
     def conj(self) -> Any:
-        return self
+        is_complex = self.place.dtype.is_complex
+        return apply(np.conjugate, "operator", (self,), {}) if is_complex else self
 
     conjugate = conj
 
@@ -308,21 +326,21 @@ class Tracer(Operators):
 
 
 def wrap(value: Value, flavour: Flavour = "array") -> Tracer:
-    """A value that was just bound, as a tracer of the running trace.
+    """A value of the running trace as a new object: a number, or an array in memory of its own.
 
     The value gets the name of the user's variable that it is stored to.
     """
     trace = running_trace()
-    if value in trace.wrapped:
-        trace.shared.add(value)
-    trace.wrapped.add(value)
     give_name(trace, value)
-    return Tracer(value, trace, flavour)
+    return Tracer(Store(value, trace), flavour)
 
 
-def as_new(x: Tracer) -> Tracer:
-    """The array as one of its own, which shares storage with no other."""
-    return Tracer(x.value, x.owner, x.flavour, fresh=True)
+def _like(new: Tracer, old: Tracer, order: str) -> Tracer:
+    """A copy, which lies as the array does where the order is not told."""
+    place = new.place
+    if isinstance(place, Store) and place.rank > 1:
+        place.layout = {"C": "C", "F": "F"}.get(order) or layout_like([old.place])
+    return new
 
 
 def lift(x: Any) -> Tracer:
@@ -337,44 +355,37 @@ def lift(x: Any) -> Tracer:
     """
     kind = type(x)
     if kind is Tracer:
-        return _lift_tracer(x)
+        running_trace()
+        own: Tracer = x
+        return own
     if kind is bool:
-        return Tracer(Literal(x, ir.types.bool_), running_trace(), "python")
+        return _literal(x, ir.types.bool_)
     if kind is int:
         return _lift_int(x)
     if kind is float:
-        return Tracer(Literal(x, ir.types.f64), running_trace(), "python")
+        return _literal(x, ir.types.f64)
+    if kind is complex:
+        return _literal(x, ir.types.c128)
     if isinstance(x, np.generic):
-        return Tracer(Literal(x, supported_dtype(x.dtype)), running_trace(), "scalar")
+        return _literal(x, supported_dtype(x.dtype), "scalar")
     if isinstance(x, np.ndarray):
         return _lift_loose_array(x)
     if isinstance(x, (list, tuple)):
         return _lift_sequence(x)
-    if isinstance(x, (int, float)):  # an IntEnum, a user's subclass of float
-        return lift(int(x) if isinstance(x, int) else float(x))
+    if isinstance(x, np.flatiter):
+        return lift(x.copy())
+    for plain in _PLAIN:  # an IntEnum, a user's subclass of float
+        if isinstance(x, plain):
+            return lift(plain(x))
     raise errors.UnsupportedDTypeError(
         f"an operand of type {kind.__module__}.{kind.__qualname__}",
-        why="jitnet computes with NumPy arrays, NumPy scalars and Python bools, ints and floats",
+        why="jitnet computes with NumPy arrays, NumPy scalars and Python numbers",
         remedy="convert it to one of these, or compute it outside of the compiled function",
     )
 
 
-def _lift_tracer(x: Tracer) -> Tracer:
-    trace = running_trace()
-    if x.owner is trace:
-        return x
-    if not x.owner.active:
-        raise errors.LeakedTracerError(
-            f"{x!r} was made by an earlier trace that has ended",
-            why="it was kept in a global, an attribute or a list beyond its function's return",
-            remedy="return it as a result of the compiled function",
-        )
-    if isinstance(x.value, Literal):
-        return Tracer(x.value, trace, x.flavour)
-    dims = tuple(d if isinstance(d, int) else _lift_tracer(d).value for d in x.shape)
-    type = ArrayType(x.value.dtype, dims)
-    value = trace.capture(id(x.value), x, type, x.value.name)
-    return Tracer(value, trace, x.flavour)
+def _literal(x: Any, dtype: ir.DType, flavour: Flavour = "python") -> Tracer:
+    return Tracer(Store(Literal(x, dtype), running_trace()), flavour)
 
 
 def _lift_int(x: int) -> Tracer:
@@ -385,30 +396,45 @@ def _lift_int(x: int) -> Tracer:
                 f"the Python int {x} fits neither int64 nor uint64", remedy="use a float"
             )
         dtype = ir.types.u64
-    return Tracer(Literal(x, dtype), running_trace(), "python")
+    return _literal(x, dtype)
 
 
 def lift_array(x: np.ndarray[Any, Any], name: str = "captured") -> Tracer:
-    """An array from outside, as an input of the running trace."""
-    trace = running_trace()
-    check_array(x, "an array")
-    type = ArrayType(supported_dtype(x.dtype), x.shape)
-    return Tracer(trace.capture(id(x), x, type, name), trace, "array")
+    """An array from outside, as an input of the traced function: always the same tracer."""
+    trace = running_trace().function
+    known = trace.outside.get(id(x))
+    if known is None:
+        check_array(x, "an array")
+        type = ArrayType(supported_dtype(x.dtype), x.shape)
+        value = trace.capture(id(x), x, type, name)
+        store = Store(value, trace, layout_of(x), read_only=not x.flags.writeable)
+        trace.stores[store] = value
+        known = trace.outside[id(x)] = (x, None, Tracer(store, "array"))
+    tracer: Tracer = known[2]
+    return tracer
+
+
+def layout_of(x: np.ndarray[Any, Any]) -> str:
+    """The layout class of an array: "C", "F" or "strided"."""
+    flags = x.flags
+    if flags.c_contiguous:
+        return "C"
+    return "F" if flags.f_contiguous else "strided"
 
 
 def _lift_loose_array(x: np.ndarray[Any, Any]) -> Tracer:
     """An array that the user's code has at hand, and might write to before or after this use."""
     own = lift_array(x)
-    capture = own.owner.captures[id(x)]
-    if capture.snapshot is None:
-        capture.snapshot = x.copy()
-    check_unwritten(capture)
+    outside = running_trace().function.outside
+    array, then, tracer = outside[id(x)]
+    if then is None:
+        outside[id(x)] = (array, x.copy(), tracer)
+    check_unwritten(*outside[id(x)][:2])
     return own
 
 
-def check_unwritten(capture: Capture) -> None:
+def check_unwritten(now: np.ndarray[Any, Any], then: np.ndarray[Any, Any] | None) -> None:
     """Refuse an array that was written to between two uses, or after its last one."""
-    now, then = capture.source, capture.snapshot
     if then is None or (now.shape == then.shape and now.tobytes() == then.tobytes()):
         return
     raise errors.MutationError(
@@ -421,9 +447,7 @@ def check_unwritten(capture: Capture) -> None:
 def _lift_sequence(x: list[Any] | tuple[Any, ...]) -> Tracer:
     if not _holds_tracer(x):
         return lift_array(np.array(x))
-    rows = [lift(item) for item in x]
-    arrays = [Tracer(row.value, row.owner, "array") for row in rows]
-    stacked: Tracer = call(np.stack, arrays)
+    stacked: Tracer = call(np.stack, [wrap(lift(item).value) for item in x])
     return stacked
 
 
@@ -454,33 +478,15 @@ def supported_dtype(dtype: np.dtype[Any], what: str = "a value") -> ir.DType:
         return ir.types.from_numpy(dtype)
     except KeyError:
         pass
-    remedy = "use bool, an integer dtype, float32 or float64"
+    remedy = "use bool, an integer dtype, float32, float64, complex64 or complex128"
     if not dtype.isnative:
         remedy = "convert it to the machine's byte order: x.astype(x.dtype.newbyteorder('='))"
     raise errors.UnsupportedDTypeError(f"{what} of dtype {dtype}", remedy=remedy)
 
 
-def running_trace() -> Trace:
-    """The innermost trace.
-
-    Raises:
-        LeakedTracerError: where none is running, so that a tracer can only be a leaked one.
-    """
-    trace = current_trace()
-    if trace is None:
-        raise errors.LeakedTracerError(
-            "a traced value is used outside of the function that was traced",
-            why="it was kept in a global, an attribute or a list beyond its function's return",
-            remedy="return it as a result of the compiled function",
-        )
-    return trace
-
-
 def concretize(x: Tracer, what: str, remedy: str) -> NoReturn:
     """A value is needed now: make the int arguments it comes from static, or refuse."""
-    if not x.owner.active:
-        _lift_tracer(x)
-    leaves = integer_arguments_of(x.owner, x.value)
+    leaves = integer_arguments_of(running_trace(), x.value)
     if leaves is not None:
         raise NeedStatic(leaves)
     raise errors.ConcretizationError(
@@ -494,9 +500,27 @@ def _one_or_many(args: tuple[Any, ...]) -> Any:
     return args[0] if len(args) == 1 else args
 
 
-def _type_text(value: Value) -> str:
+def _type_text(x: Tracer) -> str:
+    """Its name, dtype and dims, outside of any trace too."""
+    place = x.place
+    value = last_value(place)
     dims = ", ".join(str(d) if isinstance(d, int) else repr(d) for d in value.dims)
-    return f"{value.dtype}[{dims}]" if value.dims else str(value.dtype)
+    box = f"[{dims}]" if value.dims else ""
+    return f"{value.name or '_'}: {value.dtype}{box}"
+
+
+def _reshape_in_place(x: Tracer, shape: Any) -> None:
+    """`x.shape = shape`: another form of the same memory."""
+    trace = running_trace()
+    if trace.is_region:
+        raise errors.MutationError(
+            "x.shape = ... where traced values decide whether it is done",
+            remedy="use x = x.reshape(shape)",
+        )
+    view = call(np.reshape, x, shape)
+    if isinstance(view.place, Store):
+        raise AttributeError("Incompatible shape for in-place modification. Use `.reshape()`")
+    x.place = view.place
 
 
 def _refuse_attribute(name: str, remedy: str) -> NoReturn:

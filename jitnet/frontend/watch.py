@@ -72,11 +72,27 @@ def _hook(frame: FrameType, event: str, function: Any) -> None:
         refused = _VERDICTS[key] = _is_refused(module)
     if refused and not _asked_by_internals(frame):
         sys.setprofile(None)
-        raise errors.UnsupportedFunctionError(
-            f"a call of {module}.{function.__name__}, which is written in C",
-            why="run while tracing, its answer of that one time would be compiled in",
-            remedy="call it outside, and pass what it returns as an argument",
-        )
+        raise _refusal(module, function)
+
+
+def refuse_unknown(function: Any) -> None:
+    """Refuse a C function, called by the user's program, that must not be run while tracing.
+
+    Raises:
+        UnsupportedFunctionError: for clocks, the operating system, and what is not known.
+    """
+    owner = getattr(function, "__self__", None)
+    module = getattr(function, "__module__", None) or type(owner).__module__
+    if _is_refused(module) or function in (open, input):
+        raise _refusal(module, function)
+
+
+def _refusal(module: str, function: Any) -> errors.UnsupportedFunctionError:
+    return errors.UnsupportedFunctionError(
+        f"a call of {module}.{function.__name__}, which is written in C",
+        why="run while tracing, its answer of that one time would be compiled in",
+        remedy="call it outside, and pass what it returns as an argument",
+    )
 
 
 def _asked_by_internals(frame: FrameType | None) -> bool:

@@ -2,7 +2,7 @@
 
 from jitnet.ir.builder import Builder, current, index, literal
 from jitnet.ir.core import Eqn, Function
-from jitnet.ir.facts import Facts, facts
+from jitnet.ir.knowledge import Facts, facts
 from jitnet.ir.loc import UNKNOWN, Frame, Loc
 from jitnet.ir.op import Effect, Op, ResultDim, TypeRuleError, effect_of, register, registry
 from jitnet.ir.parser import parse

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from functools import lru_cache
 from typing import Any
 
 from jitnet.ir import types as T
@@ -142,6 +143,7 @@ def literal(value: Any, dtype: T.DType) -> Literal:
     return Literal(value, dtype)
 
 
+@lru_cache(maxsize=1024)
 def index(value: int) -> Literal:
     """An i64 literal."""
     return Literal(value, T.i64)

@@ -1,30 +1,25 @@
-"""What is known of integers before the program runs: ranges, affine forms, order.
+"""What ops tell of the integers that they make: ranges, affine forms, order. The vocabulary, and
+the rules that ops carry; `knowledge` puts together what they say.
 
-    func @f(%n: i64, %x: f64[%n]) {            known = facts(f)
-      %m: i64 = sub %n, 1                      known.range(m)       == Range(-1, 2**60 - 2)
-      %k: i64 = add %m, 1                      known.equal(k, n)
-      for %m @body(%i: i64) { ... }            known.less(i, n)
+    range of  rem %x, 7            0 to 6
+    form of   sub %n, 1            n - 1
+    lt %i, %n  holds               n - i - 1 >= 0
+    maximum %a, %b                 is %a where a >= b, else %b
 
 A value is `const + sum of coefficient * value`, where the values on the right are those that no op
 explains. i64 arithmetic wraps, so such a form holds modulo 2**64, which is enough for equality;
 order is only claimed of forms that were proved not to wrap. The range of an array is that of its
 elements. An op takes part by its `facts`, a `FactRule`: nothing here knows an op.
-
-Nothing is concluded from a use: that an extent is not negative follows from an array that exists
-(a param, a result), not from one that is about to be made, since the check in front of it is among
-the things to prove.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jitnet.ir import types as T
-from jitnet.ir.core import Eqn, Function
-from jitnet.ir.value import Literal, Value
+from jitnet.ir.core import Eqn
+from jitnet.ir.value import Value
 
 
 class Range(NamedTuple):
@@ -40,30 +35,44 @@ class Range(NamedTuple):
         return Range(min(self.lo, other.lo), max(self.hi, other.hi))
 
 
-@dataclass(frozen=True)
-class Affine:
-    """`const + sum of coefficient * value`, modulo 2**64; as integers too where it is `exact`."""
+class Affine(NamedTuple):
+    """`const + sum of coefficient * value`, modulo 2**64; as integers too where it is `exact`. No
+    coefficient is 0."""
 
-    terms: frozenset[tuple[Value, int]]
+    terms: Mapping[Value, int]
     const: int
-    exact: bool = field(default=True, compare=False)
+    exact: bool = True
 
     def plus(self, other: Affine, factor: int = 1) -> Affine:
         """`self + factor * other`."""
-        terms = Counter(dict(self.terms))
-        for value, coefficient in other.terms:
-            terms[value] += factor * coefficient
-        return _affine(terms, self.const + factor * other.const, self.exact and other.exact)
+        exact = self.exact and other.exact
+        const, fits = _wrapped(self.const + factor * other.const)
+        exact = exact and fits
+        if not other.terms:
+            return Affine(self.terms, const, exact)
+        terms = dict(self.terms)
+        for v, c in other.terms.items():
+            total, fits = _wrapped(terms.pop(v, 0) + factor * c)
+            exact = exact and fits
+            if total:
+                terms[v] = total
+        return Affine(terms, const, exact)
+
+    def equals(self, other: Affine) -> bool:
+        """Whether both are the same modulo 2**64."""
+        return self.const == other.const and self.terms == other.terms
 
 
-def _affine(terms: dict[Value, int], const: int, exact: bool) -> Affine:
-    wrapped = {v: _signed(c) for v, c in terms.items()}
-    exact = exact and wrapped == terms and _signed(const) == const
-    return Affine(frozenset((v, c) for v, c in wrapped.items() if c), _signed(const), exact)
+def constant(n: int) -> Affine:
+    """An integer as a form."""
+    return Affine({}, n)
 
 
-def _signed(n: int) -> int:
-    return (n + 2**63) % 2**64 - 2**63
+def _wrapped(n: int) -> tuple[int, bool]:
+    """An integer modulo 2**64, and whether it was within i64."""
+    if -(2**63) <= n < 2**63:
+        return n, True
+    return (n + 2**63) % 2**64 - 2**63, False
 
 
 class Steps(NamedTuple):
@@ -73,8 +82,51 @@ class Steps(NamedTuple):
     high: T.Dim
 
 
-Entry = Value | Steps | None
-"""What a region's param holds each time: always what an outer value holds, steps, or unknown."""
+class Onward(NamedTuple):
+    """A region's param that begins with a value and grows, by less than 2**61 in all."""
+
+    start: Value
+
+
+Entry = Value | Steps | Onward | None
+"""What a region's param holds each time: what an outer value holds, steps, no less than a value
+before the loop, or unknown."""
+
+
+Exit = Value | tuple[int, int]
+"""A value before the equation; or of a region, by its number, the result at a position."""
+
+
+class Order(NamedTuple):
+    """`high - low >= gap`."""
+
+    low: T.Dim
+    high: T.Dim
+    gap: int
+
+
+class Truth(NamedTuple):
+    """A bool, or all elements of an array of them, is this."""
+
+    value: Value
+    holds: bool
+
+
+class Fits(NamedTuple):
+    """The op of this name on these operands does not wrap around."""
+
+    op: str
+    operands: tuple[Value, ...]
+
+
+Claim = Order | Truth | Fits
+
+
+class Case(NamedTuple):
+    """Where the claims hold, a result is this value."""
+
+    claims: Sequence[Claim]
+    value: Value
 
 
 class FactRule(NamedTuple):
@@ -84,132 +136,28 @@ class FactRule(NamedTuple):
         range: `(eqn, *ranges of operands) -> Range` of the single result's elements, as if integers
             were unbounded; None for unknown. An operand that is no integer has the range None.
         affine: `(eqn, *affine forms of operands) -> Affine`, for rank 0; None for unknown.
+        bounds: `(eqn, *ranges of operands) -> claims` about the single result, for rank 0.
+        cases: `eqn -> what the single result is`, of which one case always holds; for rank 0.
+        implies: `(eqn, truth) -> claims` that follow where its result, a bool, is that.
         entry: `eqn -> for each region, for each of its params, an Entry`.
+        exits: `eqn -> for each of the first results, what it is one of`.
+        given: `eqn -> for each region, claims` that hold in it.
+        after: `eqn -> claims` that hold after it.
         extents: the i64 scalars among the results are extents: not negative.
+        decided_by: these extents depend on this operand alone.
     """
 
     range: Callable[..., Range | None] | None = None
     affine: Callable[..., Affine | None] | None = None
+    bounds: Callable[..., Sequence[Claim]] | None = None
+    cases: Callable[[Eqn], Sequence[Case]] | None = None
+    implies: Callable[[Eqn, bool], Sequence[Claim]] | None = None
     entry: Callable[[Eqn], Sequence[Sequence[Entry]]] | None = None
+    exits: Callable[[Eqn], Sequence[Sequence[Exit]]] | None = None
+    given: Callable[[Eqn], Sequence[Sequence[Claim]]] | None = None
+    after: Callable[[Eqn], Sequence[Claim]] | None = None
     extents: bool = False
-
-
-def facts(f: Function) -> Facts:
-    """The facts of a Function and all its regions, from one pass over it."""
-    return Facts(f)
-
-
-class Facts:
-    """Answers about the integer values of one Function."""
-
-    def __init__(self, f: Function) -> None:
-        self._ranges: dict[Value, Range] = {}
-        self._forms: dict[Value, Affine] = {}
-        self._steps: dict[Value, tuple[int, T.Dim, T.Dim]] = {}  # inner loops have larger numbers
-        self._regions = Counter(id(r) for eqn in f.walk() for r in eqn.regions)
-        self._function(f)
-
-    def range(self, v: T.Dim) -> Range:
-        """The integers that v (or its elements) may be; bools count as 0 and 1."""
-        if isinstance(v, int):
-            return Range(v, v)
-        if isinstance(v, Literal):
-            return Range(int(v.item), int(v.item))
-        return self._ranges.get(v) or dtype_range(v.dtype)
-
-    def affine(self, v: T.Dim) -> Affine:
-        """The affine form of a scalar; equal values need not have equal forms."""
-        if isinstance(v, int):
-            return Affine(frozenset(), v)
-        if isinstance(v, Literal):
-            return Affine(frozenset(), int(v.item))
-        return self._forms.get(v) or Affine(frozenset([(v, 1)]), 0)
-
-    def equal(self, a: T.Dim, b: T.Dim) -> bool:
-        """Whether two scalars are proved equal."""
-        return self.affine(a) == self.affine(b)
-
-    def less(self, a: T.Dim, b: T.Dim) -> bool:
-        """Whether a < b is proved."""
-        return self._at_least(self.affine(b).plus(self.affine(a), -1), 1)
-
-    def less_equal(self, a: T.Dim, b: T.Dim) -> bool:
-        """Whether a <= b is proved."""
-        return self._at_least(self.affine(b).plus(self.affine(a), -1), 0)
-
-    # -- order ------------------------------------------------------------------------------------
-
-    def _at_least(self, form: Affine, bound: int) -> bool:
-        """Whether form >= bound. An index of a loop is put at the end of its steps that makes the
-        form least, the innermost first: `n - i` becomes `n - (n - 1)`."""
-        while form.exact:
-            if self._least(form) >= bound:
-                return True
-            indices = [(self._steps[v], v, c) for v, c in form.terms if v in self._steps]
-            if not indices:
-                return False
-            (_, low, high), index, coefficient = max(indices, key=lambda item: item[0][0])
-            end = self.affine(low)
-            if coefficient < 0:
-                end = self.affine(high).plus(Affine(frozenset(), -1))
-            own = Affine(frozenset([(index, 1)]), 0)
-            form = form.plus(own, -coefficient).plus(end, coefficient)
-        return False
-
-    def _least(self, form: Affine) -> int:
-        ends = ((c, self.range(v)) for v, c in form.terms)
-        return form.const + sum(c * (r.lo if c > 0 else r.hi) for c, r in ends)
-
-    # -- the pass ---------------------------------------------------------------------------------
-
-    def _function(self, f: Function) -> None:
-        for itemsize, extent in _extents(f.params):
-            self._ranges[extent] = _meet(self.range(extent), Range(0, (2**63 - 1) // itemsize))
-        for eqn in f.eqns:
-            self._eqn(eqn)
-
-    def _eqn(self, eqn: Eqn) -> None:
-        rule = eqn.op.facts
-        for i, region in enumerate(eqn.regions):
-            if rule and rule.entry and self._regions[id(region)] == 1:
-                for param, entry in zip(region.params, rule.entry(eqn)[i]):
-                    self._enter(param, entry)
-            self._function(region)
-        if rule is None:
-            return
-        if rule.extents:
-            for result in eqn.results:
-                if result.type == T.scalar(T.i64):
-                    self._ranges[result] = Range(0, 2**63 - 1)
-        elif len(eqn.results) == 1 and is_integer(eqn.results[0]):
-            self._result(eqn, rule)
-
-    def _result(self, eqn: Eqn, rule: FactRule) -> None:
-        result, whole = eqn.results[0], dtype_range(eqn.results[0].dtype)
-        ideal: Range | None = None
-        if rule.range:
-            known = [self.range(v) if is_integer(v) else None for v in eqn.operands]
-            ideal = rule.range(eqn, *known)
-        fits = ideal is not None and ideal.within(whole)
-        if ideal is not None and fits:
-            self._ranges[result] = ideal
-        same_ring = all(v.type == T.scalar(T.i64) for v in (*eqn.operands, result))
-        scalars = all(is_integer(v) and v.rank == 0 for v in (*eqn.operands, result))
-        if rule.affine and scalars and (fits or same_ring):
-            form = rule.affine(eqn, *map(self.affine, eqn.operands))
-            if form is not None:
-                self._forms[result] = Affine(form.terms, form.const, form.exact and fits)
-
-    def _enter(self, param: Value, entry: Entry) -> None:
-        if entry is None or not is_integer(param):
-            return
-        if isinstance(entry, Value):
-            self._ranges[param] = self.range(entry)
-            if param.rank == 0:
-                self._forms[param] = self.affine(entry)
-            return
-        self._steps[param] = (len(self._steps), entry.low, entry.high)
-        self._ranges[param] = Range(self.range(entry.low).lo, self.range(entry.high).hi - 1)
+    decided_by: int | None = None
 
 
 def is_integer(v: Value) -> bool:
@@ -225,21 +173,6 @@ def dtype_range(dtype: T.DType) -> Range:
     return Range(-half, half - 1) if dtype.kind == "i" else Range(0, 2 * half - 1)
 
 
-def _meet(a: Range, b: Range) -> Range:
-    return Range(max(a.lo, b.lo), min(a.hi, b.hi))
-
-
-def _extents(values: Sequence[Value]) -> Iterator[tuple[int, Value]]:
-    """The extents of arrays that exist, with the size of an element: NumPy makes no array, empty
-    or not, whose extents other than 0 multiply to more than 2**63 - 1 bytes."""
-    for v in values:
-        if isinstance(v.type, T.TapeType):
-            continue
-        for dim in v.dims:
-            if not isinstance(dim, int):
-                yield v.dtype.itemsize, dim
-
-
 # -- rules for ops to carry ------------------------------------------------------------------------
 
 
@@ -249,7 +182,7 @@ def _product_range(eqn: Eqn, a: Range, b: Range) -> Range:
 
 
 def _product_form(eqn: Eqn, a: Affine, b: Affine) -> Affine | None:
-    zero = Affine(frozenset(), 0)
+    zero = constant(0)
     if not b.terms:
         return zero.plus(a, b.const)
     return None if a.terms else zero.plus(b, a.const)
@@ -269,6 +202,59 @@ def _rem_range(eqn: Eqn, a: Range, b: Range) -> Range | None:
     return a if a.lo >= 0 and a.hi < b.lo else Range(0, b.hi - 1)
 
 
+def _rem_bounds(eqn: Eqn, a: Range, b: Range) -> Sequence[Claim]:
+    return (Order(eqn.result, eqn.operands[1], 1),) if b.lo > 0 else ()
+
+
+def _cases_of_select(eqn: Eqn) -> Sequence[Case]:
+    condition, x, y = eqn.operands
+    return Case((Truth(condition, True),), x), Case((Truth(condition, False),), y)
+
+
+def _cases_of_maximum(eqn: Eqn) -> Sequence[Case]:
+    a, b = eqn.operands
+    return Case((Order(b, a, 0),), a), Case((Order(a, b, 0),), b)
+
+
+def _cases_of_minimum(eqn: Eqn) -> Sequence[Case]:
+    a, b = eqn.operands
+    return Case((Order(a, b, 0),), a), Case((Order(b, a, 0),), b)
+
+
+def _compared(when_true: Sequence[str], when_false: Sequence[str]) -> FactRule:
+    """A comparison of x and y by the orders that follow: "x<y", "y<=x" and so on."""
+
+    def implies(eqn: Eqn, truth: bool) -> Sequence[Claim]:
+        named = dict(zip("xy", eqn.operands))
+        orders = when_true if truth else when_false
+        return [Order(named[o[0]], named[o[-1]], 0 if "=" in o else 1) for o in orders]
+
+    return FactRule(implies=implies)
+
+
+def _both(eqn: Eqn, truth: bool) -> Sequence[Claim]:
+    return [Truth(v, True) for v in eqn.operands] if truth else ()
+
+
+def _neither(eqn: Eqn, truth: bool) -> Sequence[Claim]:
+    return () if truth else [Truth(v, False) for v in eqn.operands]
+
+
+def _and_range(eqn: Eqn, a: Range, b: Range) -> Range | None:
+    positive = [r.hi for r in (a, b) if r.lo >= 0]
+    return Range(0, min(positive)) if positive else None
+
+
+def _or_range(eqn: Eqn, a: Range, b: Range) -> Range | None:
+    if a.lo < 0 or b.lo < 0:
+        return None
+    return Range(0, (1 << max(a.hi, b.hi).bit_length()) - 1)
+
+
+def _shifted_range(eqn: Eqn, a: Range, b: Range) -> Range | None:
+    return Range(min(a.lo, 0), max(a.hi, 0)) if b.lo >= 0 else None
+
+
 def _same_range(eqn: Eqn, a: Range | None, *rest: Any) -> Range | None:
     return a
 
@@ -283,14 +269,35 @@ SUB = FactRule(
 )
 NEG = FactRule(
     range=lambda eqn, a: Range(-a.hi, -a.lo),
-    affine=lambda eqn, a: Affine(frozenset(), 0).plus(a, -1),
+    affine=lambda eqn, a: constant(0).plus(a, -1),
 )
 MUL = FactRule(range=_product_range, affine=_product_form)
 FLOORDIV = FactRule(range=_floordiv_range)
-REM = FactRule(range=_rem_range)
-MAXIMUM = FactRule(range=lambda eqn, a, b: Range(max(a.lo, b.lo), max(a.hi, b.hi)))
-MINIMUM = FactRule(range=lambda eqn, a, b: Range(min(a.lo, b.lo), min(a.hi, b.hi)))
-SELECT = FactRule(range=lambda eqn, condition, a, b: a.join(b))
+REM = FactRule(range=_rem_range, bounds=_rem_bounds)
+MAXIMUM = FactRule(
+    range=lambda eqn, a, b: Range(max(a.lo, b.lo), max(a.hi, b.hi)),
+    bounds=lambda eqn, a, b: [Order(v, eqn.result, 0) for v in eqn.operands],
+    cases=_cases_of_maximum,
+)
+MINIMUM = FactRule(
+    range=lambda eqn, a, b: Range(min(a.lo, b.lo), min(a.hi, b.hi)),
+    bounds=lambda eqn, a, b: [Order(eqn.result, v, 0) for v in eqn.operands],
+    cases=_cases_of_minimum,
+)
+SELECT = FactRule(range=lambda eqn, condition, a, b: a.join(b), cases=_cases_of_select)
+EQ = _compared(["x<=y", "y<=x"], [])
+NE = _compared([], ["x<=y", "y<=x"])
+LT = _compared(["x<y"], ["y<=x"])
+LE = _compared(["x<=y"], ["y<x"])
+GT = _compared(["y<x"], ["x<=y"])
+GE = _compared(["y<=x"], ["x<y"])
+AND = FactRule(range=_and_range, implies=_both)
+OR = FactRule(range=_or_range, implies=_neither)
+NOT = FactRule(implies=lambda eqn, truth: [Truth(eqn.operands[0], not truth)])
+ALL = FactRule(implies=_both)
+ANY = FactRule(implies=_neither)
+SHIFT_RIGHT = FactRule(range=_shifted_range)
 CONVERT = FactRule(range=_same_range, affine=lambda eqn, a: a)
 SAME_ELEMENTS = FactRule(range=_same_range)  # moves elements of operand 0
 EXTENTS = FactRule(extents=True)
+COUNT = FactRule(extents=True, decided_by=0)  # how many elements of operand 0 are True, say

@@ -235,7 +235,8 @@ class _Parser:
         return tuple(found)
 
     def at_operand(self) -> bool:
-        return self.token.kind in ("value", "number") or self.token.text in ("true", "false")
+        words = ("true", "false", "complex")
+        return self.token.kind in ("value", "number") or self.token.text in words
 
     def operand(self, scope: _Scope) -> Value:
         token = self.token
@@ -246,6 +247,11 @@ class _Parser:
             return scope[token.text]
         if not self.at_operand():
             raise self.error(f"expected an operand, not {token.text!r}")
+        if self.token.text == "complex":
+            re, im = self.halves()
+            self.expect(":")
+            dtype = self.dtype()
+            return Literal(_complex(re, im, dtype), dtype)
         self.position += 1
         dtype = T.f64 if _is_float_text(token.text) else T.i64
         if token.kind == "word":
@@ -254,13 +260,24 @@ class _Parser:
             dtype = self.dtype()
         return Literal(_scalar(token.text, dtype), dtype)
 
+    def halves(self) -> tuple[str, str]:
+        """`complex(re, im)`."""
+        self.expect("complex")
+        self.expect("(")
+        re = self.take("number", "a real part").text
+        self.expect(",")
+        im = self.take("number", "an imaginary part").text
+        self.expect(")")
+        return re, im
+
     # -- types ------------------------------------------------------------------------------------
 
     def dtype(self) -> T.DType:
         token = self.take("word", "a dtype")
-        if token.text not in T.DTYPES:
+        found = T.DTYPES.get(token.text) or T.COMPLEX.get(token.text)
+        if found is None:
             raise self.error(f"no dtype {token.text!r}", token)
-        return T.DTYPES[token.text]
+        return found
 
     def type(self, scope: _Scope) -> T.Type:
         if self.accept("tape"):
@@ -342,6 +359,8 @@ class _Parser:
     def dense_elements(self, dtype: T.DType, elements: list[Any]) -> None:
         if self.accept("["):
             self.list_of("]", lambda: self.dense_elements(dtype, elements))
+        elif dtype.is_complex:
+            elements.append(_complex(*self.halves(), dtype))
         elif self.at_operand():
             elements.append(_scalar(self.next().text, dtype))
         else:
@@ -367,3 +386,9 @@ def _scalar(text: str, dtype: T.DType) -> Any:
         unsigned = np.dtype(f"u{dtype.itemsize}").type
         return unsigned(int(text[4:-1], 16)).view(dtype.numpy)
     return dtype.numpy.type(float(text))
+
+
+def _complex(re: str, im: str, dtype: T.DType) -> Any:
+    """Both halves bit for bit: `re + 1j * im` would lose zeros' signs."""
+    halves = np.array([_scalar(re, dtype.half), _scalar(im, dtype.half)], dtype.half.numpy)
+    return halves.view(dtype.numpy)[0]

@@ -151,6 +151,8 @@ def scalar_text(data: Any, dtype: T.DType) -> str:
     """A NumPy scalar as text that, read as `dtype`, gives the same bits."""
     if dtype.is_bool:
         return "true" if data else "false"
+    if dtype.is_complex:
+        return f"complex({', '.join(scalar_text(x, dtype.half) for x in (data.real, data.imag))})"
     if not dtype.is_float:
         return str(int(data))
     if np.isnan(data):

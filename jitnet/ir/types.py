@@ -56,9 +56,19 @@ class DType:
         return self.kind == "b"
 
     @property
+    def is_complex(self) -> bool:
+        return self.kind == "c"
+
+    @property
     def is_inexact(self) -> bool:
         """Whether values of this dtype can carry derivatives."""
         return self.kind in "fc"
+
+    @property
+    def half(self) -> DType:
+        """The dtype of the real and the imaginary part of a complex one."""
+        assert self.is_complex, f"{self} has no halves"
+        return {8: f32, 16: f64}[self.itemsize]
 
     def __repr__(self) -> str:
         return self.name
@@ -71,18 +81,24 @@ bool_ = DType("bool", np.dtype(np.bool_))
 i8, i16, i32, i64 = (DType(f"i{n}", np.dtype(f"int{n}")) for n in (8, 16, 32, 64))
 u8, u16, u32, u64 = (DType(f"u{n}", np.dtype(f"uint{n}")) for n in (8, 16, 32, 64))
 f32, f64 = (DType(f"f{n}", np.dtype(f"float{n}")) for n in (32, 64))
+c64, c128 = (DType(f"c{n}", np.dtype(f"complex{n}")) for n in (64, 128))
 
 DTYPES: dict[str, DType] = {
     d.name: d for d in (bool_, i8, i16, i32, i64, u8, u16, u32, u64, f32, f64)
 }
-_BY_NUMPY: dict[np.dtype[np.generic], DType] = {d.numpy: d for d in DTYPES.values()}
+"""What machines compute with, and kernels have."""
+COMPLEX: dict[str, DType] = {d.name: d for d in (c64, c128)}
+"""Pairs of these, on the array level only: `passes.pairs` takes them apart."""
+_BY_NUMPY: dict[np.dtype[np.generic], DType] = {
+    d.numpy: d for d in (*DTYPES.values(), *COMPLEX.values())
+}
 
 
 def from_numpy(dtype: np.typing.DTypeLike) -> DType:
     """The IR dtype of a NumPy dtype.
 
     Raises:
-        KeyError: for a dtype that the IR does not have (float16, complex, object, byte-swapped).
+        KeyError: for a dtype that the IR does not have (float16, object, byte-swapped).
     """
     return _BY_NUMPY[np.dtype(dtype)]
 

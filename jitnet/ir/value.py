@@ -69,7 +69,7 @@ class Literal(Value):
 
     @property
     def item(self) -> Any:
-        """The value as a Python bool, int or float."""
+        """The value as a Python number."""
         return self.data.item()
 
     def __eq__(self, other: object) -> bool:

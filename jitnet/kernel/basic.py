@@ -16,7 +16,24 @@ import numpy as np
 
 from jitnet.ir import DType, Value
 from jitnet.ir import types as T
-from jitnet.ir.facts import ADD, CONVERT, MUL, NEG, SELECT, SUB
+from jitnet.ir.facts import (
+    ADD,
+    AND,
+    CONVERT,
+    EQ,
+    GE,
+    GT,
+    LE,
+    LT,
+    MUL,
+    NE,
+    NEG,
+    NOT,
+    OR,
+    SELECT,
+    SUB,
+    FactRule,
+)
 from jitnet.kernel.reference import bitcast_reference, cast_reference, fma_reference, shift_as
 from jitnet.kernel.row import Conversion, ScalarOp, lit
 
@@ -133,7 +150,9 @@ residue = ScalarOp(  # C's x % y; undefined where quotient is
 # -- comparisons and choice ------------------------------------------------------------------------
 
 
-def _comparison(name: str, numpy: Any, operator: str, f: str, i: str, u: str) -> ScalarOp:
+def _comparison(
+    name: str, numpy: Any, operator: str, f: str, i: str, u: str, facts: FactRule
+) -> ScalarOp:
     return ScalarOp(
         name,
         ("biuf", "="),
@@ -141,15 +160,16 @@ def _comparison(name: str, numpy: Any, operator: str, f: str, i: str, u: str) ->
         numpy,
         llvm=_two(b=f"icmp {u}", i=f"icmp {i}", u=f"icmp {u}", f=f"fcmp {f}"),
         cuda=_kinds("biuf", f"({{0}} {operator} {{1}})"),
+        facts=facts,
     )
 
 
-eq = _comparison("eq", np.equal, "==", "oeq", "eq", "eq")
-ne = _comparison("ne", np.not_equal, "!=", "une", "ne", "ne")
-lt = _comparison("lt", np.less, "<", "olt", "slt", "ult")
-le = _comparison("le", np.less_equal, "<=", "ole", "sle", "ule")
-gt = _comparison("gt", np.greater, ">", "ogt", "sgt", "ugt")
-ge = _comparison("ge", np.greater_equal, ">=", "oge", "sge", "uge")
+eq = _comparison("eq", np.equal, "==", "oeq", "eq", "eq", EQ)
+ne = _comparison("ne", np.not_equal, "!=", "une", "ne", "ne", NE)
+lt = _comparison("lt", np.less, "<", "olt", "slt", "ult", LT)
+le = _comparison("le", np.less_equal, "<=", "ole", "sle", "ule", LE)
+gt = _comparison("gt", np.greater, ">", "ogt", "sgt", "ugt", GT)
+ge = _comparison("ge", np.greater_equal, ">=", "oge", "sge", "uge", GE)
 
 
 def _select_reference(condition: Any, x: Any, y: Any) -> Any:
@@ -169,7 +189,9 @@ select = ScalarOp(
 # -- bits ------------------------------------------------------------------------------------------
 
 
-def _bitwise(name: str, numpy: Any, operator: str, instruction: str) -> ScalarOp:
+def _bitwise(
+    name: str, numpy: Any, operator: str, instruction: str, facts: FactRule | None = None
+) -> ScalarOp:
     return ScalarOp(
         name,
         ("biu", "="),
@@ -177,11 +199,12 @@ def _bitwise(name: str, numpy: Any, operator: str, instruction: str) -> ScalarOp
         numpy,
         llvm=_two(b=instruction, i=instruction, u=instruction),
         cuda=_kinds("biu", f"({{0}} {operator} {{1}})"),
+        facts=facts,
     )
 
 
-bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "&", "and")
-bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "|", "or")
+bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "&", "and", AND)
+bitwise_or = _bitwise("bitwise_or", np.bitwise_or, "|", "or", OR)
 bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor, "^", "xor")
 
 
@@ -206,6 +229,7 @@ logical_not = ScalarOp(
     np.logical_not,
     expand=lambda x: invert(x) if x.dtype.is_bool else eq(x, 0),
     cuda=_kinds("biuf", "(!{0})"),
+    facts=NOT,
 )
 
 # Shifts whose result is undefined where the count is not in [0, bits).

@@ -14,7 +14,7 @@ import numpy as np
 
 from jitnet.ir import Literal, Value
 from jitnet.ir import types as T
-from jitnet.ir.facts import FLOORDIV, MAXIMUM, MINIMUM, REM
+from jitnet.ir.facts import FLOORDIV, MAXIMUM, MINIMUM, REM, SHIFT_RIGHT
 from jitnet.kernel.basic import (
     abs,
     add,
@@ -107,8 +107,21 @@ fmin = _extremum("fmin", np.fmin, lt, ignore_nan=True)
 # -- division --------------------------------------------------------------------------------------
 
 
+def _known_divisor(y: Value) -> int:
+    """An integer divisor that is known and that no quotient traps for; otherwise 0."""
+    if not isinstance(y, Literal) or not y.dtype.is_integer or y.item == -1:
+        return 0
+    return int(y.item)
+
+
+def _is_power_of_two(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0
+
+
 def _expand_fmod(x: Value, y: Value) -> Value:
     """Integers; the divisors 0 and -1 give 0, as 1 does."""
+    if _known_divisor(y):
+        return residue(x, y)
     trouble = eq(y, 0)
     if y.dtype.kind == "i":
         trouble = bitwise_or(trouble, eq(y, -1))
@@ -128,9 +141,14 @@ fmod = ScalarOp(
 
 
 def _expand_rem(x: Value, y: Value) -> Value:
+    divisor = _known_divisor(y)
+    if _is_power_of_two(divisor):
+        return bitwise_and(x, lit(divisor - 1, x))
     m = fmod(x, y)
     if x.dtype.kind == "u":
         return m
+    if divisor:
+        return select(lt(m, 0) if divisor > 0 else gt(m, 0), add(m, y), m)
     if x.dtype.kind == "i":
         opposite = bitwise_and(ne(m, 0), lt(bitwise_xor(m, y), 0))
         return select(opposite, add(m, y), m)
@@ -145,6 +163,8 @@ def _opposite(m: Value, y: Value) -> Value:
 def _expand_floordiv(x: Value, y: Value) -> Value:
     if x.dtype.is_float:
         return _floordiv_float(x, y)
+    if _known_divisor(y):
+        return _floordiv_by(x, y, _known_divisor(y))
     trouble = eq(y, 0)
     if x.dtype.kind == "u":
         return select(trouble, lit(0, x), quotient(x, select(trouble, lit(1, y), y)))
@@ -155,6 +175,17 @@ def _expand_floordiv(x: Value, y: Value) -> Value:
     below = bitwise_and(ne(r, 0), lt(bitwise_xor(r, divisor), 0))
     q = select(below, sub(q, 1), q)
     return select(trouble, lit(0, x), select(minus, neg(x), q))
+
+
+def _floordiv_by(x: Value, y: Value, divisor: int) -> Value:
+    if _is_power_of_two(divisor):
+        shift = lit(divisor.bit_length() - 1, x)
+        return ashr(x, shift) if x.dtype.kind == "i" else lshr(x, shift)
+    q = quotient(x, y)
+    if x.dtype.kind == "u":
+        return q
+    r = sub(x, mul(q, y))
+    return select(lt(r, 0) if divisor > 0 else gt(r, 0), sub(q, 1), q)
 
 
 def _floordiv_float(x: Value, y: Value) -> Value:
@@ -294,7 +325,13 @@ left_shift = ScalarOp(
     "left_shift", ("iu", "="), "same", np.left_shift, expand=_expand_left_shift, cost=3
 )
 right_shift = ScalarOp(
-    "right_shift", ("iu", "="), "same", np.right_shift, expand=_expand_right_shift, cost=3
+    "right_shift",
+    ("iu", "="),
+    "same",
+    np.right_shift,
+    expand=_expand_right_shift,
+    cost=3,
+    facts=SHIFT_RIGHT,
 )
 
 # -- integers that take a loop ---------------------------------------------------------------------

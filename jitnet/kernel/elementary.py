@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,16 @@ def _library(name: str, numpy: Any, libm: str, arity: int = 1, cost: int = 40) -
     operands = ("f",) + ("=",) * (arity - 1)
     cuda = {"f": f"{libm}{{f}}({arguments})"}
     return ScalarOp(name, operands, "same", numpy, libm=libm, cuda=cuda, cost=cost)
+
+
+def _of_pythons(function: Callable[[float], float]) -> Callable[[Any], Any]:
+    """A function of Python's, which NumPy does not have, on arrays and NumPy scalars."""
+
+    def reference(x: Any) -> Any:
+        found = [function(v) for v in np.ravel(x).tolist()]
+        return np.array(found, x.dtype).reshape(np.shape(x))[()]
+
+    return reference
 
 
 def _vector(name: str, numpy: Any, expand: Callable[[Value], Value], cost: int) -> ScalarOp:
@@ -59,6 +70,8 @@ arcsinh = _library("arcsinh", np.arcsinh, "asinh")
 arccosh = _library("arccosh", np.arccosh, "acosh")
 arctanh = _library("arctanh", np.arctanh, "atanh")
 hypot = _library("hypot", np.hypot, "hypot", arity=2)
+erf = _library("erf", _of_pythons(math.erf), "erf")
+erfc = _library("erfc", _of_pythons(math.erfc), "erfc")
 float_power = _library("float_power", np.power, "pow", arity=2)
 
 

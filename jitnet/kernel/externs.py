@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from jitnet.ir import types as T
+from jitnet.kernel.host import host_print, host_value
+
 NO_TRANS, TRANS = 111, 112
 ROW_MAJOR = 101
 
@@ -30,6 +33,8 @@ class Extern(NamedTuple):
         leading: i32 constants that the C function takes before the arguments. Its other integers
             are of the width of the library's ints.
         numpy: the reference, on NumPy scalars and on flat arrays for pointers, which it writes.
+        trailing: further arguments of the C function, as LLVM text.
+        wide: the library's ints have 64 bits, not 32.
     """
 
     name: str
@@ -37,6 +42,8 @@ class Extern(NamedTuple):
     symbol: str
     leading: tuple[int, ...]
     numpy: Callable[..., None]
+    trailing: tuple[str, ...] = ()
+    wide: bool = False
 
 
 def _matrix(pointer: Array, rows: int, columns: int, lead: int) -> Array:
@@ -97,6 +104,119 @@ def _blas(routine: str, numpy: Callable[..., None], arguments: str) -> list[Exte
     ]
 
 
+# -- sorting ---------------------------------------------------------------------------------------
+
+SORTS: dict[str, Any] = {"quick": "quicksort", "stable": "stable"}
+"""The ways to sort, and what NumPy calls them."""
+
+
+def _sort(kind: Any) -> Callable[..., None]:
+    def sort(row: Array, n: Any) -> None:
+        assert n <= row.size, "out of memory"
+        row[: int(n)].sort(kind=kind)
+
+    return sort
+
+
+def _argsort(kind: Any) -> Callable[..., None]:
+    def argsort(row: Array, order: Array, n: Any) -> None:
+        assert n <= min(row.size, order.size), "out of memory"
+        order[: int(n)] = np.argsort(row[: int(n)], kind=kind)
+
+    return argsort
+
+
+def _sorting(dtype: T.DType) -> list[Extern]:
+    """NumPy's own routines for a row of a dtype: of elements in place, and of positions, which are
+    0, 1, ... before."""
+    found = []
+    for short, kind in SORTS.items():
+        for what, numpy, arguments in (
+            ("sort", _sort(kind), ("ptr", "i64")),
+            ("argsort", _argsort(kind), ("ptr", "ptr", "i64")),
+        ):
+            name = f"{what}_{short}_{dtype.name}"
+            found.append(Extern(name, arguments, f"numpy_{name}", (), numpy, ("ptr null",), True))
+    return found
+
+
+# -- linear systems --------------------------------------------------------------------------------
+
+TRANSPOSED, UPPER = ord("T"), ord("U")
+COLUMN_MAJOR = 102
+
+
+def _columns(pointer: Array, rows: Any, columns: Any, lead: Any) -> Array:
+    """A matrix of LAPACK's, whose columns are contiguous."""
+    return _matrix(pointer, int(columns), int(rows), int(lead)).T
+
+
+def _getrf(m: Any, n: Any, a: Array, lda: Any, pivots: Array) -> None:
+    """A = P L U in place; row k was exchanged with row pivots[k] - 1."""
+    matrix = _columns(a, m, n, lda)
+    for k in range(int(n)):
+        p = k + int(np.argmax(np.abs(matrix[k:, k])))
+        pivots[k] = p + 1
+        matrix[[k, p]] = matrix[[p, k]]
+        if matrix[k, k] != 0:
+            matrix[k + 1 :, k] /= matrix[k, k]
+        matrix[k + 1 :, k + 1 :] -= np.outer(matrix[k + 1 :, k], matrix[k, k + 1 :])
+
+
+def _getrs(
+    trans: Any, n: Any, nrhs: Any, a: Array, lda: Any, pivots: Array, b: Array, ldb: Any
+) -> None:
+    """B = A^-T B, for A factored by getrf."""
+    assert int(trans) == TRANSPOSED, "only transposed systems are asked for"
+    factors, rhs = _columns(a, n, n, lda), _columns(b, n, nrhs, ldb)
+    lower = np.tril(factors, -1) + np.eye(int(n))
+    rhs[...] = np.linalg.solve(lower.T, np.linalg.solve(np.triu(factors).T, rhs))
+    for k in reversed(range(int(n))):
+        p = int(pivots[k]) - 1
+        rhs[[k, p]] = rhs[[p, k]]
+
+
+def _potrf(uplo: Any, n: Any, a: Array, lda: Any) -> None:
+    """A = U^T U in the upper triangle; where there is none, a pivot on the diagonal is not positive
+    and the rest is left alone."""
+    assert int(uplo) == UPPER, "only the upper triangle is asked for"
+    matrix = _columns(a, n, n, lda)
+    for k in range(int(n)):
+        above = matrix[:k, k:]
+        matrix[k, k:] -= above[:, 0] @ above
+        if matrix[k, k] <= 0:
+            return
+        matrix[k, k] = np.sqrt(matrix[k, k])
+        matrix[k, k + 1 :] /= matrix[k, k]
+
+
+def _lapack(routine: str, numpy: Callable[..., None], arguments: str) -> list[Extern]:
+    """Both precisions of a LAPACK routine, by its C interface without checks for NaN. Its status is
+    not asked for: the factors show it."""
+    return [
+        Extern(
+            letter + routine,
+            tuple(arguments.split()),
+            f"LAPACKE_{letter}{routine}_work",
+            (COLUMN_MAJOR,),
+            numpy,
+        )
+        for letter in ("s", "d")
+    ]
+
+
+# -- the world outside -----------------------------------------------------------------------------
+
+
+def _host() -> list[Extern]:
+    """A value is handed over (memory, dims, rank); a text is printed (order, its size, status)."""
+    found = [Extern("host_print", ("ptr", "i64", "ptr"), "host_print", (), host_print, (), True)]
+    for dtype in T.DTYPES.values():
+        name = f"host_value_{dtype.name}"
+        found.append(Extern(name, ("ptr", "ptr", "i64"), name, (), host_value, (), True))
+    return found
+
+
 EXTERNS: dict[str, Extern] = {
     e.name: e
     for e in (
@@ -104,5 +224,11 @@ EXTERNS: dict[str, Extern] = {
         *_blas("gemm", _gemm, "i32 i32 i64 i64 i64 real ptr i64 ptr i64 real ptr i64"),
         # y = alpha * op(A) @ x + beta * y, A stored m x n: trans, m, n, alpha, a, lda, x, incx, ...
         *_blas("gemv", _gemv, "i32 i64 i64 real ptr i64 ptr i64 real ptr i64"),
+        # m, n, a, lda, pivots; trans, n, nrhs, a, lda, pivots, b, ldb; uplo, n, a, lda
+        *_lapack("getrf", _getrf, "i64 i64 ptr i64 ptr"),
+        *_lapack("getrs", _getrs, "i32 i64 i64 ptr i64 ptr ptr i64"),
+        *_lapack("potrf", _potrf, "i32 i64 ptr i64"),
+        *(routine for dtype in T.DTYPES.values() for routine in _sorting(dtype)),
+        *_host(),
     )
 }

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.errors import raise_from_program
+from jitnet.errors import filled_in, raise_from_program
 from jitnet.ir import ArrayType, BufferType, Builder, DType, Eqn, Function, Literal, Op, Value
 from jitnet.ir import types as T
 from jitnet.kernel import statements as S
@@ -217,7 +217,7 @@ def _name(scalar: Any) -> str:
 
 
 def _raise(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
-    message = eqn.attrs["message"].format(*(v.item() for v in operands))
+    message = filled_in(eqn.attrs["message"], operands)
     raise_from_program(eqn.attrs["error"], message, eqn.loc.frames)
 
 

@@ -43,7 +43,9 @@ class ScalarOp(Op):
         numpy: the reference: works on NumPy scalars and arrays of the operands' dtypes.
         llvm: by the last operand's kind ("b", "i", "u", "f"), the LLVM spelling: an instruction
             template such as "fadd {T} {0}, {1}", where {T} is the last operand's type and {B} the
-            type of a bool, one lane or many; or an intrinsic's name such as "llvm.fabs".
+            type of a bool, one lane or many; several, with " | " between them, where {r} is the
+            result of the one before and {S} the suffix of intrinsics on {T}; or an intrinsic's name
+            such as "llvm.fabs".
         expand: builds the value from other rows, with `Value` operands, inside the current
             builder. It may hold `while` statements; a backend then computes lane by lane.
         libm: the C math function (f64 name; f32 appends "f").

@@ -87,6 +87,8 @@ from jitnet.kernel.elementary import (
     cbrt,
     cos,
     cosh,
+    erf,
+    erfc,
     exp,
     exp2,
     expm1,
@@ -104,6 +106,7 @@ from jitnet.kernel.elementary import (
     tan,
     tanh,
 )
+from jitnet.kernel.overflow import add_wraps, mul_wraps, sub_wraps
 from jitnet.kernel.row import Conversion, ScalarOp
 
 __all__ = [
@@ -113,6 +116,7 @@ __all__ = [
     "ScalarOp",
     "abs",
     "add",
+    "add_wraps",
     "arccos",
     "arccosh",
     "arcsin",
@@ -134,6 +138,8 @@ __all__ = [
     "deg2rad",
     "div",
     "eq",
+    "erf",
+    "erfc",
     "exp",
     "exp2",
     "expm1",
@@ -171,6 +177,7 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "mul_wraps",
     "ne",
     "neg",
     "nextafter",
@@ -192,6 +199,7 @@ __all__ = [
     "sqrt",
     "square",
     "sub",
+    "sub_wraps",
     "tan",
     "tanh",
     "trunc",

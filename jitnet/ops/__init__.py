@@ -8,6 +8,8 @@ The builder functions are all here; importing this package fills the registry.
 """
 
 from jitnet.ops import (
+    complex_regions,
+    complexes,
     control,
     create,
     index,
@@ -19,16 +21,21 @@ from jitnet.ops import (
     scan,
     shape,
     slicing,
+    solvers,
+    sorting,
     tape,
 )
+from jitnet.ops.complexes import angle, complex, conj, imag, interleave, real
 from jitnet.ops.control import call, check, for_, fused, if_, while_
 from jitnet.ops.create import const, empty, iota
+from jitnet.ops.host import host_print
 from jitnet.ops.index import compress, gather, scatter
 from jitnet.ops.join import concatenate, pad
 from jitnet.ops.lift import accumulate, add, mul, neg, scale, select, sub, zmul
 from jitnet.ops.linalg import dot
 from jitnet.ops.pointwise import (
     abs,
+    add_wraps,
     arccos,
     arccosh,
     arcsin,
@@ -48,11 +55,14 @@ from jitnet.ops.pointwise import (
     deg2rad,
     div,
     eq,
+    erf,
+    erfc,
     exp,
     exp2,
     expm1,
     floor,
     floordiv,
+    fma,
     fmax,
     fmin,
     fmod,
@@ -81,6 +91,7 @@ from jitnet.ops.pointwise import (
     lt,
     maximum,
     minimum,
+    mul_wraps,
     ne,
     nextafter,
     pow,
@@ -97,6 +108,7 @@ from jitnet.ops.pointwise import (
     sqrt,
     square,
     stop_gradient,
+    sub_wraps,
     tan,
     tanh,
     trunc,
@@ -114,12 +126,16 @@ from jitnet.ops.reduce import (
 from jitnet.ops.scan import cumprod, cumsum
 from jitnet.ops.shape import broadcast, broadcast_to, full, reshape, transpose, zeros_like
 from jitnet.ops.slicing import slice, update
+from jitnet.ops.solvers import cholesky, det, inv, slogdet, solve
+from jitnet.ops.sorting import argsort, searchsorted, sort
 from jitnet.ops.tape import tape_get, tape_length, tape_new, tape_push
 
 __all__ = [
     "abs",
     "accumulate",
     "add",
+    "add_wraps",
+    "angle",
     "arccos",
     "arccosh",
     "arcsin",
@@ -129,6 +145,7 @@ __all__ = [
     "arctanh",
     "argmax",
     "argmin",
+    "argsort",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
@@ -138,8 +155,13 @@ __all__ = [
     "cbrt",
     "ceil",
     "check",
+    "cholesky",
+    "complex",
+    "complex_regions",
+    "complexes",
     "compress",
     "concatenate",
+    "conj",
     "const",
     "control",
     "convert",
@@ -150,15 +172,19 @@ __all__ = [
     "cumprod",
     "cumsum",
     "deg2rad",
+    "det",
     "div",
     "dot",
     "empty",
     "eq",
+    "erf",
+    "erfc",
     "exp",
     "exp2",
     "expm1",
     "floor",
     "floordiv",
+    "fma",
     "fmax",
     "fmin",
     "fmod",
@@ -172,9 +198,13 @@ __all__ = [
     "ge",
     "gt",
     "heaviside",
+    "host_print",
     "hypot",
     "if_",
+    "imag",
     "index",
+    "interleave",
+    "inv",
     "invert",
     "iota",
     "isfinite",
@@ -198,6 +228,7 @@ __all__ = [
     "maximum",
     "minimum",
     "mul",
+    "mul_wraps",
     "ne",
     "neg",
     "nextafter",
@@ -205,6 +236,7 @@ __all__ = [
     "pointwise",
     "pow",
     "rad2deg",
+    "real",
     "reciprocal",
     "reduce",
     "reduce_all",
@@ -220,6 +252,7 @@ __all__ = [
     "scale",
     "scan",
     "scatter",
+    "searchsorted",
     "select",
     "shape",
     "sign",
@@ -228,11 +261,17 @@ __all__ = [
     "sinh",
     "slice",
     "slicing",
+    "slogdet",
+    "solve",
+    "solvers",
+    "sort",
+    "sorting",
     "spacing",
     "sqrt",
     "square",
     "stop_gradient",
     "sub",
+    "sub_wraps",
     "tan",
     "tanh",
     "tape",

@@ -20,9 +20,11 @@ from jitnet import errors
 from jitnet.ir import (
     ArrayType,
     Attrs,
+    Dim,
     Effect,
     Eqn,
     Function,
+    ResultDim,
     Type,
     Value,
     as_dim,
@@ -30,9 +32,10 @@ from jitnet.ir import (
     substitute_type,
 )
 from jitnet.ir import types as T
-from jitnet.ir.facts import Entry, FactRule, Steps
+from jitnet.ir.facts import Claim, Entry, Exit, FactRule, Onward, Steps, Truth
 from jitnet.ops import loop_derivatives as d
 from jitnet.ops.branch_splits import split_if
+from jitnet.ops.counters import carried
 from jitnet.ops.loop_splits import split_for, split_while
 from jitnet.ops.primitive import Primitive, Structured, nondifferentiable, not_linear
 from jitnet.ops.regions import (
@@ -46,6 +49,7 @@ from jitnet.ops.regions import (
     no_samples,
     require,
     result_types,
+    same_dim,
     same_type,
 )
 
@@ -64,9 +68,39 @@ def _infer_if(
         check_params("if", rest, region.params, env)
         arms.append(result_types(region, env))
     require(len(arms[0]) == len(arms[1]), "if: the arms return different numbers of values")
-    for a, b in zip(*arms):
-        require(same_type(a, b), f"if: one arm returns {a}, the other {b}")
-    return arms[0]
+    found = []
+    for i, (a, b) in enumerate(zip(*arms)):
+        joined = a if same_type(a, b) else _ragged(a, b, i, then, orelse)
+        require(joined is not None, f"if: one arm returns {a}, the other {b}")
+        found.append(joined)
+    return tuple(t for t in found if t is not None)
+
+
+def _ragged(a: Type, b: Type, i: int, then: Function, orelse: Function) -> Type | None:
+    """The type of a result whose extents are not those of the same values in both arms: each is
+    then another result, in which the arms say what it is."""
+    if not (isinstance(a, ArrayType) and isinstance(b, ArrayType)):
+        return None
+    if a.dtype != b.dtype or len(a.dims) != len(b.dims):
+        return None
+    dims: list[Dim] = []
+    for axis, (x, y) in enumerate(zip(a.dims, b.dims)):
+        if same_dim(x, y):
+            dims.append(x)
+            continue
+        own = [region.results[i].dims[axis] for region in (then, orelse)]
+        pairs = zip(then.results, orelse.results)
+        place = next((j for j, r in enumerate(pairs) if _are(r, own)), None)
+        if place is None:
+            return None
+        dims.append(ResultDim(place))
+    return ArrayType(a.dtype, tuple(dims))
+
+
+def _are(results: tuple[Value, Value], dims: Sequence[Dim]) -> bool:
+    """Whether two arms return their own extent of an array at this place."""
+    pairs = zip(results, dims)
+    return all(r.type == INDEX and (as_dim(r) is d or as_dim(r) == d) for r, d in pairs)
 
 
 def _numpy_if(eqn: Eqn, evaluate: Evaluate, pred: Any, *operands: Any) -> tuple[Any, ...]:
@@ -76,6 +110,14 @@ def _numpy_if(eqn: Eqn, evaluate: Evaluate, pred: Any, *operands: Any) -> tuple[
 def _enter_arms(eqn: Eqn) -> Sequence[Sequence[Entry]]:
     """The regions take the last operands."""
     return [eqn.operands[len(eqn.operands) - len(r.params) :] for r in eqn.regions]
+
+
+def _given_in_arms(eqn: Eqn) -> Sequence[Sequence[Claim]]:
+    return [Truth(eqn.operands[0], True)], [Truth(eqn.operands[0], False)]
+
+
+def _leave_arms(eqn: Eqn) -> Sequence[Sequence[Exit]]:
+    return [[(0, j), (1, j)] for j in range(len(eqn.results))]
 
 
 IF = Primitive(
@@ -88,7 +130,7 @@ IF = Primitive(
     samples=no_samples,
     has_regions=True,
     split=split_if,
-    facts=FactRule(entry=_enter_arms),
+    facts=FactRule(entry=_enter_arms, given=_given_in_arms, exits=_leave_arms),
 )
 
 
@@ -147,17 +189,18 @@ def _numpy_for(eqn: Eqn, evaluate: Evaluate, n: Any, *operands: Any) -> tuple[An
     return (*carries, *stacked)
 
 
-def _unchanged(body: Function, params: Sequence[Value], initial: Sequence[Value]) -> list[Entry]:
-    """Of a loop's carries, those that the body returns as they came."""
-    steps = zip(params, body.results, initial)
-    return [start if result is param else None for param, result, start in steps]
-
-
 def _enter_for(eqn: Eqn) -> Sequence[Sequence[Entry]]:
     (n, *rest), (body,) = eqn.operands, eqn.regions
     consts, fixed = eqn.attrs["consts"], eqn.attrs["consts"] + eqn.attrs["carries"]
-    carried = _unchanged(body, body.params[1 + consts : 1 + fixed], rest[consts:fixed])
-    return [[Steps(0, as_dim(n)), *rest[:consts], *carried, *[None] * (len(rest) - fixed)]]
+    carries = carried(body, body.params[1 + consts : 1 + fixed], rest[consts:fixed])
+    return [[Steps(0, as_dim(n)), *rest[:consts], *carries, *[None] * (len(rest) - fixed)]]
+
+
+def _leave_loop(eqn: Eqn) -> Sequence[Sequence[Exit]]:
+    """A carry is what it was before, or what the last step made of it."""
+    first = eqn.attrs["consts"] + (eqn.op is FOR)
+    last = len(eqn.regions) - 1
+    return [[eqn.operands[first + j], (last, j)] for j in range(eqn.attrs["carries"])]
 
 
 FOR = Primitive(
@@ -170,7 +213,7 @@ FOR = Primitive(
     samples=no_samples,
     has_regions=True,
     split=split_for,
-    facts=FactRule(entry=_enter_for),
+    facts=FactRule(entry=_enter_for, exits=_leave_loop),
 )
 
 
@@ -239,9 +282,15 @@ def _numpy_while(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...
 
 
 def _enter_while(eqn: Eqn) -> Sequence[Sequence[Entry]]:
-    consts, body = eqn.attrs["consts"], eqn.regions[1]
-    carried = _unchanged(body, body.params[consts:], eqn.operands[consts:])
-    return [[*eqn.operands[:consts], *carried]] * 2
+    consts, (cond, body) = eqn.attrs["consts"], eqn.regions
+    carries = carried(body, body.params[consts:], eqn.operands[consts:])
+    first = [*eqn.operands[:consts], *carries]
+    return first, [p if isinstance(e, Onward | None) else e for e, p in zip(first, cond.params)]
+
+
+def _given_in_while(eqn: Eqn) -> Sequence[Sequence[Claim]]:
+    """The body runs where the condition holds, of the same values."""
+    return (), [Truth(eqn.regions[0].results[0], True)]
 
 
 WHILE = Primitive(
@@ -254,7 +303,7 @@ WHILE = Primitive(
     samples=no_samples,
     has_regions=True,
     split=split_while,
-    facts=FactRule(entry=_enter_while),
+    facts=FactRule(entry=_enter_while, given=_given_in_while, exits=_leave_loop),
 )
 
 
@@ -339,7 +388,7 @@ def _infer_check(
 
 def _numpy_check(eqn: Eqn, ok: Any, *values: Any) -> tuple[Any, ...]:
     if not ok:
-        message = eqn.attrs["message"].format(*(v.item() for v in values))
+        message = errors.filled_in(eqn.attrs["message"], values)
         errors.raise_from_program(eqn.attrs["error"], message, eqn.loc.frames)
     return ()
 
@@ -353,6 +402,7 @@ CHECK = Primitive(
     lower=[Structured()],
     samples=no_samples,
     effect=Effect.MAY_RAISE,
+    facts=FactRule(after=lambda eqn: [Truth(eqn.operands[0], True)]),
 )
 
 

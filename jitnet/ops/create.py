@@ -128,7 +128,7 @@ def _infer_empty(
 
 def poison(dtype: DType, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
     """What the interpreters put where a program must not read: NaN, 0xCC bytes, or True."""
-    if dtype.is_float:
+    if dtype.is_inexact:
         return np.full(shape, np.nan, dtype.numpy)
     if dtype.is_bool:
         return np.ones(shape, np.bool_)

@@ -31,13 +31,14 @@ from jitnet.ir import (
     current,
 )
 from jitnet.ir import types as T
-from jitnet.ir.facts import EXTENTS, SAME_ELEMENTS
+from jitnet.ir.facts import COUNT, SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import branch, load, loop, store
 from jitnet.ops.create import iota
 from jitnet.ops.lift import accumulate, mul, select
 from jitnet.ops.loops import nest
+from jitnet.ops.pairs import each_half, side_by_side
 from jitnet.ops.pointwise import eq
 from jitnet.ops.primitive import (
     Context,
@@ -181,6 +182,7 @@ GATHER = Primitive(
     transpose=_transpose_gather,
     lower=[Element(_emit_gather)],
     samples=_gather_samples,
+    pairs=each_half,
     facts=SAME_ELEMENTS,
 )
 
@@ -319,7 +321,7 @@ SCATTER = Primitive(
     numpy=_numpy_scatter,
     jvp=moves_data,
     transpose=_transpose_scatter,
-    lower=[Kernel(_emit_scatter)],
+    lower=[Kernel(_emit_scatter, elementwise=True)],
     samples=_scatter_samples,
     writes=0,
 )
@@ -420,9 +422,10 @@ COMPRESS = Primitive(
     numpy=_numpy_compress,
     jvp=_jvp_compress,
     transpose=not_linear,
-    lower=[Kernel(_emit_compress, bound=_bound_compress)],
+    lower=[Kernel(_emit_compress, bound=_bound_compress, elementwise=True)],
     samples=_compress_samples,
-    facts=EXTENTS,
+    pairs=side_by_side,
+    facts=COUNT,
 )
 
 

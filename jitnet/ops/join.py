@@ -34,6 +34,7 @@ from jitnet.kernel.statements import branch, store
 from jitnet.ops.create import dims_of
 from jitnet.ops.lift import accumulate, add
 from jitnet.ops.loops import nest
+from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
     Context,
     Element,
@@ -148,6 +149,7 @@ CONCATENATE = Primitive(
     transpose=_transpose_concatenate,
     lower=[Kernel(_emit_concatenate)],
     samples=_concatenate_samples,
+    pairs=each_half,
 )
 
 
@@ -252,6 +254,7 @@ PAD = Primitive(
     transpose=_transpose_pad,
     lower=[Element(_emit_pad)],
     samples=_pad_samples,
+    pairs=each_half,
 )
 
 

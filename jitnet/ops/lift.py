@@ -12,8 +12,9 @@ op is put together from them: a tangent is a sum of `zmul(partial, t)`.
 
 from __future__ import annotations
 
-import math
+import cmath
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from jitnet.ir import (
     ArrayType,
     Attrs,
     Dim,
+    DType,
     Eqn,
     Function,
     Literal,
@@ -32,12 +34,14 @@ from jitnet.ir import (
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
 from jitnet.kernel.scalars import ScalarOp
+from jitnet.ops.pairs import Split
 from jitnet.ops.primitive import (
     Context,
     Element,
     JvpRule,
     JvpTransform,
     Linear,
+    Paired,
     Primitive,
     Sample,
     Tangents,
@@ -48,7 +52,7 @@ from jitnet.ops.primitive import (
 )
 from jitnet.ops.samples import Domain, pointwise_samples
 
-Number = float | bool
+Number = float | complex | bool
 """A Python number where a builder function takes a Value: a Literal of the other's dtype."""
 
 Partial = Callable[..., Value]
@@ -60,8 +64,30 @@ Contribution = Callable[..., Value]
 _WEAK = {"b": T.bool_, "i": T.i64, "u": T.u64, "f": T.f64}
 
 
+class OnPairs(NamedTuple):
+    """What a pointwise op does with complex numbers, where its row takes floats.
+
+    Attributes:
+        compute: `(*operands) -> result`, of pairs, and of values where the row takes no floats.
+        result: "same" (complex), "real" or "bool".
+        numpy: the reference on complex numbers, where it is not the row's.
+    """
+
+    compute: Callable[..., Paired]
+    result: str = "same"
+    numpy: Callable[..., Any] | None = None
+
+
 class Pointwise(Primitive):
-    """A row lifted to arrays. Calling it binds it into the current builder."""
+    """A row lifted to arrays. Calling it binds it into the current builder.
+
+    Attributes:
+        row: the row.
+        on_pairs: how it computes on complex numbers; `complexes` sets it, for it is written in
+            terms of these ops.
+    """
+
+    on_pairs: OnPairs | None = None
 
     def __init__(
         self,
@@ -77,10 +103,10 @@ class Pointwise(Primitive):
             operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
         ) -> tuple[Type, ...]:
             dims = common_dims(row.name, operands)
-            return (ArrayType(row.result_dtype([v.dtype for v in operands]), dims),)
+            return (ArrayType(self.result_dtype([v.dtype for v in operands]), dims),)
 
-        def reference(eqn: Eqn, *operands: object) -> tuple[object, ...]:
-            return (row.numpy(*operands),)
+        def reference(eqn: Eqn, *operands: Any) -> tuple[Any, ...]:
+            return (self.evaluate(*operands),)
 
         def emit(context: Context, eqn: Eqn, index: Sequence[Value]) -> Value:
             operands = [
@@ -98,7 +124,35 @@ class Pointwise(Primitive):
             lower=[Element(emit, pointwise=True, cost=row.cost)],
             samples=samples,
             facts=row.facts,
+            pairs=self._pairs,
         )
+
+    def result_dtype(self, dtypes: Sequence[DType]) -> DType:
+        """The dtype of the result.
+
+        Raises:
+            TypeRuleError: for dtypes that the op does not take.
+        """
+        found = next((d for d in dtypes if d.is_complex), None)
+        if found is None:
+            return self.row.result_dtype(dtypes)
+        if self.on_pairs is None:
+            raise TypeRuleError(f"{self.name} does not take complex numbers")
+        takes_floats = ["f" in kinds or kinds == "=" for kinds in self.row.operands]
+        if any(takes != (d == found) for takes, d in zip(takes_floats, dtypes, strict=True)):
+            raise TypeRuleError(f"{self.name} on {', '.join(map(str, dtypes))}: cast first")
+        return {"same": found, "real": found.half, "bool": T.bool_}[self.on_pairs.result]
+
+    def evaluate(self, *operands: Any) -> Any:
+        """The reference on NumPy's arrays and scalars."""
+        numpy = self.row.numpy
+        if self.on_pairs is not None and any(x.dtype.kind == "c" for x in operands):
+            numpy = self.on_pairs.numpy or numpy
+        return numpy(*operands)
+
+    def _pairs(self, eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
+        assert self.on_pairs is not None, "the type rule has refused complex numbers"
+        return (self.on_pairs.compute(*operands),)
 
     def __call__(self, *operands: Value | Number) -> Value:
         """Bind into the current builder; literals alone are folded on the spot.
@@ -122,15 +176,15 @@ class Pointwise(Primitive):
                 values.append(v)
                 continue
             dtype = dtypes[-1]
-            if kinds != "=" and dtype.kind not in kinds:
+            if kinds != "=" and dtype.kind not in kinds and not dtype.is_complex:
                 dtype = _WEAK[kinds[0]]
             values.append(Literal(v, dtype))
         return values
 
     def _fold(self, operands: Sequence[Literal]) -> Literal:
-        dtype = self.row.result_dtype([v.dtype for v in operands])
+        dtype = self.result_dtype([v.dtype for v in operands])
         with np.errstate(all="ignore"):
-            return Literal(self.row.numpy(*(v.data for v in operands)), dtype)
+            return Literal(self.evaluate(*(v.data for v in operands)), dtype)
 
 
 def common_dims(name: str, operands: Sequence[Value]) -> tuple[Dim, ...]:
@@ -185,7 +239,7 @@ def accumulate(total: Value | None, term: Value | None) -> Value | None:
 def scale(coefficient: Value, t: Value) -> Value | None:
     """`coefficient * t` with a strong zero: 0 where the tangent (or cotangent) t is 0, whatever the
     coefficient. None is zero; a finite literal needs no guard."""
-    if not isinstance(coefficient, Literal) or not math.isfinite(coefficient.item):
+    if not isinstance(coefficient, Literal) or not cmath.isfinite(coefficient.item):
         return zmul(coefficient, t)
     if coefficient.item == 0:
         return None

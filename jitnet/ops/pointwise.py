@@ -44,6 +44,7 @@ from jitnet.ops.lift import (
     transpose_of,
     zmul,
 )
+from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
     Context,
     Element,
@@ -121,6 +122,15 @@ maximum: Pointwise = pointwise("maximum", s.maximum, jvp=_jvp_of_extremum)
 minimum: Pointwise = pointwise("minimum", s.minimum, jvp=_jvp_of_extremum)
 fmax: Pointwise = pointwise("fmax", s.fmax, jvp=_jvp_of_extremum)
 fmin: Pointwise = pointwise("fmin", s.fmin, jvp=_jvp_of_extremum)
+fma: Pointwise = pointwise(
+    "fma",
+    s.fma,
+    partials=(
+        lambda x, y, z, w: y,
+        lambda x, y, z, w: x,
+        lambda x, y, z, w: literal(1.0, w.dtype),
+    ),
+)
 deg2rad: Pointwise = pointwise(
     "deg2rad", s.deg2rad, partials=(lambda x, y: literal(math.pi / 180.0, y.dtype),)
 )
@@ -152,6 +162,15 @@ log10: Pointwise = pointwise(
 log1p: Pointwise = pointwise(
     "log1p", s.log1p, partials=(lambda x, y: reciprocal(add(x, 1.0)),), domain="positive"
 )
+
+
+def _bell(x: Value) -> Value:
+    """The derivative of erf."""
+    return mul(exp(neg(square(x))), 2.0 / math.sqrt(math.pi))
+
+
+erf: Pointwise = pointwise("erf", s.erf, partials=(lambda x, y: _bell(x),))
+erfc: Pointwise = pointwise("erfc", s.erfc, partials=(lambda x, y: neg(_bell(x)),))
 
 
 def _share(x: Value, y: Value) -> Value:
@@ -295,6 +314,9 @@ lt: Pointwise = pointwise("lt", s.lt)
 le: Pointwise = pointwise("le", s.le)
 gt: Pointwise = pointwise("gt", s.gt)
 ge: Pointwise = pointwise("ge", s.ge)
+add_wraps: Pointwise = pointwise("add_wraps", s.add_wraps)
+sub_wraps: Pointwise = pointwise("sub_wraps", s.sub_wraps)
+mul_wraps: Pointwise = pointwise("mul_wraps", s.mul_wraps)
 
 
 # -- casts and markers -----------------------------------------------------------------------------
@@ -308,7 +330,14 @@ def _infer_convert(
 
 
 def _numpy_convert(eqn: Eqn, x: Any) -> tuple[Any, ...]:
-    return (x.astype(eqn.attrs["dtype"].numpy),)
+    return (_as_type(x, eqn.attrs["dtype"]),)
+
+
+def _as_type(x: Any, dtype: DType) -> Any:
+    """`astype`, which of a complex number keeps the real part; of a bool, whether it is not 0."""
+    if x.dtype.kind == "c" and not dtype.is_complex:
+        x = np.not_equal(x, 0) if dtype.is_bool else x.real
+    return x.astype(dtype.numpy)
 
 
 def _emit_convert(context: Context, eqn: Eqn, index: Sequence[Value]) -> Value:
@@ -364,16 +393,18 @@ STOP_GRADIENT = Primitive(
         )
     ],
     samples=identity_samples,
+    pairs=each_half,
 )
 
 
 def convert(x: Value, dtype: DType) -> Value:
-    """The elements of x as `dtype`, as `astype` does it; x itself where it has that dtype."""
+    """The elements of x as `dtype`, as `astype` does it; x itself where it has that dtype. A real
+    dtype keeps the real parts of complex numbers."""
     if x.dtype == dtype:
         return x
     if isinstance(x, Literal):
         with np.errstate(all="ignore"):
-            return Literal(x.data.astype(dtype.numpy), dtype)
+            return Literal(_as_type(x.data, dtype), dtype)
     (result,) = current().bind(CONVERT, (x,), {"dtype": dtype})
     return result
 

@@ -8,7 +8,7 @@ stated (`nondifferentiable`, `not_linear`), never left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -114,6 +114,34 @@ def not_linear(
     raise AssertionError(f"{eqn.op.name} is not linear: no transform puts tangents through it")
 
 
+# -- complex numbers -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A complex value as two real ones of its dims, the real part and the imaginary part.
+
+    Attributes:
+        whole: the array that these are the halves of, if there is one: both side by side along a
+            last axis of extent 2.
+    """
+
+    re: Value
+    im: Value
+    whole: Value | None = None
+
+    def __iter__(self) -> Iterator[Value]:
+        return iter((self.re, self.im))
+
+
+Paired = Value | Pair
+
+PairsRule = Callable[[Eqn, Sequence[Paired], Callable[[Function], Function]], Sequence[Paired]]
+"""`(eqn, operands, split) -> results`: the equation on pairs, one for each complex operand and
+result. It is asked where the equation has such, or its regions do, which `split` rewrites: each
+complex param and result of a region becomes two, the real part first. See `passes.pairs`."""
+
+
 # -- lowering --------------------------------------------------------------------------------------
 
 
@@ -179,16 +207,20 @@ class Kernel(NamedTuple):
             its output buffer, and must not read it through `inputs`.
         when: whether this alternative fits an equation.
         bound: for results whose extents are only known afterwards: dims that are large enough.
+        elementwise: it reads arrays through `context.load` alone, each element about once, so that
+            they need not lie in memory.
     """
 
     emit: Callable[[Context, Eqn, Sequence[Value], Sequence[Value]], Sequence[Value]]
     when: Callable[[Eqn], bool] = lambda eqn: True
     bound: Callable[[Eqn], Sequence[tuple[Dim, ...]]] | None = None
+    elementwise: bool = False
 
 
 @dataclass(frozen=True)
 class Structured:
-    """Lowered by the code generator itself: control flow, checks, tapes, constants."""
+    """Lowered by the code generator itself: control flow, checks, tapes, constants. Or taken out by
+    a pass before: what makes complex numbers and takes them apart."""
 
 
 Lowering = Element | Reduction | Kernel | Structured
@@ -226,6 +258,7 @@ class Primitive(Op):
         facts: what the op tells of the integers that it makes.
         samples: a function so that importing the op costs nothing.
         split: for ops with regions, how the equation falls into a known and a linear one.
+        pairs: how it computes on complex numbers; None where it does not.
     """
 
     level = "array"
@@ -245,6 +278,7 @@ class Primitive(Op):
         has_regions: bool = False,
         facts: FactRule | None = None,
         split: SplitRule | None = None,
+        pairs: PairsRule | None = None,
     ) -> None:
         self.name = name
         self.type_rule = infer
@@ -257,6 +291,7 @@ class Primitive(Op):
         self.writes = writes
         self.has_regions = has_regions
         self.split = split
+        self.pairs = pairs
         self.facts = facts
         register(self)
 

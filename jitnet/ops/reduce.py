@@ -31,10 +31,12 @@ from jitnet.ir import (
     index,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import ALL, ANY, FactRule
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import load, loop, store
 from jitnet.ops.lift import accumulate, mul, scale, select
 from jitnet.ops.loops import nest
+from jitnet.ops.pairs import each_half
 from jitnet.ops.pointwise import convert, eq, reciprocal
 from jitnet.ops.primitive import (
     Context,
@@ -42,6 +44,7 @@ from jitnet.ops.primitive import (
     JvpTransform,
     Kernel,
     Linear,
+    PairsRule,
     Primitive,
     Reduction,
     Sample,
@@ -85,15 +88,15 @@ def _infer_number(
 
 def lowest(dtype: DType) -> Any:
     """The identity of the maximum: -inf, or the least value of a dtype."""
-    if dtype.is_float:
-        return -np.inf
+    if dtype.is_inexact:
+        return complex(-np.inf, -np.inf) if dtype.is_complex else -np.inf
     return False if dtype.is_bool else int(np.iinfo(dtype.numpy.name).min)
 
 
 def highest(dtype: DType) -> Any:
     """The identity of the minimum: inf, or the greatest value of a dtype."""
-    if dtype.is_float:
-        return np.inf
+    if dtype.is_inexact:
+        return complex(np.inf, np.inf) if dtype.is_complex else np.inf
     return True if dtype.is_bool else int(np.iinfo(dtype.numpy.name).max)
 
 
@@ -208,6 +211,8 @@ def _reduction(
     transpose: TransposeRule = not_linear,
     dtypes: Sequence[DType] = tuple(T.DTYPES.values()),
     compensated: bool = False,
+    pairs: PairsRule | None = None,
+    facts: FactRule | None = None,
 ) -> Primitive:
     return Primitive(
         name,
@@ -217,6 +222,8 @@ def _reduction(
         transpose=transpose,
         lower=[Reduction(combine, identity, compensated)],
         samples=_samples(name, dtypes),
+        pairs=pairs,
+        facts=facts,
     )
 
 
@@ -232,6 +239,7 @@ REDUCE_SUM = _reduction(
     transpose=_transpose_sum,
     dtypes=_NUMBERS,
     compensated=True,
+    pairs=each_half,
 )
 REDUCE_PROD = _reduction(
     "reduce_prod",
@@ -253,6 +261,7 @@ REDUCE_ANY = _reduction(
     lambda dtype: False,
     infer=_infer_bool,
     dtypes=[T.bool_],
+    facts=ANY,
 )
 REDUCE_ALL = _reduction(
     "reduce_all",
@@ -261,6 +270,7 @@ REDUCE_ALL = _reduction(
     lambda dtype: True,
     infer=_infer_bool,
     dtypes=[T.bool_],
+    facts=ALL,
 )
 
 

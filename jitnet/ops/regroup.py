@@ -25,7 +25,9 @@ class Group(NamedTuple):
 
 
 def groups(source: Sequence[Dim], target: Sequence[Dim]) -> list[Group]:
-    """The finest groups that the dims prove, in order; the last one takes what is left."""
+    """The finest groups that the dims prove, in order; one takes what is left. The sides hold as
+    many elements, so where the last axes are the same, what is in front of them is as large, too
+    (or there are no elements)."""
     ends = {size: k for k, (_, size) in enumerate(_sizes(source), start=1)}
     source_axes = [axis for axis, _ in _sizes(source)]
     found: list[Group] = []
@@ -37,9 +39,13 @@ def groups(source: Sequence[Dim], target: Sequence[Dim]) -> list[Group]:
         if end > begin:
             found.append(Group(tuple(source_axes[begin:end]), tuple(pending)))
             begin, pending = end, []
-    if pending or begin < len(source_axes):
-        found.append(Group(tuple(source_axes[begin:]), tuple(pending)))
-    return found
+    rest = source_axes[begin:]
+    shared: list[Group] = []
+    while rest and pending and source[rest[-1]] == target[pending[-1]]:
+        shared.append(Group((rest.pop(),), (pending.pop(),)))
+    if pending or rest:
+        found.append(Group(tuple(rest), tuple(pending)))
+    return [*found, *reversed(shared)]
 
 
 def _sizes(dims: Sequence[Dim]) -> list[tuple[int, object]]:

@@ -34,12 +34,14 @@ from jitnet.kernel.statements import load, loop, store
 from jitnet.ops.control import for_
 from jitnet.ops.lift import accumulate, add, zmul
 from jitnet.ops.loops import nest
+from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
     Context,
     JvpRule,
     JvpTransform,
     Kernel,
     Linear,
+    PairsRule,
     Primitive,
     Sample,
     Tangents,
@@ -204,7 +206,12 @@ def _samples(name: str) -> Iterator[Sample]:
 
 
 def _scan(
-    ufunc: np.ufunc, name: str, combine: s.ScalarOp, jvp: JvpRule, transpose: TransposeRule
+    ufunc: np.ufunc,
+    name: str,
+    combine: s.ScalarOp,
+    jvp: JvpRule,
+    transpose: TransposeRule,
+    pairs: PairsRule | None = None,
 ) -> Primitive:
     return Primitive(
         name,
@@ -214,10 +221,11 @@ def _scan(
         transpose=transpose,
         lower=[Kernel(_emit(combine, int(ufunc.identity)))],
         samples=lambda: _samples(name),
+        pairs=pairs,
     )
 
 
-CUMSUM = _scan(np.add, "cumsum", s.add, _jvp_cumsum, _transpose_cumsum)
+CUMSUM = _scan(np.add, "cumsum", s.add, _jvp_cumsum, _transpose_cumsum, pairs=each_half)
 CUMPROD = _scan(np.multiply, "cumprod", s.mul, _jvp_cumprod, not_linear)
 
 

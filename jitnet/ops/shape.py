@@ -35,6 +35,7 @@ from jitnet.kernel import indices as ix
 from jitnet.ops import regroup
 from jitnet.ops.create import dims_of, extents
 from jitnet.ops.lift import accumulate, jvp_of_linear
+from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
     Context,
     Element,
@@ -191,6 +192,7 @@ BROADCAST = Primitive(
     transpose=transpose_unary(_pull_broadcast),
     lower=[Element(_emit_broadcast, view=True, strided=_stride_broadcast)],
     samples=_broadcast_samples,
+    pairs=each_half,
     facts=SAME_ELEMENTS,
 )
 
@@ -269,6 +271,7 @@ RESHAPE = Primitive(
     transpose=transpose_unary(lambda eqn, ct, x: reshape(ct, x.dims)),
     lower=[Element(_emit_reshape, view=True, strided=_stride_reshape)],
     samples=_reshape_samples,
+    pairs=each_half,
     facts=SAME_ELEMENTS,
 )
 
@@ -322,6 +325,7 @@ TRANSPOSE = Primitive(
     transpose=transpose_unary(lambda eqn, ct, x: transpose(ct, _inverse(eqn.attrs["perm"]))),
     lower=[Element(_emit_transpose, view=True, strided=_stride_transpose)],
     samples=_transpose_samples,
+    pairs=each_half,
     facts=SAME_ELEMENTS,
 )
 

@@ -37,6 +37,7 @@ from jitnet.kernel.statements import store
 from jitnet.ops.create import dims_of
 from jitnet.ops.lift import accumulate, add
 from jitnet.ops.loops import nest
+from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
     Context,
     Element,
@@ -193,6 +194,7 @@ SLICE = Primitive(
     transpose=_transpose_slice,
     lower=[Element(_emit_slice, view=True, strided=_stride_slice)],
     samples=_slice_samples,
+    pairs=each_half,
     facts=SAME_ELEMENTS,
 )
 

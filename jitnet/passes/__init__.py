@@ -1,6 +1,7 @@
 """Floor 3: passes, each `Function -> Function`, and the pipeline that runs them.
 
-optimize(f)     # inline_calls, simplify, prove, cse, dce: until nothing changes
+pairs(f)        # complex numbers become two real ones: first, where there are any
+optimize(f)     # inline_calls, reduce_masked, simplify, prove, hoist, cse, dce: until no change
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from jitnet.ir import Function
 from jitnet.passes.cse import cse
 from jitnet.passes.dce import dce
 from jitnet.passes.fold import fold
+from jitnet.passes.hoist import hoist
 from jitnet.passes.inline import inline_calls
+from jitnet.passes.masks import reduce_masked
+from jitnet.passes.pairs import pairs
 from jitnet.passes.prove import prove
 from jitnet.passes.simplify import simplify
 
@@ -23,16 +27,19 @@ __all__ = [
     "cse",
     "dce",
     "fold",
+    "hoist",
     "inline_calls",
     "optimize",
+    "pairs",
     "prove",
+    "reduce_masked",
     "run",
     "simplify",
 ]
 
 Pass = Callable[[Function], Function]
 
-OPTIMIZE: tuple[Pass, ...] = (inline_calls, simplify, prove, cse, dce)
+OPTIMIZE: tuple[Pass, ...] = (inline_calls, reduce_masked, simplify, prove, hoist, cse, dce)
 
 ROUNDS = 3
 """How often the pipeline runs at most; what one pass does is rarely news to all others twice."""
@@ -56,7 +63,8 @@ def run(f: Function, passes: Sequence[Pass]) -> Function:
 
 
 def optimize(f: Function, passes: Sequence[Pass] = OPTIMIZE) -> Function:
-    """`f` after as many rounds of the passes as change it, up to ROUNDS."""
+    """`f`, which has no complex numbers, after as many rounds of the passes as change it, up to
+    ROUNDS."""
     for _ in range(ROUNDS):
         before, f = f, run(f, passes)
         if f is before:

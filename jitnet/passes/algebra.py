@@ -22,6 +22,7 @@ from jitnet.ir.facts import dtype_range
 from jitnet.ops import (
     abs,
     add,
+    add_wraps,
     bitwise_and,
     bitwise_or,
     bitwise_xor,
@@ -44,6 +45,7 @@ from jitnet.ops import (
     maximum,
     minimum,
     mul,
+    mul_wraps,
     ne,
     neg,
     pow,
@@ -68,7 +70,18 @@ def _all_ones(dtype: DType) -> int:
 
 Number = float | bool | Callable[[DType], int]
 
-COMMUTES = (add, mul, zmul, bitwise_and, bitwise_or, bitwise_xor, eq, ne)
+COMMUTES = (
+    add,
+    mul,
+    zmul,
+    add_wraps,
+    mul_wraps,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    eq,
+    ne,
+)
 
 NEUTRAL: tuple[tuple[Op, str, Number], ...] = (  # op(x, number) is x, on these kinds of dtype
     (add, "f", -0.0),

@@ -8,10 +8,10 @@
 
 A group shares one iteration space, `dims`. Its members are elementwise equations over all of dims,
 reductions of such values, equations over the leading `rows` dims that such reductions left (and
-that broadcast back: a softmax is one group), and one `update` that writes the group's value in
-place. Views, and cheap producers read through views, are cloned into every reader instead. Nothing
-expensive is computed twice. Groups never cross an equation that writes, branches or may raise, so
-that fusion cannot delay a read past a write.
+that broadcast back: a softmax is one group), and at its end `interleave`s, and one `update` that
+writes the group's value in place. Views, and cheap producers read through views, are cloned into
+every reader instead. Nothing expensive is computed twice. Groups never cross an equation that
+writes, branches or may raise, so that fusion cannot delay a read past a write.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ from jitnet.ir import (
     effect_of,
     substitute_type,
 )
+from jitnet.ops.complexes import INTERLEAVE
 from jitnet.ops.control import FUSED
 from jitnet.ops.primitive import Element, Primitive, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
 from jitnet.ops.slicing import UPDATE
+from jitnet.passes.early import outdated, read_early
+from jitnet.passes.stream import streamed
 
 CHEAP = 4
 """Flops per element up to which a value may be computed again instead of stored."""
@@ -43,7 +46,7 @@ CHEAP = 4
 
 def fuse(f: Function) -> Function:
     """The same Function with its elementwise and reducing equations grouped into kernels."""
-    fused = [_fuse_regions(eqn) for eqn in f.eqns]
+    fused = [_fuse_regions(eqn) for eqn in read_early(f.eqns)]
     body = _Body(f, fused)
     for segment in _segments(fused):
         body.group(segment)
@@ -95,9 +98,16 @@ def iteration_dims(eqn: Eqn) -> tuple[Dim, ...]:
     """The dims that a group member loops over."""
     if isinstance(primitive(eqn).lowering(eqn), Reduction):
         return eqn.operands[0].dims
-    if eqn.op is UPDATE:
-        return eqn.operands[1].dims
-    return eqn.result.dims
+    return written_values(eqn)[0].dims if eqn.op in ENDS else eqn.result.dims
+
+
+ENDS = (UPDATE, INTERLEAVE)
+"""What ends a group: it is written as its operands are computed, and read outside only."""
+
+
+def written_values(eqn: Eqn) -> Sequence[Value]:
+    """What an equation that ends a group writes: the new content of a slice, the two halves."""
+    return eqn.operands[1:2] if eqn.op is UPDATE else eqn.operands
 
 
 def kept_rows(eqn: Eqn) -> int | None:
@@ -144,6 +154,8 @@ class _Body:
         for i, eqn in enumerate(eqns):
             for v in dict.fromkeys(eqn.operands):
                 self.uses.setdefault(v, []).append(i)
+        self.streamed = streamed(eqns, self.uses, f.results)
+        self.outdated = outdated(eqns)
         self.groups: dict[int, _Group] = {}
         self.segment = range(0)
         self.segments: list[range] = []
@@ -167,19 +179,23 @@ class _Body:
         return _Read(v, kind)
 
     def reads(self, eqn: Eqn) -> list[_Read]:
-        """What a member reads of values of rank > 0."""
-        direct = eqn.operands if primitive(eqn).is_pointwise else ()
+        """What a member reads of values of rank > 0, and of scalars that a group makes."""
+        direct: Sequence[Value] = eqn.operands if primitive(eqn).is_pointwise else ()
         if isinstance(primitive(eqn).lowering(eqn), Reduction):
             direct = eqn.operands[:1]
-        elif eqn.op is UPDATE:
-            direct = eqn.operands[1:2]
+        elif eqn.op in ENDS:
+            direct = written_values(eqn)
         found: list[_Read] = []
         for v in eqn.operands[1:] if eqn.op is UPDATE else eqn.operands:
             read = self.resolve(v)
-            if read.base.rank:
+            if read.base.rank or self.is_folded(read.base):
                 near = any(v is d for d in direct)
                 found.append(read if near else _Read(read.base, "mapped"))
         return found
+
+    def is_folded(self, v: Value) -> bool:
+        eqn = self.definition(v)
+        return eqn is not None and isinstance(primitive(eqn).lowering(eqn), Reduction)
 
     def count_costs(self, segment: range) -> None:
         """Flops to compute an element of each value from memory, counted up to a bound."""
@@ -208,14 +224,14 @@ class _Body:
         self.count_costs(segment)
         self.readers.clear()
         for i in segment:
-            if self.is_member(self.eqns[i]):
+            if i not in self.streamed and self.is_member(self.eqns[i]):
                 self.place(i)
 
     def is_member(self, eqn: Eqn) -> bool:
         rule = primitive(eqn).lowering(eqn)
         if isinstance(rule, Element):
             return eqn.result.rank > 0 and not is_free(eqn)
-        return isinstance(rule, Reduction) or eqn.op is UPDATE
+        return isinstance(rule, Reduction) or eqn.op is UPDATE or _interleaves_arrays(eqn)
 
     def place(self, i: int) -> None:
         """Put a member into the groups of its producers, or of its siblings, or a new one."""
@@ -243,14 +259,14 @@ class _Body:
         if len(home.members) == 1:
             home = self.join_sibling(home, reads)
         for read in reads:
-            if read.kind != "mapped":
+            if read.kind != "mapped" or _is_pairs(read.base):
                 self.readers.setdefault(read.base, []).append(home)
 
     def can_join(self, read: _Read, group: _Group, dims: tuple[Dim, ...]) -> _Joined | None:
         """How a member over `dims` may read this value inside its group, if at all."""
         producer = self.definition(read.base)
         assert producer is not None
-        if read.kind == "mapped" or read.base in group.blocked or producer.op is UPDATE:
+        if read.kind == "mapped" or read.base in group.blocked or producer.op in ENDS:
             return None
         if isinstance(primitive(producer).lowering(producer), Reduction):
             rows = kept_rows(producer) if producer.operands[0].dims == group.dims else None
@@ -297,9 +313,10 @@ class _Body:
         return large
 
     def join_sibling(self, home: _Group, reads: list[_Read]) -> _Group:
-        """Join a group over the same dims that reads the same array, so that it is read once."""
+        """Join a group over the same dims that reads the same array, so that it is read once; or
+        the other halves of the same pairs, which are in the same lines of the cache."""
         for read in reads:
-            if read.kind != "same":
+            if read.kind != "same" and not _is_pairs(read.base):
                 continue
             for group in reversed(self.readers.get(read.base, ())):
                 current = self.groups[group.members[0]]
@@ -407,7 +424,10 @@ class _Body:
     def is_cloned(self, i: int, segment: range) -> bool:
         """Whether readers in groups compute equation i themselves."""
         eqn = self.eqns[i]
-        return is_free(eqn) or (i in segment and eqn.results[0] in self.inlined)
+        if i in self.outdated:
+            return False
+        free = is_free(eqn) and eqn.result.rank > 0  # scalars are what they are where they stand
+        return free or (i in segment and eqn.results[0] in self.inlined)
 
     def fused_eqn(self, group: _Group, segment: range, needed: set[Value]) -> Eqn | None:
         """The group as one equation that returns what others need of it."""
@@ -476,7 +496,7 @@ class _Region:
         return self.env[v]
 
     def copy_eqn(self, eqn: Eqn) -> None:
-        if eqn.op is UPDATE and eqn.operands[0] not in self.env:
+        if eqn.op is UPDATE and eqn.operands[0] not in self.captured:
             self.capture(eqn.operands[0])  # what is written in place lives outside
         for d in (d for r in eqn.results for d in _value_dims(r.type)):
             if d not in self.env:
@@ -498,6 +518,14 @@ class _Region:
 def _value_dims(type: Type) -> list[Value]:
     """The dims of a type that are Values."""
     return [d for d in getattr(type, "dims", ()) if isinstance(d, Value)]
+
+
+def _is_pairs(v: Value) -> bool:
+    return v.dims[-1:] == (2,)
+
+
+def _interleaves_arrays(eqn: Eqn) -> bool:
+    return eqn.op is INTERLEAVE and eqn.operands[0].rank > 0
 
 
 def _view_kind(eqn: Eqn) -> str:

@@ -131,6 +131,52 @@ def transpose_of_transpose(eqn: Eqn, definition: Definition) -> Value | None:
     return transpose(inner.operands[0], [inner.attrs["perm"][p] for p in eqn.attrs["perm"]])
 
 
+@rule(TRANSPOSE)
+def transpose_of_computed(eqn: Eqn, definition: Definition) -> Value | None:
+    """What is computed from transposes of arrays and transposed is computed from the arrays, in
+    the order in which they lie in memory."""
+    inner = definition(eqn.operands[0])
+    if inner is None or inner.op is TRANSPOSE:
+        return None
+    return _transposed(eqn.operands[0], tuple(eqn.attrs["perm"]), definition)
+
+
+def _transposed(v: Value, perm: tuple[int, ...], definition: Definition) -> Value | None:
+    """The transpose of v, where that takes transposes away and adds none."""
+    eqn = definition(v)
+    if v.rank == 0:
+        return v
+    if eqn is None or not isinstance(eqn.op, Primitive):
+        return None
+    dims = [v.dims[p] for p in perm]
+    scalar = uniform_scalar(v, definition)
+    if scalar is not None:
+        return full(scalar, dims)
+    if eqn.op is TRANSPOSE:
+        back = [eqn.attrs["perm"][p] for p in perm]
+        return eqn.operands[0] if back == sorted(back) else None
+    if eqn.op is SLICE or _renames_an_extent(eqn):
+        source = _transposed(eqn.operands[0], perm, definition)
+        if source is None or eqn.op is RESHAPE:
+            return source if source is None else reshape(source, dims)
+        starts = [as_dim(_starts(eqn)[p]) for p in perm]
+        return slice(source, starts, dims, [eqn.attrs["steps"][p] for p in perm])
+    if not eqn.op.is_pointwise or not definition.is_read_once(v):
+        return None
+    operands = [_transposed(o, perm, definition) for o in eqn.operands]
+    if any(o is None for o in operands):
+        return None
+    return current().rebind(eqn, [o for o in operands if o is not None])[0]
+
+
+def _renames_an_extent(eqn: Eqn) -> bool:
+    """Whether a reshape only says that one extent is the same as another."""
+    if eqn.op is not RESHAPE:
+        return False
+    source, result = eqn.operands[0].dims, eqn.result.dims
+    return len(source) == len(result) and sum(a != b for a, b in zip(source, result)) <= 1
+
+
 # -- boxes -----------------------------------------------------------------------------------------
 
 
@@ -198,8 +244,8 @@ def update_of_update(eqn: Eqn, definition: Definition) -> Value | None:
     below, read = definition(base), definition(value)
     if read is not None and read.op is SLICE and read.operands[0] is base:
         return base if _same_box(eqn, read, value.dims, value.dims) else None
-    if below is None or below.op is not UPDATE:
-        return None
+    if below is None or below.op is not UPDATE or not definition.is_read_once(base):
+        return None  # what else reads the first content would keep the array before it alive
     if not _same_box(eqn, below, value.dims, below.operands[1].dims):
         return None
     return current().rebind(eqn, (below.operands[0], *eqn.operands[1:]))[0]
@@ -231,6 +277,14 @@ def reduction_of_one(eqn: Eqn, definition: Definition) -> Value | None:
     if eqn.op is REDUCE_SUM and x.dtype.is_float:
         x = add(x, 0.0)
     return reshape(x, eqn.result.dims)
+
+
+@rule(REDUCE_ANY, REDUCE_ALL)
+def quantifier_of_uniform(eqn: Eqn, definition: Definition) -> Value | None:
+    """All of True, or any of False, however many there are."""
+    neutral = Literal(eqn.op is REDUCE_ALL, eqn.result.dtype)
+    same = uniform_scalar(eqn.operands[0], definition) == neutral
+    return full(neutral, eqn.result.dims) if same else None
 
 
 @rule(DOT)
@@ -277,6 +331,7 @@ VIEWS: tuple[Rule, ...] = (
     broadcast_of_units,
     reshape_of_reshape,
     transpose_of_transpose,
+    transpose_of_computed,
     slice_of_all,
     slice_of_slice,
     slice_of_update,
@@ -285,6 +340,7 @@ VIEWS: tuple[Rule, ...] = (
     concatenate_of_one,
     pad_with_nothing,
     reduction_of_one,
+    quantifier_of_uniform,
     dot_of_transposed,
     transposed_dot,
 )

@@ -109,8 +109,8 @@ def _parse(module: LlvmModule) -> tuple[Any, float]:
     """The module in LLVM, its passes run, and the time at which it was parsed."""
     parsed = _parse_text(module.text)
     now = time.perf_counter()
-    if module.needs_passes:
-        _run_passes(_llvm(), _machine(), parsed)
+    if module.passes:
+        _run_passes(module.passes, _llvm(), _machine(), parsed)
     return parsed, now
 
 
@@ -124,7 +124,7 @@ def _parse_text(text: str) -> Any:
     return parsed
 
 
-def _run_passes(llvm: Any, machine: Any, parsed: Any) -> None:
+def _run_passes(which: str, llvm: Any, machine: Any, parsed: Any) -> None:
     # The vectoriser and the unroller double the time, and what they find in such loops is
     # seldom faster: loops worth vectorising are written as vectors.
     options = llvm.create_pipeline_tuning_options(1)
@@ -133,7 +133,13 @@ def _run_passes(llvm: Any, machine: Any, parsed: Any) -> None:
     options.loop_interleaving = False
     options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(parsed, builder)
+    if which == "module":
+        builder.getModulePassManager().run(parsed, builder)
+        return
+    passes = builder.getFunctionPassManager()
+    for function in parsed.functions:
+        if not function.is_declaration:
+            passes.run(function, builder)
 
 
 def compile_module(module: LlvmModule) -> Native:

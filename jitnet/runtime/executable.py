@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from jitnet.codegen.llvm import emit
-from jitnet.codegen.program import Program, lower
+from jitnet.codegen.program import NO_STORES, Program, lower
+from jitnet.codegen.signature import with_complex
 from jitnet.codegen.storage import Copy
 from jitnet.codegen.workspace import plan_workspace
 from jitnet.ir import BufferType, Function, Value, print_function
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.kernel.statements import FOR
-from jitnet.passes import announce, optimize
+from jitnet.passes import announce, optimize, pairs
 from jitnet.passes.fuse import fuse
 from jitnet.runtime.engine import compile_module, host_target
 from jitnet.runtime.native import NativeProgram
@@ -66,14 +67,22 @@ class Executable:
     copies: Sequence[Copy]
 
 
-def compile(function: Function, layouts: Sequence[str]) -> Executable:
-    """Compile a Function whose params have these layout classes ("C", "F" or "strided")."""
+def compile(
+    function: Function, layouts: Sequence[str], stores: Mapping[int, int] = NO_STORES
+) -> Executable:
+    """Compile a Function whose params have these layout classes ("C", "F" or "strided").
+
+    `stores[j] = i` says that result j is what argument i becomes: it is written to that array,
+    which is returned for it. An argument of rank 0 that is stored is an array.
+    """
     clock = _Clock()
-    optimized = optimize(function)
+    real = announce(pairs, pairs(function))
+    layouts = [_real_layout(p, layout) for p, layout in zip(function.params, layouts, strict=True)]
+    optimized = optimize(real)
     clock.lap("optimize")
     fused = announce(fuse, fuse(optimized))
     clock.lap("fuse")
-    program = lower(fused, layouts)
+    program = lower(fused, layouts, stores)
     announce(lower, program.kernel)
     clock.lap("lower")
     module = emit(program.kernel, host_target())
@@ -90,8 +99,14 @@ def compile(function: Function, layouts: Sequence[str]) -> Executable:
             "asm": lambda: native.asm,
         }
     )
-    run = NativeProgram(native, program.signature)
+    run = NativeProgram(native, with_complex(program.signature, function))
     return Executable(run, stages, clock.laps, cost_of(program), program.report.copies)
+
+
+def _real_layout(p: Value, layout: str) -> str:
+    """The layout of complex numbers as halves, which are neighbours."""
+    fortran = p.dtype.is_complex and layout == "F" and p.rank > 1
+    return "strided" if fortran else layout
 
 
 class _Clock:

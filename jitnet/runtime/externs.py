@@ -1,6 +1,6 @@
-"""Addresses of the routines that programs call outside: OpenBLAS.
+"""Addresses of the routines that programs call outside: OpenBLAS, NumPy's for sorting, Python.
 
-The library is loaded when the first program needs it, privately (no symbol of it is seen by other
+OpenBLAS is loaded when the first program needs it, privately (no symbol of it is seen by other
 libraries, nor the other way round), and set to one thread: how work is split is this project's
 business.
 """
@@ -12,6 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from jitnet.errors import NotAvailableError
+from jitnet.runtime.host import host_address
+from jitnet.runtime.sorting import sorting_address
 
 
 @lru_cache(maxsize=1)
@@ -34,11 +36,17 @@ def _openblas() -> ctypes.CDLL:
 
 
 def extern_address(symbol: str) -> int:
-    """The address of a C function of OpenBLAS, by its usual name; the package adds a prefix.
+    """The address of a C function by its symbol in `kernel.externs`: a sorting routine of NumPy's,
+    a callback into Python, or a function of OpenBLAS, by its usual name; the package adds a
+    prefix.
 
     Raises:
         NotAvailableError: where OpenBLAS or the function is missing.
     """
+    if symbol.startswith("numpy_"):
+        return sorting_address(symbol)
+    if symbol.startswith("host_"):
+        return host_address(symbol)
     function = getattr(_openblas(), f"scipy_{symbol}", None)
     if function is None:
         raise NotAvailableError(f"OpenBLAS has no function {symbol}")

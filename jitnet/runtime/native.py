@@ -22,12 +22,13 @@ from jitnet.codegen.signature import (
     AliasOutput,
     BufferOutput,
     HeapOutput,
+    Input,
     Output,
     ScalarOutput,
     Signature,
     Slot,
 )
-from jitnet.errors import raise_from_program
+from jitnet.errors import filled_in, raise_from_program
 from jitnet.ir import DType
 from jitnet.runtime.buffers import empty
 from jitnet.runtime.engine import Native
@@ -112,8 +113,8 @@ class NativeProgram:
         self._frames: list[_Frame] = []
         codes = []
         for spec in signature.inputs:
-            codes.append(_ADDRESS if spec.rank else _CODES[spec.dtype.name])
-            codes += ["q"] * (spec.rank if spec.layout == "strided" else 0)
+            codes.append(_ADDRESS if spec.is_array else _CODES[spec.dtype.name])
+            codes += ["q"] * spec.strides
         self._buffers = [o for o in signature.outputs if isinstance(o, BufferOutput)]
         codes += [_ADDRESS] * (len(self._buffers) + 1)
         self._pack = Struct("<" + "".join(codes)).pack_into
@@ -121,12 +122,13 @@ class NativeProgram:
 
     def __call__(self, args: Sequence[Any]) -> list[Any]:
         """The outputs for arguments that match the signature's inputs: aligned arrays of the dtype
-        and layout, numbers for rank 0. Extents are the caller's business.
+        and layout, numbers for rank 0 (or arrays, of complex dtypes). Extents are the caller's
+        business.
 
         Raises:
             whatever the program raises.
         """
-        values, kept = self._values(args)
+        values, aside = self._values(args)
         arrays = [empty(o.dims, o.dtype.numpy) for o in self._buffers]
         values += map(_address, arrays)
         try:
@@ -139,39 +141,48 @@ class NativeProgram:
             results = frame.results.raw
         finally:
             self._frames.append(frame)
-        del kept
         if status:
             self._fail(status, results)
+        for spec, arg, copy in aside:
+            if spec.written:
+                arg[...] = copy
         return _collect(self.signature.outputs, args, arrays, results)
 
     def _new_frame(self) -> _Frame:
         module = self.native.module
         return _Frame(self._arguments, module.slots, module.workspace_bytes)
 
-    def _values(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """The slots' values for the inputs, and copies that must live during the call."""
+    def _values(self, args: Sequence[Any]) -> tuple[list[Any], list[tuple[Input, Any, Any]]]:
+        """The slots' values for the inputs, and which arrays the program sees copies of."""
         values: list[Any] = []
-        kept = []
+        aside = []
         for spec, arg in zip(self.signature.inputs, args, strict=True):
-            if not spec.rank:
+            if not spec.is_array:
                 values.append(_number(arg, spec.dtype))
-            elif spec.layout != "strided":
+                continue
+            if not isinstance(arg, np.ndarray):  # a complex number
+                copy = np.array(arg, spec.dtype.numpy)
+                aside.append((spec, arg, copy))
+                arg = copy
+            if spec.layout != "strided":
                 values.append(_address(arg))
             else:
-                size = spec.dtype.itemsize
+                size = spec.unit.itemsize
                 if any(step % size for step in arg.strides):
-                    arg = np.ascontiguousarray(arg)
-                    kept.append(arg)
+                    copy = np.ascontiguousarray(arg)
+                    aside.append((spec, arg, copy))
+                    arg = copy
                 values.append(_address(arg))
                 values += [step // size for step in arg.strides]
-        return values, kept
+                values += [1] * (spec.strides - spec.rank)
+        return values, aside
 
     def _fail(self, status: int, results: bytes) -> NoReturn:
         site = self.native.module.sites[status - 1]
-        values = [_scalar(results, i, dtype).item() for i, dtype in enumerate(site.dtypes)]
+        values = [_scalar(results, i, dtype) for i, dtype in enumerate(site.dtypes)]
         if site.error == "MemoryError":
             raise MemoryError(site.message)
-        raise_from_program(site.error, site.message.format(*values), site.loc.frames)
+        raise_from_program(site.error, filled_in(site.message, values), site.loc.frames)
 
 
 def _number(arg: Any, dtype: DType) -> Any:

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitnet.ir import Builder, Function, Value
-from jitnet.ops.primitive import JvpTransform, Primitive
+from jitnet import errors
+from jitnet.ir import Builder, Eqn, Function, Value
+from jitnet.ops.pairs import is_complex
+from jitnet.ops.primitive import JvpTransform, Primitive, Tangents
 from jitnet.ops.tape import tangent_type
 
 Pushed = tuple[Function, tuple[bool, ...]]
@@ -55,6 +57,7 @@ def _jvp(f: Function, nonzero: Sequence[bool], jvp: JvpTransform) -> Pushed:
             if all(t is None for t in moving):
                 primals.update(zip(eqn.results, b.rebind(eqn, operands)))
                 continue
+            _refuse_complex(eqn, moving)
             with b.at(eqn.loc.tagged("jvp")):
                 results, moved = op.jvp(eqn, operands, moving, jvp)
             primals.update(zip(eqn.results, results))
@@ -65,3 +68,16 @@ def _jvp(f: Function, nonzero: Sequence[bool], jvp: JvpTransform) -> Pushed:
     out = tuple(v in tangents for v in f.results)
     values = (primals.get(v, v) for v in f.results)
     return b.build(*values, *(tangents[v] for v in f.results if v in tangents)), out
+
+
+def _refuse_complex(eqn: Eqn, tangents: Tangents) -> None:
+    """Derivatives are those of real numbers. Regions are looked at when their equations are."""
+    moving = [v for v, t in zip(eqn.operands, tangents) if t is not None]
+    if any(map(is_complex, moving)) or (not eqn.regions and any(map(is_complex, eqn.results))):
+        raise errors.DifferentiationError(
+            f"the derivative of {eqn.op.name} in complex numbers",
+            why="this version differentiates real numbers only",
+            remedy="compute with the real and the imaginary parts as two arrays, or put "
+            "jitnet.stop_gradient around what is constant",
+            frames=eqn.loc.frames,
+        )

@@ -116,7 +116,7 @@ def fill_inputs(e: Emitter) -> list[str]:
     """Fill the argument slots of the inputs; the objects that the program reads."""
     w, signature = e.w, e.program.signature
     read = []
-    slots = sum(1 + (i.rank if i.layout == "strided" else 0) for i in signature.inputs)
+    slots = sum(1 + i.strides for i in signature.inputs)
     e.stack("argv", 8 * (slots + len(signature.outputs) + 1))
     for spec, source in zip(signature.inputs, e.spec.sources, strict=True):
         if isinstance(source, int):
@@ -127,7 +127,7 @@ def fill_inputs(e: Emitter) -> list[str]:
             data = e.check_array(x, dtype, shape, spec.layout if spec.rank else "C")
             leaf = Leaf(ArrayLeaf(dtype, shape, spec.layout), x, data)
         read.append(leaf.object)
-        if spec.rank:
+        if spec.is_array:
             w.add(f"store ptr {leaf.value}, ptr {e.next_slot()}")
             _strides(e, spec, leaf)
         else:
@@ -138,13 +138,15 @@ def fill_inputs(e: Emitter) -> list[str]:
 def _strides(e: Emitter, spec: Input, leaf: Leaf) -> None:
     if spec.layout != "strided":
         return
-    w, size = e.w, spec.dtype.itemsize
+    w, size = e.w, spec.unit.itemsize
     steps = e.field("ptr", leaf.object, 40)
     for axis in range(spec.rank):
         step = e.field("i64", steps, 8 * axis)
         e.require_equal("i64", w.let(f"and i64 {step}, {size - 1}"), 0)
         step = w.let(f"ashr i64 {step}, {size.bit_length() - 1}")
         w.add(f"store i64 {step}, ptr {e.next_slot()}")
+    for _ in range(spec.strides - spec.rank):
+        w.add(f"store i64 1, ptr {e.next_slot()}")
 
 
 def _scalar_input(e: Emitter, spec: Input, leaf: Leaf) -> None:

@@ -1,0 +1,171 @@
+"""What a function changes in the containers that it is called with: lists, dicts, dataclasses.
+
+    def step(state):
+        state["t"] += 1          effect: args[0] becomes {"u": its array, "t": result 0}
+
+The function is traced with containers of its own. Where they differ afterwards, the caller's are
+changed in the same way each time the program has run. What is in them is handed out as results are:
+an argument's array is that array again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from jitnet import errors
+from jitnet.frontend.arrays import Grown
+from jitnet.frontend.pytree import TreeDef, flatten, is_registered, node_kind, unflatten
+
+Path = tuple[int, ...]
+"""The number of a child in its container, from the outermost container on."""
+
+
+class Known(NamedTuple):
+    """A container of the caller's, in the place of a leaf."""
+
+    path: Path
+
+
+class Items(list[Any]):
+    """The items of a list that has grown in the program."""
+
+
+class Effect(NamedTuple):
+    """A container of the arguments that is changed.
+
+    Attributes:
+        path: where it is.
+        keys: of a dict, or the names of a dataclass's fields; None for a list.
+        trees, outputs: its new items, their leaves one after the other.
+    """
+
+    path: Path
+    keys: tuple[Any, ...] | None
+    trees: tuple[TreeDef, ...]
+    outputs: tuple[Any, ...]
+
+
+class Change(NamedTuple):
+    """A container that is not what it was: `items` are its new ones."""
+
+    path: Path
+    keys: tuple[Any, ...] | None
+    items: tuple[Any, ...]
+
+
+class Containers:
+    """The containers of the arguments, and what they held before the function ran."""
+
+    def __init__(self, arguments: Any) -> None:
+        self._held: list[tuple[Path, Any, list[Any], Any]] = []
+        self._paths: dict[int, Path] = {}
+        self._walk(arguments, ())
+
+    def _walk(self, x: Any, path: Path) -> None:
+        kind = node_kind(type(x))
+        if kind is None or x is None or id(x) in self._paths:
+            return
+        children, meta = kind.flatten(x)
+        self._held.append((path, x, list(children), meta))
+        self._paths[id(x)] = path
+        for i, child in enumerate(children):
+            self._walk(child, (*path, i))
+
+    def changes(self) -> list[Change]:
+        """What the function has changed.
+
+        Raises:
+            MutationError: for containers of registered classes.
+        """
+        found = []
+        for path, x, before, meta in self._held:
+            kind = node_kind(type(x))
+            assert kind is not None
+            now, meta_now = kind.flatten(x)
+            same = meta == meta_now and len(now) == len(before)
+            if same and all(a is b for a, b in zip(now, before)):
+                continue
+            if is_registered(type(x)):
+                raise errors.MutationError(
+                    f"the function changes a {type(x).__qualname__} among its arguments",
+                    remedy="return the new one, and assign it in the caller",
+                )
+            found.append(Change(path, _keys(x), tuple(now)))
+        return found
+
+    def leaves(self, x: Any) -> tuple[list[Any], TreeDef]:
+        """The leaves of a new item, of which containers of the caller's are some."""
+        return flatten(self._with_known(x))
+
+    def _with_known(self, x: Any) -> Any:
+        kind = node_kind(type(x))
+        if kind is None or x is None:
+            return x
+        if type(x) is list and x and type(x[-1]) is Grown:
+            return x[-1]
+        if id(x) in self._paths and not isinstance(x, tuple):
+            return _KnownLeaf(self._paths[id(x)])
+        children, meta = kind.flatten(x)
+        return kind.unflatten(meta, [self._with_known(child) for child in children])
+
+
+class _KnownLeaf:
+    """A container of the caller's, which is no tree to look into."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def known_path(leaf: Any) -> Known | None:
+    """Whether a leaf is a container of the caller's."""
+    return Known(leaf.path) if isinstance(leaf, _KnownLeaf) else None
+
+
+def _keys(x: Any) -> tuple[Any, ...] | None:
+    if isinstance(x, dict):
+        return tuple(x)
+    if dataclasses.is_dataclass(x):
+        return tuple(f.name for f in dataclasses.fields(x))
+    return None
+
+
+def carry_out(effects: Sequence[Effect], arguments: Any, hand_out: Callable[[Any], Any]) -> None:
+    """Change the caller's containers."""
+    targets = [at(arguments, effect.path) for effect in effects]
+    contents = []
+    for effect in effects:
+        outputs = iter(effect.outputs)
+        items = []
+        for tree in effect.trees:
+            leaves = [next(outputs) for _ in range(tree.leaf_count)]
+            items.append(
+                unflatten(
+                    tree,
+                    [hand_out(leaf) for leaf in leaves],
+                )
+            )
+        contents.append(items)
+    for target, effect, items in zip(targets, effects, contents):
+        _fill(target, effect.keys, items)
+
+
+def at(arguments: Any, path: Path) -> Any:
+    """The container of the arguments at a path."""
+    for i in path:
+        kind = node_kind(type(arguments))
+        assert kind is not None
+        arguments = kind.flatten(arguments)[0][i]
+    return arguments
+
+
+def _fill(target: Any, keys: tuple[Any, ...] | None, items: Sequence[Any]) -> None:
+    if keys is None:
+        target[:] = items[0] if len(items) == 1 and isinstance(items[0], Items) else items
+    elif isinstance(target, dict):
+        target.clear()
+        target.update(zip(keys, items))
+    else:
+        for name, item in zip(keys, items):
+            object.__setattr__(target, name, item)

@@ -1,0 +1,207 @@
+"""A loop's equation, and the world after it.
+
+    %go, %s, %x1 = while ... { return %go, %s, %x }
+
+The body's region returns what the plan carries; the equation's results are put where the program
+looks for them: into variables, containers and the memory of arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jitnet import errors, ir, ops
+from jitnet.frontend.context import (
+    Trace,
+    give_name,
+    running_trace,
+)
+from jitnet.frontend.flow import regions
+from jitnet.frontend.flow.carrying import Slot, contents, slots_of
+from jitnet.frontend.flow.joins import brought_to
+from jitnet.frontend.flow.memory import Lost, final_places, peers_after
+from jitnet.frontend.flow.plans import INDEX, Loop, Peel, Plan, TracedStep, inside
+from jitnet.frontend.flow.sharing import share_afterwards
+from jitnet.frontend.flow.signals import (
+    ABSENT,
+    BREAK,
+    CONTINUE,
+    FALL,
+    RETURN,
+    Signal,
+    known,
+)
+from jitnet.frontend.flow.world import (
+    RETURNED,
+    UNBOUND,
+    World,
+    as_left,
+)
+from jitnet.frontend.tracer import Tracer, lift, wrap
+from jitnet.ir import ArrayType, Value, as_value
+from jitnet.ir import types as T
+
+# -- the equation ----------------------------------------------------------------------------------
+
+
+def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
+    exits = step.signal.kinds - {FALL, CONTINUE}
+    try:
+        places = final_places(loop, plan.shapes.values(), bool(exits))
+    except Lost:
+        if loop.may_peel:
+            raise Peel from None
+        raise errors.MutationError(
+            "a loop that writes to an array of the caller in its first step only",
+            why="its variable is bound to a new array afterwards",
+            remedy="take a copy in front of the loop: x = x.copy()",
+        ) from None
+    is_for = loop.steps is not None and not exits
+    region = step.region
+    code = step.signal.kind if exits else None
+    with as_left(step.state):
+        after = _after(plan, code, region)
+        if not is_for:
+            go = step.goes_on
+            after.insert(0, go if isinstance(go, Value) else ir.literal(go, T.bool_))
+            after[1:1] = [ops.add(step.index, 1)] if step.index is not None else []
+    before = _before(plan, code is not None)
+    params = _params(plan, region, code is not None)
+    if is_for:
+        results = _bind_for(loop, step, params, before, after)
+    else:
+        results = _bind_while(loop, step, params, before, after)
+    region.active = False
+    _settle(plan, results)
+    _hand_on(plan, places, step, loop.once)
+    if not exits:
+        return known(FALL)
+    value = ABSENT if plan.returned is None else contents(plan.returned, _made)
+    kinds = exits if loop.is_endless else exits | {FALL}
+    if len(kinds) == 1:
+        return known(next(iter(kinds)), value)
+    return Signal(kinds, wrap(results[-1], "python"), value)
+
+
+def _before(plan: Plan, with_code: bool) -> list[Value]:
+    values = [as_value(e.first) for e in plan.extents]
+    for slot in plan.slots():
+        if slot.first is ABSENT:
+            values.append(regions.nothing(slot.kind))
+        else:
+            values.append(brought_to(slot.first, slot.kind))
+    values += [m.store.read(running_trace()) for m in plan.memories.values()]
+    return values + ([ir.index(FALL)] if with_code else [])
+
+
+def _after(plan: Plan, code: Any, region: Trace) -> list[Value]:
+    values = []
+    for extent in plan.extents:
+        slot, axis = extent.uses[0]
+        values.append(as_value(lift(slot.last).value.dims[axis]))
+    for slot in plan.slots():
+        missing = slot.last is ABSENT
+        values.append(regions.nothing(slot.kind) if missing else brought_to(slot.last, slot.kind))
+    values += [m.last or m.store.read(region) for m in plan.memories.values()]
+    if code is None:
+        return values
+    kind = lift(code).value
+    jumped = ops.bitwise_or(ops.eq(kind, BREAK), ops.eq(kind, RETURN))
+    return [*values, ops.select(jumped, kind, ir.index(FALL))]
+
+
+def _params(plan: Plan, region: Trace, with_code: bool) -> list[Value]:
+    params = [e.param for e in plan.extents]
+    for slot in plan.slots():
+        if slot.first is ABSENT:
+            dims = tuple(inside(d, region) for d in slot.kind.dims)
+            slot.param = region.builder.param(ArrayType(slot.kind.dtype, dims))
+        params.append(slot.param)
+    params += [m.param for m in plan.memories.values()]
+    if with_code:
+        params.append(region.builder.param(INDEX, "ended"))
+    return [p for p in params if p is not None]
+
+
+def _bind_for(
+    loop: Loop, step: TracedStep, params: list[Value], before: list[Value], after: list[Value]
+) -> tuple[Value, ...]:
+    consts = regions.unite(step.region)
+    builder = step.region.builder
+    assert step.index is not None
+    captured = [p for p in builder.params if p not in params and p is not step.index]
+    builder.params[:] = [step.index, *captured, *params]
+    return ops.for_(loop.count(), builder.build(*after), consts, before)
+
+
+def _bind_while(
+    loop: Loop, step: TracedStep, params: list[Value], before: list[Value], after: list[Value]
+) -> tuple[Value, ...]:
+    builder = step.region.builder
+    go = builder.param(T.scalar(T.bool_), "go")
+    consts = regions.unite(step.region)
+    first: list[Value] = [_first_test(loop)]
+    own = [go]
+    if step.index is not None:
+        own.append(step.index)
+        first.append(ir.index(0))
+    captured = [p for p in builder.params if p not in params and p not in own]
+    builder.params[:] = [*captured, *own, *params]
+    body = builder.build(*after)
+    with ir.current().child("cond") as b:  # whose arrays have the extents of any step
+        inner = b.params_like(body.params)
+    cond = b.build(inner[len(consts)])
+    found = ops.while_(cond, body, consts, [*first, *before])
+    return found[len(own) :]
+
+
+def _first_test(loop: Loop) -> Value:
+    if loop.steps is not None:
+        return ops.gt(loop.count(), 0)
+    return loop.first if isinstance(loop.first, Value) else ir.literal(loop.first, T.bool_)
+
+
+# -- the world after the loop ----------------------------------------------------------------------
+
+
+def _settle(plan: Plan, results: tuple[Value, ...]) -> None:
+    left = iter(results)
+    for extent in plan.extents:
+        extent.result = next(left)
+    for slot in plan.slots():
+        slot.result = next(left)
+        slot.made = None
+    for memory in plan.memories.values():
+        memory.result = next(left)
+
+
+def _made(slot: Slot) -> Any:
+    if slot.made is None:
+        assert slot.result is not None
+        slot.made = wrap(slot.result, slot.kind.flavour)
+    return slot.made
+
+
+def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], step: TracedStep, once: bool) -> None:
+    """Let the world be what the last step has left."""
+    for location, shape in (*plan.shapes.values(), *plan.late.values()):
+        for slot in slots_of([shape]):
+            assert slot.result is not None
+            if slot in places:
+                slot.made = places[slot]
+                slot.made.place.write(slot.result)
+            elif slot.kind.flavour == "array":
+                peers_after(slot.last, _made(slot), step.region, location)
+    for slot in slots_of([plan.returned] if plan.returned is not None else []):
+        if slot.kind.flavour == "array":
+            peers_after(slot.last, _made(slot), step.region, RETURNED)
+    share_afterwards(plan, once)
+    for location, shape in (*plan.shapes.values(), *plan.late.values()):
+        location.set(contents(shape, _made))
+    for location in plan.dead.values():
+        location.set(UNBOUND)
+    for memory in plan.memories.values():
+        assert memory.result is not None
+        give_name(running_trace(), memory.result)
+        memory.store.write(memory.result)

@@ -1,0 +1,353 @@
+"""`if` on a traced condition: both arms are traced, and what they change is joined.
+
+    if x > 0:                       %y, %x1 = if %0, %x {
+        y = 1.0                       arms: (f64, f64[3])
+        x[0] = 0.0                  }
+    else:
+        y = x[1]
+
+An arm that jumps out (returns, breaks, continues) takes the rest of the block into the other arm;
+where only the program knows whether an arm jumps, the rest runs under an `if` of its own. An arm
+that raises becomes a check, and the program goes on with the other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jitnet import errors, ir, ops
+from jitnet.frontend.arrays import Choice, Place, Store
+from jitnet.frontend.context import Trace, bring_in, give_name, resume, running_trace
+from jitnet.frontend.flow import regions
+from jitnet.frontend.flow.growing import Grows, added, put_on_tape
+from jitnet.frontend.flow.joins import Conflict, Joiner, Pair, brought_to, kind_in, stores_of
+from jitnet.frontend.flow.raising import check_not, has_values, is_raised_by_user, unbound_local
+from jitnet.frontend.flow.signals import ABSENT, FALL, Raised, Signal, known, normal
+from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.world import (
+    RETURNED,
+    UNBOUND,
+    Content,
+    Location,
+    State,
+    World,
+    as_left,
+    is_in_doubt,
+    put_again,
+    same_content,
+    survey,
+    take_back,
+)
+from jitnet.ir import Effect, Literal, Value, as_value, effect_of
+from jitnet.ir import types as T
+
+Thunk = Callable[[], Any]
+
+
+def if_(test: Any, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None = None) -> Any:
+    """`if test: then else: orelse`, and what follows it where a jump is among the arms."""
+    condition = truth(test)
+    if isinstance(condition, bool):
+        chosen = then if condition else orelse
+        return follow(normal(chosen() if chosen is not None else None), rest)
+    return branch(condition, then, orelse, rest)
+
+
+def follow(signal: Signal, rest: Thunk | None) -> Signal:
+    """The signal of a block that goes on with `rest` where it falls through."""
+    if rest is None or FALL not in signal.kinds:
+        return signal
+    if signal.falls:
+        return normal(rest())
+    others = signal.kinds - {FALL}
+    left = known(next(iter(others)), signal.value) if len(others) == 1 else None
+    jumped = left or Signal(others, signal.kind, signal.value)
+    falls = truth(signal.kind == FALL)
+    assert not isinstance(falls, bool)
+    return branch(falls, rest, lambda: jumped, None)
+
+
+def branch(
+    condition: Value, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None = None
+) -> Signal:
+    """Trace both arms and join them; lists that grow in one of them are on tapes from there on."""
+    while True:
+        try:
+            return _branch(condition, then, orelse, rest)
+        except Grows as grows:
+            put_on_tape(grows)
+
+
+def _branch(
+    condition: Value, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None
+) -> Signal:
+    world = survey((then, orelse, rest))
+    outcomes: list[tuple[State, Signal]] = []
+    for name, thunk, other in (("then", then, orelse), ("orelse", orelse, then)):
+        arm = _arm(world, name, thunk)
+        if isinstance(arm, Raised):
+            _let_raise(condition if thunk is then else ops.logical_not(condition), arm)
+            return follow(normal(other() if other is not None else None), rest)
+        outcomes.append(arm)
+    falling = [i for i, (_, signal) in enumerate(outcomes) if signal.falls]
+    jumping = [i for i, (_, signal) in enumerate(outcomes) if FALL not in signal.kinds]
+    if rest is not None and len(falling) == len(jumping) == 1:
+        (i,) = falling
+        continued = _go_on(world, outcomes[i][0], rest)
+        if isinstance(continued, Raised):
+            _let_raise(condition if i == 0 else ops.logical_not(condition), continued)
+            other = (then, orelse)[1 - i]
+            return normal(other() if other is not None else None)
+        outcomes[i] = continued
+        rest = None
+    signal = _join(world, condition, *outcomes)
+    return follow(signal, rest)
+
+
+def _arm(world: World, name: str, thunk: Thunk | None) -> tuple[State, Signal] | Raised:
+    parent = running_trace()
+    region = Trace(name, parent, is_region=True)
+    region.builder.loc = parent.builder.loc
+    return _traced(world, region, thunk)
+
+
+def _go_on(world: World, state: State, rest: Thunk) -> tuple[State, Signal] | Raised:
+    put_again(state)
+    return _traced(world, state.region, rest)
+
+
+def _traced(world: World, region: Trace, thunk: Thunk | None) -> tuple[State, Signal] | Raised:
+    try:
+        with resume(region):
+            signal = normal(thunk() if thunk is not None else None)
+    except BaseException as error:
+        take_back(world, region)
+        found = error if is_raised_by_user(error) else unbound_local(error)
+        if found is None:
+            raise
+        return Raised(found, region)
+    return take_back(world, region), signal
+
+
+def _let_raise(condition: Value, arm: Raised) -> None:
+    """The program raises where the condition holds, after what the arm does before that."""
+    region = arm.region
+    has_effects = any(effect_of(eqn) >= Effect.MAY_RAISE for eqn in region.builder.eqns)
+    if not (has_effects or has_values(arm.error)):
+        region.active = False
+        check_not(condition, arm.error)
+        return
+    with resume(region):
+        check_not(ir.literal(True, T.bool_), arm.error)
+    nothing = Trace("orelse", region.parent, is_region=True)
+    operands = regions.unite(region, nothing)
+    ops.if_(condition, region.builder.build(), nothing.builder.build(), operands)
+    region.active = nothing.active = False
+
+
+# -- joining ---------------------------------------------------------------------------------------
+
+
+def _join(
+    world: World, condition: Value, one: tuple[State, Signal], other: tuple[State, Signal]
+) -> Signal:
+    """Bind the `if`, and let the world be what both arms may have left."""
+    (a, signal_a), (b, signal_b) = one, other
+    location: list[Location] = []
+
+    def peers_of(x: Any, y: Any) -> Sequence[Store]:
+        if len({*stores_of(x), *stores_of(y)}) < 2 and x.place is y.place:
+            return ()
+        where = location[-1]
+        return [s for s in (*stores_of(x), *stores_of(y)) if is_in_doubt(s, where)]
+
+    kinds = (lambda x: kind_in(a.region, x), lambda x: kind_in(b.region, x))
+    joiner = Joiner(kinds, peers_of)
+    makers: list[tuple[Location, Callable[[], Any]]] = []
+    for key in {**a.changed, **b.changed}:
+        where = (a.changed.get(key) or b.changed[key])[0]
+        location.append(where)
+        sides = [s.changed[key][1] if key in s.changed else world.before(key) for s in (a, b)]
+        makers.append((where, join_location(joiner, where, world.before(key), *sides)))
+    location.append(RETURNED)
+    make_signal = _join_signals(joiner, signal_a, signal_b)
+    written = _written(a, b)
+    results = _bind(condition, a, b, joiner.pairs, written)
+    for pair, result in zip(joiner.pairs, results):
+        pair.result = result
+        if pair.peers and None not in pair.kind.dims:
+            pair.choice = _choice(condition, pair, result, a.region, b.region)
+    for (store, _, _), result in zip(written, results[len(joiner.pairs) :]):
+        give_name(running_trace(), result)
+        store.write(result)
+    for where, make in makers:
+        where.set(make())
+    return make_signal()
+
+
+def _choice(
+    condition: Value, pair: Pair, result: Value, then: Trace, orelse: Trace
+) -> tuple[Value, Place, Place] | None:
+    """The places of an array that is in other memory on each path; what was made on a path is in
+    memory of its own. None where one is found by what only its path has computed."""
+    new = Store(result, running_trace())
+    places: list[Place] = []
+    for x, region in ((pair.a, then), (pair.b, orelse)):
+        stores = stores_of(x)
+        if all(s.home is region and not s.is_shared for s in stores):
+            places.append(new)
+        elif _is_from_outside(x.place, region):
+            places.append(x.place)
+        else:
+            return None
+    return condition, places[0], places[1]
+
+
+def _is_from_outside(place: Place, region: Trace) -> bool:
+    """Whether the trace around the region can tell where this is."""
+    if isinstance(place, Choice):
+        sides = (place.one, place.other)
+        return place.owner is not region and all(_is_from_outside(p, region) for p in sides)
+    if isinstance(place, Store):
+        return place.home is not region
+    known = (
+        step.owner is not region or all(isinstance(v, Literal) for v in step.eqn.operands[1:])
+        for step in place.steps
+    )
+    return place.store.home is not region and all(known)
+
+
+def join_location(
+    joiner: Joiner, where: Location, before: Any, a: Any, b: Any
+) -> Callable[[], Any]:
+    """How to make what a location holds after both paths; UNBOUND where they cannot be joined."""
+    if isinstance(where, Content):
+        return _join_content(joiner, where, before, a, b)
+    if a is UNBOUND and b is UNBOUND:
+        return lambda: UNBOUND
+    try:
+        if a is UNBOUND or b is UNBOUND:
+            raise Conflict("assigned to on one path only")
+        return joiner.join(a, b)
+    except Conflict as conflict:
+        note_conflict(where.name, str(conflict))
+        return lambda: UNBOUND
+
+
+def note_conflict(name: str, text: str, leaves: frozenset[int] | None = None) -> None:
+    """Remember why a variable is unbound, and which int arguments decide that, if they do."""
+    running_trace().function.conflicts[name] = (text, leaves)
+
+
+def _join_content(joiner: Joiner, where: Content, before: Any, a: Any, b: Any) -> Callable[[], Any]:
+    for side, after in enumerate((a, b)):
+        items = added(before, after)
+        if items is not None and not same_content(a, b):
+            raise Grows(where.container, items, joiner.kinds[side])
+    alike = type(a) is type(b) and len(a) == len(b) and not isinstance(a, set)
+    if not alike or (isinstance(a, dict) and list(a) != list(b)):
+        raise errors.MutationError(
+            f"a {type(where.container).__name__} ({where.name}) that has other items, or more of "
+            "them, on one path than on the other",
+            why="which items it has would only be known when the program runs",
+            remedy="use an array and a mask, or the same keys on both paths",
+        )
+    try:
+        if isinstance(a, list):
+            parts = [joiner.join(x, y) for x, y in zip(a, b)]
+            return lambda: [make() for make in parts]
+        makers = {k: joiner.join(a[k], b[k]) for k in a}
+        return lambda: {k: make() for k, make in makers.items()}
+    except Conflict as conflict:
+        raise errors.MutationError(
+            f"an item of a {type(where.container).__name__} ({where.name}) that is {conflict}",
+            remedy="make it of one type and shape on both paths",
+        ) from None
+
+
+def _join_signals(joiner: Joiner, a: Signal, b: Signal) -> Callable[[], Signal]:
+    kinds = a.kinds | b.kinds
+    try:
+        make_kind = joiner.join(a.kind, b.kind)
+        make_value = _join_values(joiner, a.value, b.value)
+    except Conflict as conflict:
+        raise errors.ReturnError(
+            f"the function returns {conflict}",
+            why="which of them it is would only be known when the program runs",
+            remedy="return values of one type and shape on all paths",
+        ) from None
+    return lambda: Signal(kinds, make_kind(), make_value())
+
+
+def _join_values(joiner: Joiner, a: Any, b: Any) -> Callable[[], Any]:
+    if a is ABSENT or b is ABSENT:
+        return joiner.join_with_nothing(b if a is ABSENT else a, first=b is ABSENT)
+    return joiner.join(a, b)
+
+
+def _written(a: State, b: State) -> list[tuple[Store, Value, Value]]:
+    """Memory that either arm wrote to, and what each left there, in its own terms."""
+    found = []
+    for store in {**a.stores, **b.stores}:
+        if not is_around(store.home, a.region):
+            continue
+        values = []
+        for state in (a, b):
+            value = state.stores.get(store)
+            if value is None:
+                with resume(state.region):
+                    value = bring_in(store.value, store.owner, state.region)
+            values.append(value)
+        found.append((store, values[0], values[1]))
+    return found
+
+
+def is_around(home: Trace | None, region: Trace) -> bool:
+    """Whether `home` is a trace around the region."""
+    trace: Trace | None = region.parent
+    while trace is not None:
+        if trace is home:
+            return True
+        trace = trace.parent
+    return False
+
+
+def _bind(
+    condition: Value,
+    then: State,
+    orelse: State,
+    pairs: Sequence[Pair],
+    written: Sequence[tuple[Store, Value, Value]],
+) -> tuple[Value, ...]:
+    results: list[list[Value]] = []
+    extents: list[list[Value]] = []
+    for side, state in enumerate((then, orelse)):
+        with as_left(state):
+            own = [_as_result(pair, side) for pair in pairs]
+            extents.append(
+                [
+                    as_value(value.dims[axis])
+                    for pair, value in zip(pairs, own)
+                    for axis, dim in enumerate(pair.kind.dims)
+                    if dim is None
+                ]
+            )
+            own += [(one, other)[side] for _, one, other in written]
+        results.append(own)
+    ragged = list(dict.fromkeys(zip(*extents)))
+    operands = regions.unite(then.region, orelse.region)
+    one, other = (
+        state.region.builder.build(*(pair[side] for pair in ragged), *results[side])
+        for side, state in enumerate((then, orelse))
+    )
+    found = ops.if_(condition, one, other, operands)
+    then.region.active = orelse.region.active = False
+    return found[len(ragged) :]
+
+
+def _as_result(pair: Pair, side: int) -> Value:
+    x = (pair.a, pair.b)[side]
+    if x is ABSENT:
+        return regions.nothing(pair.kind)
+    return brought_to(x, pair.kind)

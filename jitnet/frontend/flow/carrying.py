@@ -1,0 +1,184 @@
+"""What a loop carries from one step to the next, found by tracing its body.
+
+    s, k = 0.0, 0                      the variables s and k are other numbers after a step
+    for i in range(n):                   than before: both are carried, s as a float, k as an int
+        s += x[i]
+        k += 1
+
+A `Shape` says how what a location holds is made of things that stay and of `Slot`s, numbers and
+arrays that are carried. It starts from what changed in one step and grows until a step that starts
+from it changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from jitnet.frontend.arrays import Store
+from jitnet.frontend.flow.joins import Conflict, Kind, common, is_same
+from jitnet.frontend.flow.signals import ABSENT
+from jitnet.frontend.pytree import node_kind
+from jitnet.frontend.tracer import Tracer
+from jitnet.ir import Type, Value
+
+
+@dataclass(eq=False)
+class Slot:
+    """A number or an array that is carried.
+
+    Attributes:
+        kind: what it is in each step.
+        first: what it is at the start, an object of the trace around; ABSENT where it is only
+            known afterwards.
+        last: what a step left.
+        param: its value at the start of a step; `made` the object that stands for it.
+        result: its value after the loop.
+    """
+
+    kind: Kind
+    first: Any
+    last: Any = None
+    param: Value | None = None
+    made: Any = None
+    result: Value | None = None
+
+
+@dataclass(frozen=True)
+class Same:
+    """Something that no step changes."""
+
+    thing: Any
+
+
+@dataclass(frozen=True)
+class Node:
+    """A container that is made anew."""
+
+    cls: type
+    meta: Any
+    children: tuple[Any, ...]
+
+
+Shape = Slot | Same | Node
+
+KindOf = Callable[[Any], Kind | None]
+
+
+@dataclass
+class Finder:
+    """Finds shapes from what a location held before and after a step.
+
+    Attributes:
+        kind_before, kind_after: kinds of values of the trace around, and of the body.
+    """
+
+    kind_before: KindOf
+    kind_after: KindOf
+    slots: list[Slot] = field(default_factory=list)
+
+    def shape(self, before: Any, after: Any, old: Shape | None = None) -> Shape:
+        """The shape of a location; what `old` carries stays carried.
+
+        Raises:
+            Conflict: where before and after cannot be brought to one kind.
+        """
+        if is_same(before, after) and (old is None or isinstance(old, Same)):
+            return Same(before)
+        kinds = self.kind_before(before), self.kind_after(after)
+        if kinds[0] is not None and kinds[1] is not None:
+            return self._slot(before, after, kinds[0], kinds[1], old)
+        kind = node_kind(type(before))
+        if kind is None or type(before) is not type(after) or before is None:
+            raise Conflict(_apart(before, after, *kinds))
+        (xs, meta), (ys, other) = kind.flatten(before), kind.flatten(after)
+        if meta != other or len(xs) != len(ys):
+            raise Conflict(f"a {type(before).__name__} of other items before and after a step")
+        olds = old.children if isinstance(old, Node) else (None,) * len(xs)
+        parts = tuple(self.shape(x, y, o) for x, y, o in zip(xs, ys, olds))
+        return Node(type(before), meta, parts)
+
+    def shape_of_new(self, after: Any) -> Shape:
+        """The shape of what is only there after a step."""
+        kind = self.kind_after(after)
+        if kind is not None and type(after) is Tracer:
+            slot = Slot(kind, ABSENT, after)
+            self.slots.append(slot)
+            return slot
+        node = node_kind(type(after))
+        if node is None or after is None:
+            return Same(after)
+        children, meta = node.flatten(after)
+        return Node(type(after), meta, tuple(self.shape_of_new(x) for x in children))
+
+    def _slot(self, before: Any, after: Any, a: Kind, b: Kind, old: Shape | None) -> Slot:
+        kind = common(a, b)
+        if kind is not None and isinstance(old, Slot):
+            kind = common(kind, old.kind)
+        if kind is None:
+            raise Conflict(_apart(before, after, a, b))
+        slot = Slot(kind, before, after)
+        self.slots.append(slot)
+        return slot
+
+
+def _apart(before: Any, after: Any, a: Kind | None, b: Kind | None) -> str:
+    first = str(a) if a is not None else type(before).__name__
+    then = str(b) if b is not None else type(after).__name__
+    return f"{first} before a step of the loop and {then} after it"
+
+
+def contents(shape: Shape, fill: Callable[[Slot], Any]) -> Any:
+    """What a location holds, with `fill(slot)` in the places of slots."""
+    if isinstance(shape, Slot):
+        return fill(shape)
+    if isinstance(shape, Same):
+        return shape.thing
+    kind = node_kind(shape.cls)
+    assert kind is not None
+    return kind.unflatten(shape.meta, [contents(c, fill) for c in shape.children])
+
+
+def agrees(shape: Shape, after: Any, kind_after: KindOf) -> bool:
+    """Whether what a step left has this shape; notes it as the slots' `last`."""
+    if isinstance(shape, Same):
+        return is_same(shape.thing, after)
+    if isinstance(shape, Slot):
+        shape.last = after
+        kind = kind_after(after)
+        return kind is not None and common(shape.kind, kind) == shape.kind
+    node = node_kind(type(after))
+    if node is None or type(after) is not shape.cls:
+        return False
+    children, meta = node.flatten(after)
+    if meta != shape.meta or len(children) != len(shape.children):
+        return False
+    alike = [agrees(s, x, kind_after) for s, x in zip(shape.children, children)]  # each notes it
+    return all(alike)
+
+
+def slots_of(shapes: Sequence[Shape]) -> list[Slot]:
+    """The slots of shapes, in order."""
+    found: list[Slot] = []
+    for shape in shapes:
+        if isinstance(shape, Slot):
+            found.append(shape)
+        elif isinstance(shape, Node):
+            found += slots_of(shape.children)
+    return found
+
+
+@dataclass(eq=False)
+class Memory:
+    """Memory of an array that is written to in the loop, in place.
+
+    Attributes:
+        type: of what it holds, with extents as the trace around has them.
+    """
+
+    store: Store
+    type: Type
+    param: Value | None = None
+    last: Value | None = None
+    result: Value | None = None

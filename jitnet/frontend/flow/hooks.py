@@ -1,0 +1,240 @@
+"""What rewritten functions call: one method for each construct of the language.
+
+    if x > 0: ...        HOOKS.if_(x > 0, then, orelse)
+    a < b < c            HOOKS.compare(a, ("<", lambda: b), ("<", lambda: c))
+
+Where everything is known they do what Python does. The protocol is that of `rewriting`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from jitnet import errors, ops
+from jitnet.frontend import texts
+from jitnet.frontend.arrays import Choice
+from jitnet.frontend.context import bring_in, running_trace
+from jitnet.frontend.dispatch import note_place
+from jitnet.frontend.flow import (
+    branches,
+    calling,
+    comprehensions,
+    growing,
+    loops,
+    printing,
+    raising,
+    signals,
+)
+from jitnet.frontend.flow.steps import Steps, steps_of
+from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.listing import grid_item
+from jitnet.frontend.tracer import Tracer, lift, wrap
+from jitnet.ir import Value
+
+Thunk = Callable[[], Any]
+
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "is": operator.is_,
+    "is not": operator.is_not,
+}
+
+
+_GRIDS = (np.mgrid, np.ogrid, np.r_, np.c_)
+
+
+class Hooks:
+    """The namespace that rewritten code sees."""
+
+    BREAK = signals.known(signals.BREAK)
+    CONTINUE = signals.known(signals.CONTINUE)
+    slice = builtins.slice
+
+    call = staticmethod(calling.call)
+    if_ = staticmethod(branches.if_)
+    for_ = staticmethod(loops.for_)
+    while_ = staticmethod(loops.while_)
+    assert_ = staticmethod(raising.assert_)
+    raised = staticmethod(raising.raised)
+    trying = staticmethod(raising.trying)
+    comprehension = staticmethod(comprehensions.comprehension)
+
+    @staticmethod
+    def Return(value: Any) -> signals.Signal:  # noqa: N802
+        """`return value`."""
+        return signals.known(signals.RETURN, value)
+
+    @staticmethod
+    def then(signal: Any, rest: Thunk | None) -> signals.Signal:
+        """What follows a block that ended so."""
+        return branches.follow(signals.normal(signal), rest)
+
+    @staticmethod
+    def result(signal: Any) -> Any:
+        """What the function returns."""
+        ended = signals.normal(signal)
+        if ended.falls:
+            return None
+        if ended.is_known or ended.value is None:
+            return ended.value
+        raise errors.ReturnError(
+            "the function returns a value on one path, and None on another",
+            why="which of them it is would only be known when the program runs",
+            remedy="return values of one type and shape on all paths",
+        )
+
+    # -- expressions -------------------------------------------------------------------------------
+
+    @staticmethod
+    def getitem(x: Any, key: Any) -> Any:
+        """`x[key]`."""
+        if type(x) is np.ndarray:
+            return lift(x)[key]
+        if growing.grown(x) is not None:
+            return growing.item(x, key)
+        if type(x) is Tracer and isinstance(x.place, Choice):
+            one, other, condition = _sides(x)
+            return _chosen(condition, lambda: one[key], lambda: other[key])
+        if any(x is maker for maker in _GRIDS):
+            return grid_item(x, key)
+        return x[key]
+
+    @staticmethod
+    def setitem(x: Any, key: Any, value: Any) -> None:
+        """`x[key] = value`."""
+        if type(x) is np.ndarray:
+            x = lift(x)
+        if type(x) is Tracer and isinstance(x.place, Choice):
+            _set_chosen(x, key, value)
+            return
+        x[key] = value
+
+    @staticmethod
+    def ifexp(test: Any, then: Thunk, orelse: Thunk) -> Any:
+        """`then() if test else orelse()`."""
+        condition = truth(test)
+        if isinstance(condition, bool):
+            return then() if condition else orelse()
+        return _chosen(condition, then, orelse)
+
+    @staticmethod
+    def and_(first: Any, *others: Thunk) -> Any:
+        """`first and others[0]() and ...`."""
+        if not others:
+            return first
+        condition = truth(first)
+        if isinstance(condition, bool):
+            return Hooks.and_(others[0](), *others[1:]) if condition else first
+        return _chosen(condition, lambda: Hooks.and_(others[0](), *others[1:]), lambda: first)
+
+    @staticmethod
+    def or_(first: Any, *others: Thunk) -> Any:
+        """`first or others[0]() or ...`."""
+        if not others:
+            return first
+        condition = truth(first)
+        if isinstance(condition, bool):
+            return first if condition else Hooks.or_(others[0](), *others[1:])
+        return _chosen(condition, lambda: first, lambda: Hooks.or_(others[0](), *others[1:]))
+
+    @staticmethod
+    def not_(x: Any) -> Any:
+        """`not x`."""
+        found = truth(x)
+        if isinstance(found, bool):
+            return not found
+        note_place()
+        return wrap(ops.logical_not(found), "python")
+
+    @staticmethod
+    def compare(first: Any, *others: tuple[str, Thunk]) -> Any:
+        """`first < a() <= b()`, each evaluated once."""
+        symbol, thunk = others[0]
+        second = thunk()
+        found = _compared(symbol, first, second)
+        if len(others) == 1:
+            return found
+        return Hooks.and_(found, lambda: Hooks.compare(second, *others[1:]))
+
+    @staticmethod
+    def in_(item: Any, container: Any) -> Any:
+        """`item in container`."""
+        if type(container) is Tracer:
+            return wrap(lift(np.any(container == item)).value, "python")
+        if type(item) is not Tracer or not isinstance(container, (list, tuple)):
+            return item in container
+        found: Any = False
+        for other in container:
+            found = Hooks.or_(found, functools.partial(operator.eq, item, other))
+        return found
+
+    @staticmethod
+    def not_in(item: Any, container: Any) -> Any:
+        """`item not in container`."""
+        return Hooks.not_(Hooks.in_(item, container))
+
+    @staticmethod
+    def text(*parts: str) -> str:
+        """An f-string of these parts."""
+        return texts.text(piece for part in parts for piece in texts.pieces_of(part))
+
+    formatted = staticmethod(printing.formatted)
+    percent = staticmethod(texts.percent)
+
+    @staticmethod
+    def truth(x: Any) -> bool:
+        """The truth of a value in a place where it has to be known."""
+        found = truth(x)
+        return found if isinstance(found, bool) else bool(x)
+
+    @staticmethod
+    def iterate(x: Any) -> Iterator[Any]:
+        """What a comprehension goes over."""
+        steps = steps_of(x) if isinstance(x, (Tracer, np.ndarray, Steps)) else None
+        return iter(x if steps is None else steps)
+
+
+def _sides(x: Tracer) -> tuple[Tracer, Tracer, Value]:
+    """The two arrays that one may be, and the condition for the first."""
+    place = x.place
+    assert isinstance(place, Choice)
+    condition = bring_in(place.condition, place.owner, running_trace())
+    return Tracer(place.one, "array"), Tracer(place.other, "array"), condition
+
+
+def _set_chosen(x: Tracer, key: Any, value: Any) -> None:
+    one, other, condition = _sides(x)
+    branches.branch(
+        condition, lambda: Hooks.setitem(one, key, value), lambda: Hooks.setitem(other, key, value)
+    )
+
+
+def _compared(symbol: str, a: Any, b: Any) -> Any:
+    if symbol == "in":
+        return Hooks.in_(a, b)
+    if symbol == "not in":
+        return Hooks.not_in(a, b)
+    return _COMPARISONS[symbol](a, b)
+
+
+def _chosen(condition: Value, then: Thunk, orelse: Thunk) -> Any:
+    """The value of one of two expressions."""
+    note_place()
+    signal = branches.branch(
+        condition, lambda: Hooks.Return(then()), lambda: Hooks.Return(orelse()), None
+    )
+    return signal.value
+
+
+HOOKS = Hooks()

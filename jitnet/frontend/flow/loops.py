@@ -1,0 +1,235 @@
+"""`for` and `while`: rolled where they can be, step by step where their bodies need it.
+
+    for i in range(1000): x[i] += 1       one `for` equation
+    for w in weights: h = h @ w           one step after the other: weights is a list
+    while err > tol: ...                  one `while` equation
+
+A loop of few steps, or over Python objects, is traced step by step; so is one whose body needs the
+number of the step as a value, to index a list or to shape an array. Then each `break` and `return`
+that a traced value decides on puts the remaining steps under an `if`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from jitnet import errors, ops
+from jitnet.frontend.context import NeedStatic, running_trace
+from jitnet.frontend.flow import growing
+from jitnet.frontend.flow.branches import branch, follow
+from jitnet.frontend.flow.plans import Loop, Peel
+from jitnet.frontend.flow.raising import is_raised_by_user
+from jitnet.frontend.flow.rolling import roll
+from jitnet.frontend.flow.signals import (
+    BREAK,
+    CONTINUE,
+    FALL,
+    RETURN,
+    THROUGH,
+    Signal,
+    known,
+    normal,
+)
+from jitnet.frontend.flow.steps import Steps, steps_of
+from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.tracer import lift, wrap
+from jitnet.ir import Value, index
+
+Body = Callable[..., Any]
+Thunk = Callable[[], Any]
+
+FEW_STEPS = 4
+"""Loops of no more steps are traced step by step."""
+
+MOST_STEPS = 100_000
+"""Loops of more steps are not traced step by step."""
+
+MOST_EQUATIONS = 40_000
+"""A loop that is traced step by step may grow the program to this size."""
+
+MOST_PEELED = 2
+
+
+def for_(iterable: Any, body: Body, orelse: Thunk | None = None, rest: Thunk | None = None) -> Any:
+    """`for item in iterable: body(item)`, `else: orelse()`, and what follows if the loop returns.
+
+    Raises:
+        ConcretizationError: for a loop that neither stays one nor can be traced step by step.
+    """
+    steps = steps_of(iterable) if growing.grown(iterable) is None else growing.steps(iterable)
+    if steps is None:
+        ended = _one_by_one(iter(iterable), body)
+    else:
+        ended = _over_steps(steps, body)
+    return _finish(ended, orelse, rest)
+
+
+def _over_steps(steps: Steps, body: Body) -> Signal:
+    count = steps.count
+    if type(count) is int and count <= FEW_STEPS:
+        return _one_by_one(iter(steps), body)
+    if type(count) is not int:
+        loop = Loop(body, steps)
+        try:
+            return roll(loop)
+        except errors.ConcretizationError:
+            leaves = loop.deciding()
+            if leaves is None:
+                raise
+            raise NeedStatic(leaves) from None
+        except BaseException as error:
+            if not is_raised_by_user(error):
+                raise
+            return branch(ops.gt(loop.count(), 0), lambda: body(steps.item(0)), None, None)
+    start = 0
+    while True:
+        may_peel = start < MOST_PEELED
+        try:
+            return roll(Loop(body, steps, start, once=count > start, may_peel=may_peel))
+        except Peel:
+            signal = normal(body(steps.item(start)))
+            start += 1
+            if signal.kinds - {FALL, CONTINUE}:
+                items = (steps.item(k) for k in range(start, count))
+                return _go_on(signal, items, body)
+        except errors.ConcretizationError:
+            if count - start > MOST_STEPS:
+                raise
+            return _one_by_one((steps.item(k) for k in range(start, count)), body)
+
+
+def _one_by_one(items: Iterator[Any], body: Body) -> Signal:
+    """The steps one after the other; BREAK, RETURN, or FALL at the end."""
+    trace = running_trace()
+    for item in items:
+        signal = normal(body(item))
+        if signal.kinds <= {FALL, CONTINUE}:
+            if len(trace.builder.eqns) > MOST_EQUATIONS:
+                raise _too_long()
+            continue
+        return _go_on(signal, items, body)
+    return THROUGH
+
+
+def _go_on(signal: Signal, items: Iterator[Any], body: Body) -> Signal:
+    """The remaining steps, where this one may have jumped."""
+    if not signal.kinds & {FALL, CONTINUE}:
+        return signal
+    return _where_it_goes_on(signal, lambda: _one_by_one(items, body))
+
+
+def _where_it_goes_on(signal: Signal, remaining: Callable[[], Signal]) -> Signal:
+    """`remaining` where the signal falls through or continues, and the jump elsewhere."""
+    jumps = signal.kinds - {FALL, CONTINUE}
+    if not jumps:
+        return remaining()
+    code = lift(signal.kind).value
+    goes = ops.bitwise_or(ops.eq(code, FALL), ops.eq(code, CONTINUE))
+    jumped = (
+        known(next(iter(jumps)), signal.value)
+        if len(jumps) == 1
+        else Signal(jumps, signal.kind, signal.value)
+    )
+    return branch(goes, remaining, lambda: jumped, None)
+
+
+def while_(test: Thunk, body: Body, orelse: Thunk | None = None, rest: Thunk | None = None) -> Any:
+    """`while test(): body()`, `else: orelse()`, and what follows if the loop returns.
+
+    Raises:
+        ConcretizationError: for a loop that neither stays one nor ends while it is traced.
+    """
+    return _finish(_while(test, body, truth(test())), orelse, rest)
+
+
+def _while(test: Thunk, body: Body, first: bool | Value) -> Signal:
+    made = 0
+    builder = running_trace().builder
+    at_start = len(builder.eqns)
+    while first is not False:
+        computes = made == FEW_STEPS and len(builder.eqns) > at_start
+        if isinstance(first, Value) or made == 0 or computes:
+            rolled = _try_to_roll(test, body, first, made)
+            if rolled is not None:
+                return rolled
+        signal = normal(body())
+        made += 1
+        if len(builder.eqns) > MOST_EQUATIONS or made > MOST_STEPS:
+            raise _too_long()
+        if signal.kinds - {FALL, CONTINUE}:
+            return _go_on_while(signal, test, body)
+        first = truth(test())
+    return THROUGH
+
+
+def _go_on_while(signal: Signal, test: Thunk, body: Body) -> Signal:
+    if not signal.kinds & {FALL, CONTINUE}:
+        return signal
+    return _where_it_goes_on(signal, lambda: _while(test, body, truth(test())))
+
+
+def _try_to_roll(test: Thunk, body: Body, first: bool | Value, made: int) -> Signal | None:
+    """The loop as one equation; None where its steps have to be traced one by one.
+
+    A loop whose condition is known is Python's own, as long as it makes but a few steps: counting
+    down a list, say.
+    """
+    is_known = first is True
+    may_peel = made < MOST_PEELED and is_known
+    only_if_traced = is_known and made < FEW_STEPS
+    loop = Loop(body, test=test, first=first, once=is_known, may_peel=may_peel)
+    try:
+        return roll(loop, only_if_traced)
+    except Peel:
+        return None
+    except errors.ConcretizationError:
+        if not is_known:
+            raise
+        return None
+    except BaseException as error:
+        if not isinstance(first, Value) or not is_raised_by_user(error):
+            raise
+        return branch(first, lambda: (body(), test()), None, None)
+
+
+def _finish(ended: Signal, orelse: Thunk | None, rest: Thunk | None) -> Signal:
+    """What follows a loop: its `else` where it ran to its end, then the rest of the block."""
+    if orelse is not None and FALL in ended.kinds:
+        ended = _or_else(ended, orelse)
+    elif BREAK in ended.kinds:
+        ended = _broken(ended)
+    return follow(ended, rest)
+
+
+def _or_else(ended: Signal, orelse: Thunk) -> Signal:
+    if ended.falls:
+        return normal(orelse())
+    others = ended.kinds - {FALL}
+    jumped = (
+        known(next(iter(others)), ended.value)
+        if len(others) == 1
+        else Signal(others, ended.kind, ended.value)
+    )
+    if BREAK in others:  # one in the `else` is of the loop around this one
+        jumped = _broken(jumped)
+    return branch(ops.eq(lift(ended.kind).value, FALL), orelse, lambda: jumped, None)
+
+
+def _broken(ended: Signal) -> Signal:
+    """A `break` ends the loop, and the program falls through to what follows."""
+    kinds = (ended.kinds - {BREAK}) | {FALL}
+    if len(kinds) == 1:
+        return THROUGH
+    code = lift(ended.kind).value
+    kind = ops.select(ops.eq(code, RETURN), code, index(FALL))
+    return Signal(kinds, wrap(kind, "python"), ended.value)
+
+
+def _too_long() -> errors.ConcretizationError:
+    return errors.ConcretizationError(
+        "a loop of very many steps that has to be traced step by step",
+        why="its body needs values that differ from step to step: an index of a list, a shape, or "
+        "a container that grows",
+        remedy="keep what it works on in arrays, so that it can stay a loop",
+    )

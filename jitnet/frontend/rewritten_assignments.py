@@ -1,0 +1,116 @@
+"""Assignments whose items are read and written through the hooks, in Python's order.
+
+    a[i], b = b, a[i]           _jn_1, _jn_2 = b, J.getitem(a, i)
+                                J.setitem(a, i, _jn_1)
+                                b = _jn_2
+
+Python evaluates the value first and then, target by target, the parts of each. So what is written
+to an item waits in a temporary variable until the targets to its left are done.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from jitnet.frontend.rewritten_expressions import Expressions
+from jitnet.frontend.scopes import Summaries
+from jitnet.frontend.syntax import assign, hook, load, position, store
+
+
+class Assignments(Expressions, ast.NodeTransformer):
+    """Rewrites assignments, and the expressions in them, in place."""
+
+    def __init__(self, summaries: Summaries, first: str | None, in_class: bool) -> None:
+        super().__init__(summaries, first, in_class)
+        self.temporaries = 0  # of the statement that is being rewritten
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
+        if not any(map(_has_subscript, node.targets)):
+            self.generic_visit(node)
+            return node
+        value = self.expression(node.value)
+        if len(node.targets) == 1:
+            return self.write(node.targets[0], value)
+        keep, name = self._keep(value)
+        writes = (self.write(target, load(name, node.value)) for target in node.targets)
+        return [keep, *(statement for write in writes for statement in write)]
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt | list[ast.stmt]:
+        if node.value is not None:
+            return self.write(node.target, self.expression(node.value))
+        if isinstance(node.target, ast.Name):  # a declaration: the name is the function's already
+            return ast.Pass(**position(node))
+        self.visit(node.target)
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt | list[ast.stmt]:
+        target = node.target
+        if not isinstance(target, ast.Subscript):
+            self.generic_visit(node)
+            return node
+        keep_base, base = self._keep(self.expression(target.value))
+        keep_key, key = self._keep(self.key(target.slice))
+        item = hook("getitem", target, load(base, target), load(key, target))
+        keep_item, name = self._keep(item)
+        operand = self.expression(node.value)
+        change = ast.AugAssign(store(name, target), node.op, operand, **position(node))
+        args = (load(base, target), load(key, target), load(name, target))
+        return [keep_base, keep_key, keep_item, change, _set_item(target, *args)]
+
+    def write(self, target: ast.expr, value: ast.expr) -> list[ast.stmt]:
+        """`target = value`, of a value that is rewritten already."""
+        if isinstance(target, ast.Starred):
+            return self.write(target.value, value)
+        if isinstance(target, ast.Subscript):
+            return self._write_item(target, value)
+        if not _has_subscript(target):
+            return [ast.Assign([self.expression(target)], value, **position(target))]
+        assert isinstance(target, ast.Tuple | ast.List)
+        names = [self._temporary() for _ in target.elts]
+        parts: list[ast.expr] = []
+        for name, element in zip(names, target.elts):
+            part: ast.expr = store(name, element)
+            if isinstance(element, ast.Starred):
+                part = ast.Starred(part, ast.Store(), **position(element))
+            parts.append(part)
+        at = position(target)
+        unpack = ast.Assign([ast.Tuple(parts, ast.Store(), **at)], value, **at)
+        writes = map(self.write, target.elts, map(load, names, target.elts))
+        return [unpack, *(statement for write in writes for statement in write)]
+
+    def _write_item(self, target: ast.Subscript, value: ast.expr) -> list[ast.stmt]:
+        before: list[ast.stmt] = []
+        settled = isinstance(value, ast.Name) and not _may_rebind(target)
+        if not isinstance(value, ast.Constant) and not settled:  # Python evaluates it first
+            keep, name = self._keep(value)
+            before, value = [keep], load(name, target)
+        base, key = self.expression(target.value), self.key(target.slice)
+        return [*before, _set_item(target, base, key, value)]
+
+    def _keep(self, value: ast.expr) -> tuple[ast.stmt, str]:
+        """A value in a temporary variable."""
+        name = self._temporary()
+        return assign(name, value, value), name
+
+    def _temporary(self) -> str:
+        self.temporaries += 1
+        return f"_jn_{self.temporaries}"
+
+
+def _set_item(target: ast.Subscript, *args: ast.expr) -> ast.stmt:
+    return ast.Expr(hook("setitem", target, *args), **position(target))
+
+
+def _has_subscript(target: ast.expr) -> bool:
+    """Whether an assignment to this target stores an item."""
+    if isinstance(target, ast.Tuple | ast.List):
+        return any(map(_has_subscript, target.elts))
+    if isinstance(target, ast.Starred):
+        return _has_subscript(target.value)
+    return isinstance(target, ast.Subscript)
+
+
+def _may_rebind(target: ast.expr) -> bool:
+    """Whether evaluating a target's parts may give a variable another value."""
+    rebinding = (ast.Call, ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)
+    return any(isinstance(node, rebinding) for node in ast.walk(target))

@@ -1,0 +1,55 @@
+"""Addresses of the routines by which programs talk to the world outside: Python, through callbacks.
+
+    host_address("host_value_f64")      void (void *memory, int64_t *dims, int64_t rank)
+    host_address("host_print")          void (uint8_t *order, int64_t size, int64_t *status)
+
+A callback takes the interpreter's lock itself, so programs call it without.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+
+from jitnet.ir import types as T
+from jitnet.kernel.host import host_print, host_value
+
+
+def host_address(symbol: str) -> int:
+    """The address of a routine of `kernel.externs` whose symbol begins with "host_"."""
+    address = ctypes.cast(_callback(symbol), ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+@functools.cache
+def _callback(symbol: str) -> Any:
+    """The C function; the cache keeps it alive."""
+    if symbol == "host_print":
+        return _PRINT(_print)
+    dtype = T.DTYPES[symbol.removeprefix("host_value_")].numpy
+    return _VALUE(functools.partial(_value, dtype))
+
+
+_PRINT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+_VALUE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+
+
+def _print(order: int, size: int, status: int) -> None:
+    host_print(_memory(order, size, np.uint8), size, _memory(status, 1, np.int64))
+
+
+def _value(dtype: np.dtype[Any], memory: int, dims: int, rank: int) -> None:
+    shape = _memory(dims, rank, np.int64)
+    host_value(_memory(memory, int(np.prod(shape)), dtype), shape, rank)
+
+
+def _memory(address: int, n: int, dtype: Any) -> np.ndarray[Any, Any]:
+    """So many elements at an address, which may be none."""
+    size = n * np.dtype(dtype).itemsize
+    if not size:
+        return np.empty(0, dtype)
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype)

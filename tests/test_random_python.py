@@ -1,0 +1,108 @@
+"""Random Python functions, run as they are and compiled: results, changed arguments, exceptions.
+
+A program may be refused with an error of jitnet's that says why, never with a wrong answer; how
+many are is printed and limited. The generator is `python_programs`.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import python_programs
+from agreement import Outcome, assert_agree, outcome
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jitnet
+from jitnet import errors
+
+EXAMPLES = 50
+REFUSALS = (
+    errors.ConcretizationError,
+    errors.MutationError,
+    errors.ReturnError,
+    errors.UnboundVariableError,
+)
+MOST_REFUSED = 0.5  # of the programs
+
+
+def _arguments() -> list[tuple[Any, ...]]:
+    rng = np.random.default_rng(7)
+
+    def quarters(*shape: int) -> Any:
+        return rng.integers(-8, 9, shape) / 4.0
+
+    n = python_programs.N
+    calls = [(quarters(n), quarters(n), quarters(n, n), s, k) for k, s in ((2, 0.5), (-1, 0.0))]
+    x, a = quarters(n), quarters(n, n)
+    return [*calls, (x, x, quarters(n, n), 1.0, 5), (x, a[1], a, -1.0, 0)]
+
+
+CALLS = _arguments()
+
+
+def loaded(source: str) -> Callable[..., Any]:
+    """The function `f` of a source, which tracebacks and jitnet find again."""
+    file = f"<random program {hash(source):x}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    space: dict[str, Any] = {"__name__": "random_program"}
+    exec(compile(source, file, "exec"), space)
+    return space["f"]
+
+
+def is_refused(ours: Outcome, plain: Outcome) -> bool:
+    """Whether jitnet has refused the program, rather than raised what the program raises."""
+    if not isinstance(ours.error, REFUSALS):
+        return False
+    return plain.error is None or not isinstance(ours.error, type(plain.error))
+
+
+def refusal(source: str) -> str | None:
+    """Compare the calls of a program; the class of the error if it is refused."""
+    fn = loaded(source)
+    compiled = jitnet.jit(fn)
+    for args in CALLS:
+        plain, ours = outcome(fn, args), outcome(compiled, args)
+        if is_refused(ours, plain):
+            return type(ours.error).__name__
+        try:
+            assert_agree(ours, plain, widens=True)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{args}\n{source}") from error
+    return None
+
+
+def test_random_programs_agree_with_python(capsys: pytest.CaptureFixture[str]) -> None:
+    counts: Counter[str] = Counter()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.randoms(use_true_random=False))
+    def run(rng: Any) -> None:
+        found = refusal(python_programs.write(rng.randrange))
+        counts["programs"] += 1
+        if found is not None:
+            counts[found] += 1
+
+    run()
+    refused = counts.total() - counts["programs"]
+    with capsys.disabled():
+        print(f"\n{refused} of {counts['programs']} random programs refused: {dict(counts)}")
+    assert refused <= MOST_REFUSED * counts["programs"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_programs_are_made_from_their_choices_alone(seed: int) -> None:
+    import random
+
+    first, second = random.Random(seed), random.Random(seed)
+    assert python_programs.write(first.randrange) == python_programs.write(second.randrange)
