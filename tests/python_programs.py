@@ -146,7 +146,7 @@ class Writer:
         if kind == 13:
             return f"capped({self.float(inner)}, {self.float(inner)})"
         if kind == 14:
-            return f"sum(e * 0.5 for e in {self.name('vector')} if e > {self.name('float')})"
+            return f"sum(e * 0.5 for e in {self.name('vector')})"
         return f"{self.pick('max', 'min')}([e for e in {self.name('vector')}])"
 
     def int(self, depth: int = 2) -> str:
@@ -187,7 +187,8 @@ class Writer:
         if kind == 6:
             return f"({self.name('vector')} > {self.name('float')}).{self.pick('any', 'all')}()"
         if kind == 7:
-            return f"{self.pick('any', 'all')}(e > {self.name('float')} for e in {self.name('vector')})"
+            fold = self.pick("any", "all")
+            return f"{fold}(e > {self.name('float')} for e in {self.name('vector')})"
         if kind == 8:
             return f"{self.name('int')} in (0, 2, 3)"
         return f"{self.name('int')} % 2"
@@ -314,7 +315,6 @@ class Writer:
         before = set(self.bound)
         with self.block(f"if {self.test()}:"):
             ended = self.body()
-        after = [set() if ended else self.bound]
         paths = [] if ended else [self.bound]
         others = self.choose(3)
         for n in range(others):
@@ -327,7 +327,6 @@ class Writer:
         if others == 0:
             paths.append(before)
         self.bound = set.intersection(*paths) if paths else before
-        del after
 
     def for_(self) -> None:
         before = set(self.bound)

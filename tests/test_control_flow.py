@@ -16,8 +16,6 @@ import numpy as np
 import pytest
 from agreement import agree
 
-import jitnet
-
 X = np.array([1.0, -2.0, 3.0, 0.5])
 Y = np.array([0.25, 4.0, -1.0, 2.0])
 A = np.arange(12.0).reshape(3, 4) - 4.0

@@ -287,7 +287,7 @@ def _nest(x):
     return s
 
 
-def test_a_deep_nest_of_loops_traces_its_body_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deep_nest_traces_its_body_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     read = hooks.Hooks.getitem
 

@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import io
 import linecache
+import logging
 import sys
 import threading
 import warnings
@@ -23,10 +24,13 @@ from hypothesis import strategies as st
 
 import jitnet
 from jitnet import errors, ops
+from jitnet.codegen.program import lower
 from jitnet.interp import evaluate
 from jitnet.ir import ArrayType, Builder, parse
 from jitnet.ir import types as T
+from jitnet.kernel.interp import run
 from jitnet.passes import optimize
+from jitnet.passes.fuse import fuse
 from jitnet.passes.pairs import pairs
 
 X = np.array([1.0, -2.5, 3.0])
@@ -617,16 +621,20 @@ def test_arrays_in_messages_are_refused_by_name() -> None:
 # -- what else writes ------------------------------------------------------------------------------
 
 
-def test_warnings_and_writes_of_known_text_run_while_tracing() -> None:
+def test_warnings_and_writes_of_known_text_run_while_tracing(caplog: Any) -> None:
     @jitnet.jit
     def f(x: Any) -> Any:
         warnings.warn("known", UserWarning, stacklevel=1)
         sys.stdout.write("known\n")
+        logging.getLogger("tests").warning("known %d", 3)
         return x
 
-    with pytest.warns(UserWarning, match="known"):
+    with pytest.warns(UserWarning, match="known") as caught:
         assert captured(lambda: f(X))[0] == "known\n"
+    assert caught[0].filename == __file__
+    assert caplog.messages == ["known 3"]
     assert captured(lambda: f(X)) == ("", "")
+    assert caplog.messages == ["known 3"]
 
 
 @pytest.mark.parametrize(
@@ -635,11 +643,13 @@ def test_warnings_and_writes_of_known_text_run_while_tracing() -> None:
         lambda x: warnings.warn(f"{x[0]}", stacklevel=1),
         lambda x: warnings.warn("negative", stacklevel=1) if x[0] > 0 else None,
         lambda x: sys.stdout.write(f"{x[0]}"),
+        lambda x: logging.warning("x is %s", x[0]),
+        lambda x: logging.getLogger("tests").info("negative") if x[0] > 0 else None,
         lambda x: sys.stderr.write("negative") if x[0] > 0 else 0,
     ],
 )
 def test_others_are_refused_by_name(f: Callable[[Any], Any]) -> None:
-    with pytest.raises(errors.UnsupportedFunctionError, match=r"warnings\.warn|sys\.std..*write"):
+    with pytest.raises(errors.UnsupportedFunctionError, match=r"warnings\.warn|write|logging\."):
         jitnet.jit(f)(X)
 
 
@@ -660,6 +670,21 @@ def test_text_of_the_op_round_trips_and_interpreters_print() -> None:
     assert (
         captured(lambda: evaluate(optimize(halves), [args[0], np.array([0, 1], "f4")])) == expected
     )
+
+
+def test_the_kernel_interpreter_prints() -> None:
+    with Builder("f") as b:
+        x = b.param(ArrayType(T.f32, (2, 3)), "x")
+        n = b.param(T.scalar(T.i64), "n")
+        flag = b.param(T.scalar(T.bool_), "flag")
+        values = [ops.transpose(x, (1, 0)), n, flag]
+        ops.host_print("{0} {1} {2}", values, ["list array", "python", "scalar"])
+        f = b.build()
+    args = [np.arange(6, dtype="f4").reshape(2, 3), np.int64(-4), np.bool_(True)]
+    expected = f"{list(args[0].T)} -4 True", ""
+    assert captured(lambda: evaluate(f, args)) == expected
+    kernel = lower(fuse(f), ["C", "C", "C"]).kernel
+    assert captured(lambda: run(kernel, args)) == expected
 
 
 def test_mistakes_in_the_op_are_refused() -> None:

@@ -25,6 +25,7 @@ class ScopedBuilder(Builder):
 
     Attributes:
         depth: how many scopes lie around this one.
+        known: results of pure equations in this scope; `reads`: those of loads.
         memo: results of lowering steps that hold in this scope and those inside it.
     """
 
@@ -37,6 +38,7 @@ class ScopedBuilder(Builder):
         self.home: dict[Value, ScopedBuilder] = parent.home if parent else {}
         self.floor: ScopedBuilder = parent.floor if parent else self
         self.known: dict[Any, tuple[Value, ...]] = {}
+        self.reads: dict[Any, tuple[Value, ...]] = {}
         self.memo: dict[Any, Value] = {}
 
     def child(self, name: str) -> ScopedBuilder:
@@ -62,12 +64,13 @@ class ScopedBuilder(Builder):
         key = (op, tuple(operands), tuple(attrs.items()) if attrs else ())
         scope: ScopedBuilder | None = self
         while scope is not None:
-            if key in scope.known:
-                return scope.known[key]
+            known = scope.reads if op is k.LOAD else scope.known
+            if key in known:
+                return known[key]
             scope = scope.parent
         target = self._outermost(operands, op is k.LOAD)
         results = target.bind_here(op, operands, attrs, regions, names, loc or self.loc)
-        target.known[key] = results
+        (target.reads if op is k.LOAD else target.known)[key] = results
         return results
 
     def bind_here(
@@ -135,5 +138,5 @@ def pure_reads() -> Iterator[None]:
         yield
     finally:
         here.reads_are_pure, here.floor = saved
-        here.known = {key: v for key, v in here.known.items() if key[0] is not k.LOAD}
+        here.reads.clear()
         here.memo.clear()

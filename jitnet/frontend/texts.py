@@ -325,7 +325,7 @@ def join_method(between: str, parts: Iterable[Any], /) -> str:
     return text(made)
 
 
-_PERCENT = re.compile(r"%(?:\((\w*)\))?([#0\- +]*)(\d*)(?:\.(\d*))?[hlL]?(.)", re.DOTALL)
+_PERCENT = r"(?s)%(?:\((\w*)\))?([#0\- +]*)(\d*)(?:\.(\d*))?[hlL]?(.)"
 
 
 def percent(template: str, values: Any) -> str:
@@ -335,7 +335,7 @@ def percent(template: str, values: Any) -> str:
     items = iter(values if type(values) is tuple else (values,))
     made: list[str | Field] = []
     end = 0
-    for found in _PERCENT.finditer(template):
+    for found in re.finditer(_PERCENT, template):
         made.append(template[end : found.start()])
         end = found.end()
         key, flags, width, precision, kind = found.groups()

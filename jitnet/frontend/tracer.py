@@ -173,9 +173,11 @@ class Tracer(Operators):
     # -- values needed while tracing ---------------------------------------------------------------
 
     def __bool__(self) -> bool:
-        remedy = "np.where(condition, a, b)"
-        if self.ndim:
-            remedy = "np.any(x) or np.all(x) inside np.where(condition, a, b)"
+        remedy = "np.any(x) or np.all(x) around it, and " if self.ndim else ""
+        remedy += (
+            "an if in a function whose source is at hand (in a file or a notebook, without "
+            "locals() and eval); elsewhere np.where(condition, a, b)"
+        )
         concretize(self, "the truth of", remedy)
 
     def __int__(self) -> int:

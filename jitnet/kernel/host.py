@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -99,8 +100,8 @@ _PENDING = _Pending()
 def host_value(memory: Array, dims: Array, rank: Any) -> None:
     """Keep an array: `memory` is flat, in C order."""
     try:
-        shape = tuple(int(d) for d in dims[: int(rank)])
-        _PENDING.parts.append(memory[: int(np.prod(shape))].reshape(shape).copy())
+        shape = dims[: int(rank)].tolist()
+        _PENDING.parts.append(memory[: math.prod(shape)].reshape(shape).copy())
     except BaseException as error:  # no memory, an interrupt
         _PENDING.error = error
 

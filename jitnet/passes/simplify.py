@@ -6,7 +6,7 @@
     return %c
 
 The rules stand in `algebra` (pointwise ops), `views` (moved elements, reductions, products),
-`control`, and `fold`, which computes what is constant. There is no `x - x -> 0` for floats: x may
+`masked_writes`, `control`, and `fold`, which computes what is constant. There is no `x - x -> 0` for floats: x may
 be inf.
 """
 
@@ -16,9 +16,10 @@ from jitnet.ir import Function, Rule, rewrite
 from jitnet.passes.algebra import ALGEBRA
 from jitnet.passes.control import CONTROL
 from jitnet.passes.fold import folded
+from jitnet.passes.masked_writes import MASKED_WRITES
 from jitnet.passes.views import VIEWS
 
-RULES: tuple[Rule, ...] = (folded, *ALGEBRA, *VIEWS, *CONTROL)
+RULES: tuple[Rule, ...] = (folded, *ALGEBRA, *VIEWS, *MASKED_WRITES, *CONTROL)
 
 
 def simplify(f: Function) -> Function:

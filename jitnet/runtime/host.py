@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -39,17 +40,16 @@ _VALUE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
 
 
 def _print(order: int, size: int, status: int) -> None:
-    host_print(_memory(order, size, np.uint8), size, _memory(status, 1, np.int64))
+    failed = np.empty(1, np.int64)
+    host_print(_copied(order, size, np.uint8), size, failed)
+    ctypes.c_int64.from_address(status).value = int(failed[0])
 
 
 def _value(dtype: np.dtype[Any], memory: int, dims: int, rank: int) -> None:
-    shape = _memory(dims, rank, np.int64)
-    host_value(_memory(memory, int(np.prod(shape)), dtype), shape, rank)
+    shape = _copied(dims, rank, np.int64)
+    host_value(_copied(memory, math.prod(shape.tolist()), dtype), shape, rank)
 
 
-def _memory(address: int, n: int, dtype: Any) -> np.ndarray[Any, Any]:
+def _copied(address: int, n: int, dtype: Any) -> np.ndarray[Any, Any]:
     """So many elements at an address, which may be none."""
-    size = n * np.dtype(dtype).itemsize
-    if not size:
-        return np.empty(0, dtype)
-    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype)
+    return np.frombuffer(ctypes.string_at(address, n * np.dtype(dtype).itemsize), dtype)

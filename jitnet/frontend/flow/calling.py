@@ -106,7 +106,7 @@ def called(function: FunctionType) -> Any:
         return own
     code = function.__code__
     if is_rewritten(code) or not is_users(code.co_filename):
-        return function
+        return printing.logger(function) or function
     return rewritten(function, _Connected.hooks) or function
 
 

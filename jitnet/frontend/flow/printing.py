@@ -4,8 +4,8 @@
                                                       text="step {0} {1}\\n", ...}
 
 What is known is a part of the text; it is printed when the program runs all the same. What else
-writes, `sys.stdout.write` and `warnings.warn`, is run while tracing where nothing in it is traced
-and nothing traced decides about it.
+writes, `sys.stdout.write`, `warnings.warn` and `logging`, is run while tracing where nothing in it
+is traced and nothing traced decides about it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from jitnet import errors, ops
@@ -22,6 +23,7 @@ from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow import growing
 from jitnet.frontend.pytree import LEAF
 from jitnet.frontend.tracer import Tracer, wrap
+from jitnet.frontend.watch import Rest
 
 
 def print_(
@@ -95,9 +97,23 @@ def _known_only(original: Callable[..., Any], name: str, remedy: str) -> Callabl
                 why="it would have to be called when the compiled function runs",
                 remedy=remedy,
             )
-        return original(*args, **kwargs)
+        with Rest():
+            return original(*args, **kwargs)
 
     return call_of
+
+
+_LOGGING = frozenset(
+    ("debug", "info", "warning", "warn", "error", "exception", "critical", "fatal", "log")
+)
+
+
+def logger(function: FunctionType) -> Callable[..., Any] | None:
+    """What stands for a function of `logging` that logs, or for such a method of its loggers; None
+    for other functions."""
+    if function.__module__ != "logging" or function.__name__ not in _LOGGING:
+        return None
+    return _known_only(function, f"logging.{function.__name__}", "print(text, file=sys.stderr)")
 
 
 def writer(method: Any) -> Callable[..., Any] | None:
@@ -109,5 +125,10 @@ def writer(method: Any) -> Callable[..., Any] | None:
     return None
 
 
-WARN = _known_only(warnings.warn, "warnings.warn", "print(text, file=sys.stderr)")
+def _warn(*args: Any, stacklevel: int = 1, **kwargs: Any) -> None:
+    """`warnings.warn`, for the user's line: this function, `_known_only` and `call` are between."""
+    warnings.warn(*args, stacklevel=stacklevel + 3, **kwargs)
+
+
+WARN = _known_only(_warn, "warnings.warn", "print(text, file=sys.stderr)")
 """What stands for `warnings.warn`."""
