@@ -10,11 +10,11 @@
 Each program runs in a process of its own, on one thread, with the arguments of the size that is
 asked for (`tests/programs` has them, beside the program). There the systems take turns, call by
 call, each call on fresh arguments, which are made outside of the time; the table has
-medians. What compiles is called some times before that. Results and changed arguments are compared with NumPy's before anything is timed; in the
-place of a time there may be the name of the error. "x NumPy" is how many times faster jitnet is
-than NumPy, "x Numba" the same for Numba. Compile time is that of the first call, less a later one.
-Numba compiles helpers, too; `!` marks a program that it was expected to take and did not. Under the
-table are the geometric means.
+medians. What compiles is called some times before that. Results and changed arguments are compared
+with NumPy's before anything is timed; in the place of a time there may be the name of the error. "x
+NumPy" is how many times faster jitnet is than NumPy, "x Numba" the same for Numba. Compile time is
+that of the first call, less a later one. Numba compiles helpers, too; `!` marks a program that it
+was expected to take and did not. Under the table are the geometric means.
 """
 
 from __future__ import annotations

@@ -314,6 +314,12 @@ RAISED_BY_PROGRAMS: dict[str, type[JitnetError]] = {
 }
 """What a `check` names as its error, and the class that is raised for it."""
 
+
+def name_in_programs(error: JitnetError) -> str:
+    """What a `check` names as its error to have one of this class raised."""
+    return next(name for name, kind in RAISED_BY_PROGRAMS.items() if isinstance(error, kind))
+
+
 _RAISED_BY_USERS: dict[str, type[BaseException]] = {}
 
 

@@ -380,7 +380,7 @@ def static_ranges(x, k):
         s += i * k
     for i in range(9, -1, -1):
         s = s * 2 + i
-    for i in range(0):
+    for i in range(0):  # noqa: B007
         s = 0
     return s, i
 
@@ -428,7 +428,7 @@ def zip_of_a_range(x, n):
 @case((7,), (1,), (0,))
 def variable_after_the_loop(n):
     i = -1
-    for i in range(n):
+    for i in range(n):  # noqa: B007
         pass
     return i
 

@@ -1,4 +1,4 @@
-"""Functions, classes and containers of plain Python in compiled programs; what compiling them costs.
+"""Functions, classes and containers of plain Python in compiled programs; what compiling costs.
 
 @case((X, 2.0))
 def f(x, s): ...           run as it is and compiled, with each of these arguments

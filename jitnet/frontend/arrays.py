@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.context import Trace, bring_in, running_trace
+from jitnet.frontend.context import NeedStatic, Trace, bring_in, running_trace
 from jitnet.ir import Dim, DType, Eqn, Value, as_dim
 from jitnet.ops.complexes import IMAG, REAL
 from jitnet.ops.index import GATHER
@@ -43,7 +43,7 @@ class Store:
     """
 
     __slots__ = (
-        *("__weakref__", "home", "is_shared", "is_stale", "layout", "origins", "owner"),
+        *("__weakref__", "deciding", "home", "is_shared", "is_stale", "layout", "origins", "owner"),
         *("read_only", "sharers", "value", "why"),
     )
 
@@ -58,6 +58,7 @@ class Store:
         self.is_shared = False
         self.is_stale = False
         self.why = ""
+        self.deciding: frozenset[int] | None = None
         self.origins: tuple[Store, ...] = ()
         self.sharers: list[weakref.ref[Store]] = []
 
@@ -87,9 +88,11 @@ class Store:
             trace.written.setdefault(self, (self.value, self.owner))
         self.value, self.owner = value, trace
 
-    def share(self, peers: Sequence[Store], why: str = "") -> None:
-        """Note that this may be the same memory as these."""
-        self.is_shared, self.why = True, why or _PATHS
+    def share(
+        self, peers: Sequence[Store], why: str = "", leaves: frozenset[int] | None = None
+    ) -> None:
+        """Note that this may be the same memory as these; int arguments that decide it, too."""
+        self.is_shared, self.why, self.deciding = True, why or _PATHS, leaves
         found = [*peers, *(origin for peer in peers for origin in peer.origins)]
         self.origins = tuple(dict.fromkeys(found))
         for origin in self.origins:
@@ -101,6 +104,8 @@ class Store:
         source.sharers.append(weakref.ref(self))
 
     def _ambiguous(self, what: str) -> errors.MutationError:
+        if self.deciding is not None:
+            raise NeedStatic(self.deciding)
         remedy = "take a copy where the variable is assigned: y = x.copy()"
         return errors.MutationError(what, why=self.why, remedy=remedy)
 

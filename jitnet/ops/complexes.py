@@ -305,11 +305,13 @@ def _pairs_update(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequenc
 
 def _pairs_reshape(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
     """What lies in memory with its halves side by side does so under other extents, too, and can be
-    updated as such."""
+    updated as such; it is read by its halves."""
     whole = operands[0].whole if isinstance(operands[0], Pair) else None
+    halves = each_half(eqn, operands, split)
     if whole is None or whole.rank == 1 or not eqn.result.rank:
-        return each_half(eqn, operands, split)
-    return (taken_apart(reshape(whole, [*map(as_dim, flat(operands[1:])), 2])),)
+        return halves
+    dims = [*map(as_dim, flat(operands[1:])), 2]
+    return [Pair(h.re, h.im, reshape(whole, dims)) for h in map(pair, halves)]
 
 
 def _pairs_scatter(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:

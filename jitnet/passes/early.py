@@ -1,4 +1,4 @@
-"""What reads an array goes in front of what overwrites it, so that the old content need not be kept.
+"""What reads an array goes in front of what overwrites it: then the old content need not be kept.
 
     %b = update %x, %v, 0             %d = sub %s, 1.0
     %d = sub %s, 1.0           ->     %b = update %x, %v, 0

@@ -6,8 +6,8 @@
     return %c
 
 The rules stand in `algebra` (pointwise ops), `views` (moved elements, reductions, products),
-`masked_writes`, `control`, and `fold`, which computes what is constant. There is no `x - x -> 0` for floats: x may
-be inf.
+`masked_writes`, `control`, and `fold`, which computes what is constant. There is no `x - x -> 0`
+for floats: x may be inf.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def streamed(
     index = {r: i for i, eqn in enumerate(eqns) for r in eqn.results}
     while True:
         lost = {i for i in found if not _from_memory(eqns[i], eqns, index, found)}
-        lost |= {i for i in found if not lost.isdisjoint(uses[eqns[i].result])}
+        kept = found - lost
+        lost |= {i for i in kept if not _by_loops(uses[eqns[i].result], eqns, kept)}
         if not lost:
             return found
         found -= lost
@@ -67,6 +68,11 @@ def _flops_below(j: int, v: Value, eqns: Sequence[Eqn], flops: Mapping[int, int]
     assert isinstance(op, Primitive)
     written = op.writes is not None and eqns[j].operands[op.writes] is v
     return 0 if _is_elementwise(eqns[j]) and not written else MOST + 1
+
+
+def _by_loops(readers: Sequence[int], eqns: Sequence[Eqn], found: set[int]) -> bool:
+    """Whether only such loops read it, or equations that are computed in them."""
+    return all(j in found or _is_elementwise(eqns[j]) for j in readers)
 
 
 def _from_memory(

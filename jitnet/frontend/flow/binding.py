@@ -8,7 +8,7 @@ looks for them: into variables, containers and the memory of arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jitnet import errors, ir, ops
@@ -20,7 +20,7 @@ from jitnet.frontend.context import (
 from jitnet.frontend.flow import regions
 from jitnet.frontend.flow.carrying import Slot, contents, slots_of
 from jitnet.frontend.flow.joins import brought_to
-from jitnet.frontend.flow.memory import Lost, final_places, peers_after
+from jitnet.frontend.flow.memory import Lost, final_places, may_be_first, peers_after, share_first
 from jitnet.frontend.flow.plans import INDEX, Loop, Peel, Plan, TracedStep, inside
 from jitnet.frontend.flow.sharing import share_afterwards
 from jitnet.frontend.flow.signals import (
@@ -73,8 +73,11 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
     else:
         results = _bind_while(loop, step, params, before, after)
     region.active = False
+    entries = [slot for slot in plan.entry_slots() if slot.kind.flavour == "array"]
+    arrays = [slot for slot in plan.slots() if slot.kind.flavour == "array"]
+    firsts = {slot: may_be_first(slot, entries, loop.once) for slot in arrays}
     _settle(plan, results)
-    _hand_on(plan, places, step, loop.once)
+    _hand_on(plan, places, step, loop, firsts)
     if not exits:
         return known(FALL)
     value = ABSENT if plan.returned is None else contents(plan.returned, _made)
@@ -183,7 +186,13 @@ def _made(slot: Slot) -> Any:
     return slot.made
 
 
-def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], step: TracedStep, once: bool) -> None:
+def _hand_on(
+    plan: Plan,
+    places: Mapping[Slot, Tracer],
+    step: TracedStep,
+    loop: Loop,
+    firsts: Mapping[Slot, Sequence[Slot]],
+) -> None:
     """Let the world be what the last step has left."""
     for location, shape in (*plan.shapes.values(), *plan.late.values()):
         for slot in slots_of([shape]):
@@ -193,10 +202,11 @@ def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], step: TracedStep, once: 
                 slot.made.place.write(slot.result)
             elif slot.kind.flavour == "array":
                 peers_after(slot.last, _made(slot), step.region, location)
+                share_first(firsts[slot], _made(slot), location, loop.deciding())
     for slot in slots_of([plan.returned] if plan.returned is not None else []):
         if slot.kind.flavour == "array":
             peers_after(slot.last, _made(slot), step.region, RETURNED)
-    share_afterwards(plan, once)
+    share_afterwards(plan, loop.once)
     for location, shape in (*plan.shapes.values(), *plan.late.values()):
         location.set(contents(shape, _made))
     for location in plan.dead.values():

@@ -22,8 +22,9 @@ from jitnet.frontend.context import Trace, bring_in, give_name, resume, running_
 from jitnet.frontend.flow import regions
 from jitnet.frontend.flow.growing import Grows, added, put_on_tape
 from jitnet.frontend.flow.joins import Conflict, Joiner, Pair, brought_to, kind_in, stores_of
+from jitnet.frontend.flow.liveness import names_from_outside
 from jitnet.frontend.flow.raising import check_not, has_values, is_raised_by_user, unbound_local
-from jitnet.frontend.flow.signals import ABSENT, FALL, Raised, Signal, known, normal
+from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, known, normal
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import (
     RETURNED,
@@ -31,6 +32,7 @@ from jitnet.frontend.flow.world import (
     Content,
     Location,
     State,
+    Variable,
     World,
     as_left,
     is_in_doubt,
@@ -39,6 +41,7 @@ from jitnet.frontend.flow.world import (
     survey,
     take_back,
 )
+from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Effect, Literal, Value, as_value, effect_of
 from jitnet.ir import types as T
 
@@ -101,7 +104,9 @@ def _branch(
             return normal(other() if other is not None else None)
         outcomes[i] = continued
         rest = None
-    signal = _join(world, condition, *outcomes)
+    outer = frozenset(names_from_outside(then or orelse or rest))
+    one, other_outcome = outcomes
+    signal = _join(world, condition, one, other_outcome, outer)
     return follow(signal, rest)
 
 
@@ -150,9 +155,17 @@ def _let_raise(condition: Value, arm: Raised) -> None:
 
 
 def _join(
-    world: World, condition: Value, one: tuple[State, Signal], other: tuple[State, Signal]
+    world: World,
+    condition: Value,
+    one: tuple[State, Signal],
+    other: tuple[State, Signal],
+    outer: frozenset[str],
 ) -> Signal:
-    """Bind the `if`, and let the world be what both arms may have left."""
+    """Bind the `if`, and let the world be what both arms may have left.
+
+    Args:
+        outer: variables of functions further out, which live on where this one returns.
+    """
     (a, signal_a), (b, signal_b) = one, other
     location: list[Location] = []
 
@@ -169,6 +182,11 @@ def _join(
         where = (a.changed.get(key) or b.changed[key])[0]
         location.append(where)
         sides = [s.changed[key][1] if key in s.changed else world.before(key) for s in (a, b)]
+        if isinstance(where, Variable) and where.name not in outer:
+            sides = [
+                ABSENT if signal.kinds == {RETURN} else side  # nobody reads it after a return
+                for side, signal in zip(sides, (signal_a, signal_b))
+            ]
         makers.append((where, join_location(joiner, where, world.before(key), *sides)))
     location.append(RETURNED)
     make_signal = _join_signals(joiner, signal_a, signal_b)
@@ -224,15 +242,49 @@ def join_location(
     """How to make what a location holds after both paths; UNBOUND where they cannot be joined."""
     if isinstance(where, Content):
         return _join_content(joiner, where, before, a, b)
-    if a is UNBOUND and b is UNBOUND:
+    if {id(a), id(b)} <= {id(UNBOUND), id(ABSENT)}:
         return lambda: UNBOUND
     try:
+        if a is ABSENT or b is ABSENT:
+            return _join_with_returned(joiner, before, a, b)
         if a is UNBOUND or b is UNBOUND:
             raise Conflict("assigned to on one path only")
         return joiner.join(a, b)
     except Conflict as conflict:
         note_conflict(where.name, str(conflict))
         return lambda: UNBOUND
+
+
+def _join_with_returned(joiner: Joiner, before: Any, a: Any, b: Any) -> Callable[[], Any]:
+    """What a variable is on the only path that goes on."""
+    other = b if a is ABSENT else a
+    if other is UNBOUND or other is before or _was_there(other):
+        return lambda: other
+    return joiner.join_with_nothing(other, first=b is ABSENT)
+
+
+def _was_there(x: Any) -> bool:
+    """Whether this is an array that the running trace can tell the place of."""
+    return type(x) is Tracer and x.flavour == "array" and _is_known_here(x.place)
+
+
+def _is_known_here(place: Place) -> bool:
+    trace = running_trace()
+    if isinstance(place, Choice):
+        sides = _is_known_here(place.one) and _is_known_here(place.other)
+        return sides and is_within(trace, place.owner)
+    if isinstance(place, Store):
+        return is_within(trace, place.home)
+    steps = (
+        is_within(trace, step.owner) or all(isinstance(v, Literal) for v in step.eqn.operands[1:])
+        for step in place.steps
+    )
+    return is_within(trace, place.store.home) and all(steps)
+
+
+def is_within(trace: Trace, outer: Trace) -> bool:
+    """Whether a trace is `outer`, or is running inside of it."""
+    return trace is outer or is_around(outer, trace)
 
 
 def note_conflict(name: str, text: str, leaves: frozenset[int] | None = None) -> None:

@@ -25,8 +25,15 @@ from jitnet.frontend.flow import growing, printing, raising
 from jitnet.frontend.flow.comprehensions import FOLDS
 from jitnet.frontend.flow.steps import Steps, enumerate_, range_, reversed_, zip_
 from jitnet.frontend.rewriting import is_rewritten, rewritten
+from jitnet.frontend.tracer import Tracer
 from jitnet.frontend.watch import refuse_unknown
 from jitnet.source import is_users
+
+
+def _type_of(x: Any, *rest: Any) -> Any:
+    """`type`: the class that a value has without jit."""
+    return x.__class__ if type(x) is Tracer else type(x, *rest)
+
 
 _OWN: dict[Any, Any] = {
     range: range_,
@@ -34,6 +41,7 @@ _OWN: dict[Any, Any] = {
     zip: zip_,
     reversed: reversed_,
     print: printing.print_,
+    type: _type_of,
     warnings.warn: printing.WARN,
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from types import CodeType, FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 from jitnet.frontend.rewriting import is_thunk
@@ -22,6 +22,14 @@ def is_read_elsewhere(name: str, body: Callable[..., Any]) -> bool:
     """Whether the function reads a variable of its own outside of a body of one of its loops."""
     root = _function_around(body.__code__)
     return root is None or name in _reads(root, body.__code__)
+
+
+def names_from_outside(thunk: Callable[..., Any] | None) -> tuple[str, ...]:
+    """The variables of a part of a function that belong to functions further out."""
+    if not isinstance(thunk, FunctionType):
+        return ()
+    root = _function_around(thunk.__code__)
+    return thunk.__code__.co_freevars if root is None else root.co_freevars
 
 
 def _function_around(body: CodeType) -> CodeType | None:

@@ -18,6 +18,7 @@ from jitnet.frontend.arrays import Store
 from jitnet.frontend.context import NeedStatic, Trace, integer_arguments_of, running_trace
 from jitnet.frontend.flow.carrying import Shape, Slot, slots_of
 from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.signals import ABSENT
 from jitnet.frontend.flow.world import Location, is_in_doubt
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Literal, Value
@@ -133,3 +134,23 @@ def peers_after(last: Any, made: Tracer, region: Trace, where: Location) -> None
     ]
     if peers and isinstance(made.place, Store):
         made.place.share(peers)
+
+
+def may_be_first(slot: Slot, entries: Sequence[Slot], once: bool) -> list[Slot]:
+    """The variables whose arrays in front of the loop this one's may be after it: where no step is
+    made, or where a step may leave one of them as it is."""
+    of_store = {entry.made.place: entry for entry in entries if isinstance(entry.made, Tracer)}
+    left = [of_store[store] for store in stores_of(slot.last) if store in of_store]
+    if left and isinstance(slot.last.place, Store):
+        left = []  # exchanged, in one and the same way each time
+    return left if once or slot.first is ABSENT else [slot, *left]
+
+
+def share_first(
+    firsts: Sequence[Slot], made: Tracer, where: Location, leaves: frozenset[int] | None
+) -> None:
+    """Note that a variable's array may be one that was there in front of the loop."""
+    stores = [store for first in firsts for store in stores_of(first.first)]
+    peers = [store for store in dict.fromkeys(stores) if is_in_doubt(store, where)]
+    if peers and isinstance(made.place, Store):
+        made.place.share(peers, leaves=leaves)

@@ -18,7 +18,7 @@ from jitnet.frontend.context import Trace, running_trace
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.rewriting import is_thunk
-from jitnet.ir import Value
+from jitnet.ir import Frame, Loc, Value
 
 _MARK = "__raised_by_user__"
 
@@ -30,9 +30,20 @@ def raised(error: Any) -> BaseException:
     return made
 
 
+_AS_NUMPY = (
+    errors.IndexingError,
+    errors.ShapeError,
+    errors.AxisError,
+    errors.DivisionByZeroError,
+    errors.IntegerOverflowError,
+)
+_AS_PYTHON = (IndexError, KeyError, ZeroDivisionError)
+
+
 def is_raised_by_user(error: BaseException) -> bool:
-    """Whether this comes from a `raise` of the user's, not from tracing it."""
-    return hasattr(error, _MARK)
+    """Whether the program raises this: by a `raise` of the user's, or because NumPy or Python would
+    raise it there; not because it cannot be traced."""
+    return hasattr(error, _MARK) or isinstance(error, _AS_NUMPY) or type(error) in _AS_PYTHON
 
 
 def unbound_local(error: BaseException) -> UnboundLocalError | None:
@@ -79,10 +90,25 @@ def check_not(condition: Value, error: BaseException) -> None:
                 remedy="use an if in the place of try and except",
             )
         trace = trace.parent if trace.is_region else None
+    if isinstance(error, errors.JitnetError):
+        with running_trace().builder.at(_place(error)):
+            name = errors.name_in_programs(error)
+            ops.check(ops.logical_not(condition), [], name, _literally(error.what))
+        return
     name = errors.declare_raised(type(error))
     pieces = (_as_scalar(p, error) for p in texts.pieces_of(_text(error)))
     message, fields = texts.template_of(pieces)
     ops.check(ops.logical_not(condition), [x.value.value for x in fields], name, message)
+
+
+def _place(error: errors.JitnetError) -> Loc:
+    frames = (Frame(p.file, p.line, p.function, p.column, p.end_column) for p in error.frames)
+    return Loc(tuple(frames))
+
+
+def _literally(text: str) -> str:
+    """A text as the message of a check without values."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def has_values(error: BaseException) -> bool:
