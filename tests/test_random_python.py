@@ -20,7 +20,7 @@ from agreement import Outcome, assert_agree, outcome
 import jitnet
 from jitnet import errors
 
-PROGRAMS = 38
+PROGRAMS = 60
 REFUSALS = (
     errors.ConcretizationError,
     errors.MutationError,

@@ -39,12 +39,13 @@ class Store:
         read_only: it must not be written to.
         is_shared: it may be other memory too, and `why`: depending on the path that the program
             takes, for one; `origins` are what it may be, and `sharers` those that may be this one.
+        stands_for: what it is in the first step of the loop whose body this is made for.
         is_stale: such other memory was written to: what it holds is not known.
     """
 
     __slots__ = (
         *("__weakref__", "deciding", "home", "is_shared", "is_stale", "layout", "origins", "owner"),
-        *("read_only", "sharers", "value", "why"),
+        *("read_only", "sharers", "stands_for", "value", "why"),
     )
 
     def __init__(
@@ -60,6 +61,7 @@ class Store:
         self.why = ""
         self.deciding: frozenset[int] | None = None
         self.origins: tuple[Store, ...] = ()
+        self.stands_for: tuple[Store, ...] = ()
         self.sharers: list[weakref.ref[Store]] = []
 
     @property

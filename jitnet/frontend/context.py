@@ -59,6 +59,7 @@ class Trace:
         conflicts: why variables are unbound that are bound on some path, by name, and which int
             arguments decide on that.
         carried: which variables the bodies of loops carry, by their code.
+        iterated: memory of the arrays that running loops go over.
         trying: how many `try` statements with handlers the program is in.
         sites: the user's instructions, innermost first, that the current operation came from.
         active: False once the trace has ended.
@@ -79,6 +80,7 @@ class Trace:
         self.written: dict[Any, tuple[Value, Trace]] = {}
         self.conflicts: dict[str, tuple[str, frozenset[int] | None]] = {}
         self.carried: dict[Any, Any] = {}
+        self.iterated: list[Any] = []
         self.trying = 0
         self.sites: tuple[source.Site, ...] = ()
         self.active = True

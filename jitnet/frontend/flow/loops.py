@@ -12,9 +12,11 @@ that a traced value decides on puts the remaining steps under an `if`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from jitnet import errors, ops
+from jitnet.frontend.arrays import stores_behind
 from jitnet.frontend.context import NeedStatic, running_trace
 from jitnet.frontend.flow import growing
 from jitnet.frontend.flow.branches import branch, follow
@@ -61,8 +63,21 @@ def for_(iterable: Any, body: Body, orelse: Thunk | None = None, rest: Thunk | N
     if steps is None:
         ended = _one_by_one(iter(iterable), body)
     else:
-        ended = _over_steps(steps, body)
+        with _going_over(steps):
+            ended = _over_steps(steps, body)
     return _finish(ended, orelse, rest)
+
+
+@contextmanager
+def _going_over(steps: Steps) -> Iterator[None]:
+    """Let it be known that a loop reads these arrays, whatever their names are bound to."""
+    iterated = running_trace().function.iterated
+    before = len(iterated)
+    iterated += [store for array in steps.arrays for store in stores_behind(array.place)]
+    try:
+        yield
+    finally:
+        del iterated[before:]
 
 
 def _over_steps(steps: Steps, body: Body) -> Signal:

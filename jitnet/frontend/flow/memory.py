@@ -140,8 +140,8 @@ def may_be_first(slot: Slot, entries: Sequence[Slot], once: bool) -> list[Slot]:
     """The variables whose arrays in front of the loop this one's may be after it: where no step is
     made, or where a step may leave one of them as it is."""
     of_store = {entry.made.place: entry for entry in entries if isinstance(entry.made, Tracer)}
-    left = [of_store[store] for store in stores_of(slot.last) if store in of_store]
-    if left and isinstance(slot.last.place, Store):
+    left = [of_store[store] for store in reachable(slot.last) if store in of_store]
+    if type(slot.last) is Tracer and slot.last.place in of_store:
         left = []  # exchanged, in one and the same way each time
     return left if once or slot.first is ABSENT else [slot, *left]
 
@@ -152,5 +152,14 @@ def share_first(
     """Note that a variable's array may be one that was there in front of the loop."""
     stores = [store for first in firsts for store in stores_of(first.first)]
     peers = [store for store in dict.fromkeys(stores) if is_in_doubt(store, where)]
-    if peers and isinstance(made.place, Store):
+    if not isinstance(made.place, Store):
+        return
+    if peers:
         made.place.share(peers, leaves=leaves)
+    made.place.origins = tuple(dict.fromkeys((*made.place.origins, *stores)))
+
+
+def reachable(x: Any) -> list[Store]:
+    """The memory that an array is, and that it may be."""
+    stores = stores_of(x)
+    return [*stores, *(origin for store in stores for origin in store.origins)]

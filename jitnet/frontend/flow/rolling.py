@@ -25,7 +25,7 @@ from jitnet.frontend.flow.binding import bind
 from jitnet.frontend.flow.branches import branch
 from jitnet.frontend.flow.carrying import Slot, contents, slots_of
 from jitnet.frontend.flow.growing import Grows, put_on_tape
-from jitnet.frontend.flow.joins import Kind, kind_of
+from jitnet.frontend.flow.joins import Kind, kind_of, stores_of
 from jitnet.frontend.flow.plans import (
     INDEX,
     Extent,
@@ -140,7 +140,9 @@ def _enter(plan: Plan, region: Trace) -> None:
             dims = [_dim_inside(plan, slot, axis, region) for axis in range(len(slot.kind.dims))]
             type = ArrayType(slot.kind.dtype, tuple(dims))
             slot.param = region.builder.param(type, location.name)
-            slot.made = Tracer(Store(slot.param, region), slot.kind.flavour)
+            store = Store(slot.param, region)
+            store.stands_for = tuple(stores_of(slot.first))
+            slot.made = Tracer(store, slot.kind.flavour)
     share_at_entry(plan)
     for location, shape in plan.shapes.values():
         location.set(contents(shape, lambda slot: slot.made))

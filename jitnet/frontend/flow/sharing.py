@@ -20,6 +20,7 @@ from jitnet.frontend.arrays import Store
 from jitnet.frontend.flow.branches import is_around
 from jitnet.frontend.flow.carrying import Slot, slots_of
 from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.memory import reachable
 from jitnet.frontend.flow.plans import Plan, SlotKey, TracedStep
 from jitnet.frontend.tracer import Tracer
 
@@ -56,7 +57,7 @@ def find_shared(plan: Plan, step: TracedStep) -> bool:
         if not one and _overlap(arrays[a].last, arrays[b].last):
             grown |= _note(plan, b, a)
     for key, slot in arrays.items():
-        for store in _reachable(slot.last):
+        for store in reachable(slot.last):
             if is_around(store.home, step.region):
                 grown |= _note(plan, key, store)
     return grown
@@ -99,14 +100,9 @@ def _is_same_place(x: Any, y: Any) -> bool:
     return x is y or (type(x) is type(y) is Tracer and x.place is y.place)
 
 
-def _reachable(x: Any) -> list[Store]:
-    stores = stores_of(x)
-    return [*stores, *(origin for store in stores for origin in store.origins)]
-
-
 def _overlap(x: Any, y: Any) -> bool:
-    found = _reachable(x)
-    return any(store in found for store in _reachable(y))
+    found = reachable(x)
+    return any(store in found for store in reachable(y))
 
 
 def _note(plan: Plan, key: SlotKey, peer: SlotKey | Store) -> bool:

@@ -32,10 +32,12 @@ class Steps:
     Attributes:
         count: how many steps: an int, or a traced one.
         item: what the step of a number gives; the number is an int, or traced and in bounds.
+        arrays: those that the items are read from.
     """
 
     count: Any
     item: Callable[[Any], Any]
+    arrays: tuple[Tracer, ...] = ()
 
     def __iter__(self) -> Iterator[Any]:
         return (self.item(k) for k in range(self.known_count("iteration")))
@@ -96,7 +98,7 @@ def steps_of(x: Any) -> Steps | None:
         raise TypeError(f"{x.__class__.__name__!r} object is not iterable")
     if x.ndim == 0:
         raise TypeError("iteration over a 0-d array")
-    return Steps(number(x.value.dims[0]), lambda k: _row(x, k))
+    return Steps(number(x.value.dims[0]), lambda k: _row(x, k), (x,))
 
 
 def _affine(k: Tracer, start: int, step: int) -> Tracer:
@@ -174,7 +176,7 @@ def enumerate_(iterable: Any, start: Any = 0) -> Any:
     steps = _steps_to_keep(iterable)
     if steps is None:
         return enumerate(iterable, start)
-    return Steps(steps.count, lambda k: (k + start, steps.item(k)))
+    return Steps(steps.count, lambda k: (k + start, steps.item(k)), steps.arrays)
 
 
 def zip_(*iterables: Any, strict: bool = False) -> Any:
@@ -195,7 +197,8 @@ def zip_(*iterables: Any, strict: bool = False) -> Any:
         for c in counts[1:]:
             shortest = ops.minimum(shortest, lift(c).value)
         least = number(as_dim(shortest))
-    return Steps(least, lambda k: tuple(p.item(k) for p in parts))
+    arrays = tuple(array for p in parts for array in p.arrays)
+    return Steps(least, lambda k: tuple(p.item(k) for p in parts), arrays)
 
 
 def reversed_(sequence: Any) -> Any:
@@ -204,7 +207,11 @@ def reversed_(sequence: Any) -> Any:
     if steps is None:
         return reversed(sequence)
     last = steps.count - 1 if type(steps.count) is int else _minus(steps.count, lift(1))
-    return Steps(steps.count, lambda k: steps.item(last - k if type(k) is int else _minus(last, k)))
+    return Steps(
+        steps.count,
+        lambda k: steps.item(last - k if type(k) is int else _minus(last, k)),
+        steps.arrays,
+    )
 
 
 def _minus(last: Any, k: Tracer) -> Tracer:

@@ -21,7 +21,7 @@ from typing import Any
 
 from jitnet.frontend.arrays import Store, stores_behind
 from jitnet.frontend.closures import is_plain_object
-from jitnet.frontend.context import Trace, resume, run_traced
+from jitnet.frontend.context import Trace, resume, run_traced, running_trace
 from jitnet.frontend.rewriting import HOOKS, is_thunk
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Value
@@ -218,6 +218,10 @@ def as_left(state: State) -> Iterator[None]:
 
 def known_elsewhere(store: Store, *locations: Location) -> bool:
     """Whether the caller, or another variable or container than these, has an array there."""
+    if any(known_elsewhere(first, *locations) for first in store.stands_for):
+        return True
+    if any(store is own for own in running_trace().function.iterated):
+        return True
     names = {location.name for location in locations}
     home: Trace | None = store.home
     while home is not None:
