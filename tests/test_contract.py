@@ -14,7 +14,11 @@ from jitnet.kernel import elementary
 from jitnet.ops.lift import Pointwise
 from jitnet.ops.primitive import Element, Kernel, Primitive, Reduction, Structured
 
-NOT_ON_ARRAYS = {"check", "host_print", *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "at"))}
+NOT_ON_ARRAYS = {
+    "check",
+    "host_print",
+    *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "at")),
+}
 POISON = {"empty"}  # undefined content: nothing to compare
 REASSOCIATES = {"reduce_sum", "reduce_prod", "dot", "solve", "det", "slogdet", "cholesky"}
 

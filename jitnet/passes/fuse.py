@@ -143,6 +143,10 @@ class _Read:
     kind: str
 
 
+def _head(unit: int | _Group) -> int:
+    return unit if isinstance(unit, int) else unit.members[-1]
+
+
 class _Body:
     """The state of fusing one straight-line body."""
 
@@ -238,7 +242,8 @@ class _Body:
         eqn = self.eqns[i]
         dims = iteration_dims(eqn)
         reads = self.reads(eqn)
-        blocked: set[Value] = set(eqn.operands[:1]) if eqn.op is UPDATE else set()
+        home = self.alone(i)
+        blocked = home.blocked
         wanted: list[tuple[_Group, int | None]] = []
         for read in reads:
             group = self.groups.get(self.index.get(read.base, -1))
@@ -252,7 +257,6 @@ class _Body:
                 blocked.add(read.base)
             else:
                 wanted.append((group, joined.rows))
-        home = _Group(dims, [i], {i}, blocked, updates=int(eqn.op is UPDATE))
         self.groups[i] = home
         for group, rows in _agreed(wanted):
             home = self.merge(home, group, rows) or home
@@ -261,6 +265,12 @@ class _Body:
         for read in reads:
             if read.kind != "mapped" or _is_pairs(read.base):
                 self.readers.setdefault(read.base, []).append(home)
+
+    def alone(self, i: int) -> _Group:
+        """A group of one member."""
+        eqn = self.eqns[i]
+        blocked: set[Value] = set(eqn.operands[:1]) if eqn.op is UPDATE else set()
+        return _Group(iteration_dims(eqn), [i], {i}, blocked, updates=int(eqn.op is UPDATE))
 
     def can_join(self, read: _Read, group: _Group, dims: tuple[Dim, ...]) -> _Joined | None:
         """How a member over `dims` may read this value inside its group, if at all."""
@@ -378,6 +388,13 @@ class _Body:
                 emitted.append(eqn)
         return emitted[::-1]
 
+    def take_apart(self, heads: set[int]) -> None:
+        """Make single members of the last group among these, which wait for one another."""
+        tied = [g for g in self.groups.values() if len(g.members) > 1 and g.members[-1] in heads]
+        assert tied, "equations wait for one another"
+        for i in max(tied, key=lambda g: g.members[-1]).members:
+            self.groups[i] = self.alone(i)
+
     def ordered_units(self, segment: range) -> list[int | _Group]:
         """Groups and single equations in an order that respects their dependences, each as near
         to its last member's place as it can be."""
@@ -402,7 +419,9 @@ class _Body:
                 waiting[n].discard(h)
                 if not waiting[n]:
                     heappush(ready, n)
-        assert len(order) == len(waiting), "fusion made a cycle"
+        if len(order) < len(waiting):  # what was read early has tied two groups to each other
+            self.take_apart(set(head.values()) - {_head(unit) for unit in order})
+            return self.ordered_units(segment)
         return order
 
     def dependences(self, i: int, group: _Group | None, segment: range) -> set[int]:

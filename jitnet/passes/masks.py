@@ -76,6 +76,8 @@ def _is_array(v: Value) -> bool:
 def _fits(kept: _Kept, eqn: Eqn) -> bool:
     """Whether an equation has nothing to do with what is kept, or can do without it."""
     if eqn.op is COMPRESS and eqn.operands[0] is kept.mask:
+        if any(x.rank > 1 for x in eqn.operands[1:]):
+            return False  # NumPy reads the kept rows only
         kept.counts.add(eqn.results[0])
         kept.values.update(eqn.results[1:])
         return True

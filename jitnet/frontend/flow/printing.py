@@ -127,7 +127,8 @@ def writer(method: Any) -> Callable[..., Any] | None:
 
 def _warn(*args: Any, stacklevel: int = 1, **kwargs: Any) -> None:
     """`warnings.warn`, for the user's line: this function, `_known_only` and `call` are between."""
-    warnings.warn(*args, stacklevel=stacklevel + 3, **kwargs)
+    warn: Any = warnings.warn
+    warn(*args, stacklevel=stacklevel + 3, **kwargs)
 
 
 WARN = _known_only(_warn, "warnings.warn", "print(text, file=sys.stderr)")
