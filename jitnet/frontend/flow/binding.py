@@ -194,6 +194,7 @@ def _hand_on(
     firsts: Mapping[Slot, Sequence[Slot]],
 ) -> None:
     """Let the world be what the last step has left."""
+    carried = [location for location, _ in plan.shapes.values()]
     for location, shape in (*plan.shapes.values(), *plan.late.values()):
         for slot in slots_of([shape]):
             assert slot.result is not None
@@ -202,7 +203,7 @@ def _hand_on(
                 slot.made.place.write(slot.result)
             elif slot.kind.flavour == "array":
                 peers_after(slot.last, _made(slot), step.region, location)
-                share_first(firsts[slot], _made(slot), location, loop.deciding())
+                share_first(firsts[slot], _made(slot), carried, loop.deciding())
     for slot in slots_of([plan.returned] if plan.returned is not None else []):
         if slot.kind.flavour == "array":
             peers_after(slot.last, _made(slot), step.region, RETURNED)

@@ -210,8 +210,9 @@ class Joiner:
         kind = self.kinds[0 if first else 1](x)
         if kind is None or type(x) is not Tracer:
             return lambda: x
-        shared = [s for s in stores_of(x) if s.is_shared or s.origins]
-        peers = [origin for store in shared for origin in store.origins]
+        own = type(x) is Tracer and isinstance(x.place, Store)
+        peers = [] if own else stores_of(x)
+        peers += [origin for store in stores_of(x) for origin in store.origins]
         a, b = (x, ABSENT) if first else (ABSENT, x)
         pair = Pair(a, b, kind, peers)
         self.pairs.append(pair)

@@ -68,13 +68,26 @@ def final_places(
         if any(map(_is_written, _path(slot, holds))) and _is_visible(slot, names[id(slot.made)])
     ]
     if not at_risk:
-        return {}
+        return _exchanged_only(loop, holds, names, jumps)
     if not set(at_risk) <= set(holds.values()):
         raise Lost
     if set(holds.values()) != set(holds):
         raise _exchanged("a step leaves one array under two names")
     times = 0 if all(a is b for a, b in holds.items()) else _steps(loop, jumps)
     return {slot: _after(slot, holds, times).first for slot in holds}
+
+
+def _exchanged_only(
+    loop: Counted, holds: dict[Slot, Slot], names: dict[int, list[Location]], jumps: bool
+) -> dict[Slot, Tracer]:
+    """The same where no step writes to memory that others know: it may be written to later."""
+    visible = any(_is_visible(slot, names[id(slot.made)]) for slot in holds)
+    if not visible or jumps or loop.steps is None or set(holds.values()) != set(holds):
+        return {}
+    count = loop.count()
+    if not isinstance(count, Literal):
+        return {}
+    return {slot: _after(slot, holds, max(int(count.item), 0)).first for slot in holds}
 
 
 def _path(slot: Slot, holds: dict[Slot, Slot]) -> list[Slot]:
@@ -141,17 +154,18 @@ def may_be_first(slot: Slot, entries: Sequence[Slot], once: bool) -> list[Slot]:
     made, or where a step may leave one of them as it is."""
     of_store = {entry.made.place: entry for entry in entries if isinstance(entry.made, Tracer)}
     left = [of_store[store] for store in reachable(slot.last) if store in of_store]
-    if type(slot.last) is Tracer and slot.last.place in of_store:
-        left = []  # exchanged, in one and the same way each time
     return left if once or slot.first is ABSENT else [slot, *left]
 
 
 def share_first(
-    firsts: Sequence[Slot], made: Tracer, where: Location, leaves: frozenset[int] | None
+    firsts: Sequence[Slot],
+    made: Tracer,
+    carried: Sequence[Location],
+    leaves: frozenset[int] | None,
 ) -> None:
     """Note that a variable's array may be one that was there in front of the loop."""
     stores = [store for first in firsts for store in stores_of(first.first)]
-    peers = [store for store in dict.fromkeys(stores) if is_in_doubt(store, where)]
+    peers = [store for store in dict.fromkeys(stores) if is_in_doubt(store, *carried)]
     if not isinstance(made.place, Store):
         return
     if peers:
