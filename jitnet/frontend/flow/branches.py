@@ -24,7 +24,7 @@ from jitnet.frontend.flow.growing import Grows, added, put_on_tape
 from jitnet.frontend.flow.joins import Conflict, Joiner, Pair, brought_to, kind_in, stores_of
 from jitnet.frontend.flow.liveness import names_from_outside
 from jitnet.frontend.flow.raising import check_not, has_values, is_raised_by_user, unbound_local
-from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, known, normal
+from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, normal, without
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import (
     RETURNED,
@@ -63,9 +63,7 @@ def follow(signal: Signal, rest: Thunk | None) -> Signal:
         return signal
     if signal.falls:
         return normal(rest())
-    others = signal.kinds - {FALL}
-    left = known(next(iter(others)), signal.value) if len(others) == 1 else None
-    jumped = left or Signal(others, signal.kind, signal.value)
+    jumped = without(signal, FALL)
     falls = truth(signal.kind == FALL)
     assert not isinstance(falls, bool)
     return branch(falls, rest, lambda: jumped, None)
@@ -215,25 +213,11 @@ def _choice(
         stores = stores_of(x)
         if all(s.home is region and not s.is_shared for s in stores):
             places.append(new)
-        elif _is_from_outside(x.place, region):
+        elif _is_known_here(x.place):
             places.append(x.place)
         else:
             return None
     return condition, places[0], places[1]
-
-
-def _is_from_outside(place: Place, region: Trace) -> bool:
-    """Whether the trace around the region can tell where this is."""
-    if isinstance(place, Choice):
-        sides = (place.one, place.other)
-        return place.owner is not region and all(_is_from_outside(p, region) for p in sides)
-    if isinstance(place, Store):
-        return place.home is not region
-    known = (
-        step.owner is not region or all(isinstance(v, Literal) for v in step.eqn.operands[1:])
-        for step in place.steps
-    )
-    return place.store.home is not region and all(known)
 
 
 def join_location(
@@ -269,6 +253,7 @@ def _was_there(x: Any) -> bool:
 
 
 def _is_known_here(place: Place) -> bool:
+    """Whether the running trace can tell where this is."""
     trace = running_trace()
     if isinstance(place, Choice):
         sides = _is_known_here(place.one) and _is_known_here(place.other)

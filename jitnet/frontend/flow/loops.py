@@ -30,8 +30,8 @@ from jitnet.frontend.flow.signals import (
     RETURN,
     THROUGH,
     Signal,
-    known,
     normal,
+    without,
 )
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
@@ -129,23 +129,18 @@ def _one_by_one(items: Iterator[Any], body: Body) -> Signal:
 
 def _go_on(signal: Signal, items: Iterator[Any], body: Body) -> Signal:
     """The remaining steps, where this one may have jumped."""
-    if not signal.kinds & {FALL, CONTINUE}:
-        return signal
     return _where_it_goes_on(signal, lambda: _one_by_one(items, body))
 
 
 def _where_it_goes_on(signal: Signal, remaining: Callable[[], Signal]) -> Signal:
     """`remaining` where the signal falls through or continues, and the jump elsewhere."""
-    jumps = signal.kinds - {FALL, CONTINUE}
-    if not jumps:
+    if not signal.kinds & {FALL, CONTINUE}:
+        return signal
+    if signal.kinds <= {FALL, CONTINUE}:
         return remaining()
     code = lift(signal.kind).value
     goes = ops.bitwise_or(ops.eq(code, FALL), ops.eq(code, CONTINUE))
-    jumped = (
-        known(next(iter(jumps)), signal.value)
-        if len(jumps) == 1
-        else Signal(jumps, signal.kind, signal.value)
-    )
+    jumped = without(signal, FALL, CONTINUE)
     return branch(goes, remaining, lambda: jumped, None)
 
 
@@ -173,15 +168,9 @@ def _while(test: Thunk, body: Body, first: bool | Value) -> Signal:
         if len(builder.eqns) > MOST_EQUATIONS or made > MOST_STEPS:
             raise _too_long()
         if signal.kinds - {FALL, CONTINUE}:
-            return _go_on_while(signal, test, body)
+            return _where_it_goes_on(signal, lambda: _while(test, body, truth(test())))
         first = truth(test())
     return THROUGH
-
-
-def _go_on_while(signal: Signal, test: Thunk, body: Body) -> Signal:
-    if not signal.kinds & {FALL, CONTINUE}:
-        return signal
-    return _where_it_goes_on(signal, lambda: _while(test, body, truth(test())))
 
 
 def _try_to_roll(test: Thunk, body: Body, first: bool | Value, made: int) -> Signal | None:
@@ -220,13 +209,8 @@ def _finish(ended: Signal, orelse: Thunk | None, rest: Thunk | None) -> Signal:
 def _or_else(ended: Signal, orelse: Thunk) -> Signal:
     if ended.falls:
         return normal(orelse())
-    others = ended.kinds - {FALL}
-    jumped = (
-        known(next(iter(others)), ended.value)
-        if len(others) == 1
-        else Signal(others, ended.kind, ended.value)
-    )
-    if BREAK in others:  # one in the `else` is of the loop around this one
+    jumped = without(ended, FALL)
+    if BREAK in jumped.kinds:  # one in the `else` is of the loop around this one
         jumped = _broken(jumped)
     return branch(ops.eq(lift(ended.kind).value, FALL), orelse, lambda: jumped, None)
 

@@ -49,6 +49,14 @@ def known(kind: int, value: Any = ABSENT) -> Signal:
     return Signal(frozenset((kind,)), kind, value)
 
 
+def without(signal: Signal, *kinds: int) -> Signal:
+    """The signal where it is known to be none of these kinds."""
+    left = signal.kinds - set(kinds)
+    if len(left) == 1:
+        return known(next(iter(left)), signal.value)
+    return Signal(left, signal.kind, signal.value)
+
+
 THROUGH = known(FALL)
 
 
