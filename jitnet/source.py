@@ -14,7 +14,7 @@ import os
 import sys
 from enum import Enum
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,15 +85,94 @@ def user_sites(until: CodeType | None = None, passes: int = 1, limit: int = 16) 
             passes -= 1
             if passes == 0:
                 break
-        elif is_users(code.co_filename):
+        elif (_ORIGINS.get(code.co_filename) or origin(code.co_filename)) is Origin.USER:
             sites.append((code, frame.f_lasti))
         frame = frame.f_back
     return tuple(sites)
 
 
+class Place:
+    """An instruction of the user's that is being executed, and where its function was called from.
+
+    Attributes:
+        site: None at the bottom, where nobody's program is.
+        outer: the place of the caller.
+        note: what whoever asks keeps about the place.
+    """
+
+    __slots__ = ("_inner", "note", "outer", "site")
+
+    def __init__(self, site: Site | None = None, outer: Place | None = None) -> None:
+        self.site = site
+        self.outer = outer
+        self.note: Any = None
+        self._inner: dict[tuple[int, int], Place] = {}
+
+    def at(self, code: CodeType, offset: int) -> Place:
+        """The place of a function that is called from here; the same one each time."""
+        key = id(code), offset  # the place keeps the code, and so its id
+        known = self._inner.get(key)
+        if known is None:
+            known = self._inner[key] = Place((code, offset), self)
+        return known
+
+
+_RESUMED = 0x20 | 0x80 | 0x200  # generators and coroutines, whose callers may go on between
+
+
+class Stack:
+    """The user's running frames, from one question to the next: only those that are new, or that
+    have gone on since, are looked at."""
+
+    def __init__(self) -> None:
+        self._frames: list[FrameType] = []
+        self._places: list[Place] = [Place()]
+        self._index: dict[FrameType, int] = {}
+
+    def place(self, until: CodeType, passes: int) -> Place:
+        """Where the user's program is. The walk ends as in `user_sites`."""
+        frame: FrameType | None = sys._getframe(1)
+        new: list[FrameType] = []
+        kept = 0
+        while frame is not None:
+            code = frame.f_code
+            if code is until:
+                passes -= 1
+                if passes == 0:
+                    break
+            elif (_ORIGINS.get(code.co_filename) or origin(code.co_filename)) is Origin.USER:
+                new.append(frame)
+                known = self._index.get(frame)
+                if known is not None and not code.co_flags & _RESUMED:
+                    kept = known  # those that called it have not gone on
+                    break
+            frame = frame.f_back
+        for gone in self._frames[kept:]:
+            del self._index[gone]
+        del self._frames[kept:], self._places[kept + 1 :]
+        for frame in reversed(new):
+            self._index[frame] = len(self._frames)
+            self._frames.append(frame)
+            self._places.append(self._places[-1].at(frame.f_code, frame.f_lasti))
+        return self._places[-1]
+
+
+_POSITIONS: dict[tuple[int, int], tuple[CodeType, Position]] = {}
+_POSITION_LIMIT = 1 << 16  # places remembered; a program that has more simply computes them again
+
+
 def position(site: Site) -> Position:
     """Line and columns of a site. A site's columns are -1 where it spans several lines."""
     code, offset = site
+    known = _POSITIONS.get((id(code), offset))
+    if known is None:
+        if len(_POSITIONS) >= _POSITION_LIMIT:
+            _POSITIONS.clear()
+        known = _POSITIONS[id(code), offset] = code, _position(code, offset)  # code keeps its id
+    return known[1]
+
+
+def _position(code: CodeType, offset: int) -> Position:
     unknown = (None, None, None, None)
     here = next(itertools.islice(code.co_positions(), offset // 2, None), unknown)
     line, end_line, column, end_column = here
@@ -115,22 +194,19 @@ def _opname(opcode: int) -> str:
     return _OPNAMES[opcode]
 
 
-def target_name(sites: tuple[Site, ...]) -> str:
-    """The variable that the value now computed is stored to next, or ''.
-
-    A value that a helper returns gets the name that the helper's caller gives it.
-    """
-    for code, offset in sites:
-        opname, argument = _next_instruction(code, offset)
-        if opname == "RETURN_VALUE":
-            continue
-        if opname in ("STORE_FAST", "STORE_DEREF"):
-            return _local_name(code, argument)
-        if opname in ("STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"):  # Python 3.13
-            return _local_name(code, argument >> 4)
-        if opname in ("STORE_NAME", "STORE_GLOBAL"):
-            return code.co_names[argument]
-        return ""
+def target_name(site: Site) -> str | None:
+    """The variable that the value now computed is stored to next, or ''; None where it is returned,
+    and gets the name that the caller gives it."""
+    code, offset = site
+    opname, argument = _next_instruction(code, offset)
+    if opname == "RETURN_VALUE":
+        return None
+    if opname in ("STORE_FAST", "STORE_DEREF"):
+        return _local_name(code, argument)
+    if opname in ("STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"):  # Python 3.13
+        return _local_name(code, argument >> 4)
+    if opname in ("STORE_NAME", "STORE_GLOBAL"):
+        return code.co_names[argument]
     return ""
 
 

@@ -28,7 +28,12 @@ Backend = Callable[[Function, Sequence[Any]], Sequence[Any]]
 def kernel_interpreter(f: Function, args: Sequence[Any], backward: bool = False) -> list[Any]:
     """The lowered program, interpreted: it refuses what touches memory that is not its own.
     `backward` runs the iterations that are said to be independent from last to first."""
-    program = lower(fuse(optimize(f)), ["C"] * len(f.params))
+    return interpreted(fuse(optimize(f)), args, backward)
+
+
+def interpreted(f: Function, args: Sequence[Any], backward: bool) -> list[Any]:
+    """A fused Function, lowered and interpreted."""
+    program = lower(f, ["C"] * len(f.params))
     outputs = program.signature.outputs
     arrays = [poison(o.dtype, o.dims) for o in outputs if isinstance(o, BufferOutput)]
     results = interp.run(program.kernel, [*args, *arrays], backward=backward)

@@ -164,7 +164,7 @@ def test_target_name_reads_every_kind_of_store():
     found = {}
 
     def probe():
-        found[len(found)] = source.target_name(source.user_sites()[1:])
+        found[len(found)] = source.target_name(source.user_sites()[1])
         return 1
 
     def f():

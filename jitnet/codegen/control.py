@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jitnet.codegen import branches, iteration
+from jitnet.codegen import branches, calls, iteration
 from jitnet.ir import Eqn, Op
-from jitnet.ops.control import CHECK, FOR, IF, WHILE
+from jitnet.ops.control import CHECK, FOR, IF, INVOKE, WHILE
 from jitnet.ops.create import CONST, EMPTY
 from jitnet.ops.tape import TAPE_AT, TAPE_GET, TAPE_LENGTH, TAPE_NEW, TAPE_PUSH, TAPE_PUT
 
@@ -18,6 +18,7 @@ RULES: dict[Op, Callable[[Body, Eqn], None]] = {
     FOR: iteration.lower_for,
     WHILE: iteration.lower_while,
     IF: branches.lower_if,
+    INVOKE: calls.lower_invoke,
     CHECK: branches.lower_check,
     CONST: branches.lower_const,
     EMPTY: branches.lower_empty,

@@ -21,13 +21,14 @@ from jitnet.codegen.state import (
     element_count,
     leave,
     leave_if,
+    leave_with,
     require_memory,
 )
 from jitnet.codegen.tapes import TAPE_EMITTERS
 from jitnet.codegen.text import Index, value_type
 from jitnet.codegen.vectorize import emit_vector_loop
 from jitnet.codegen.workspace import planned_bytes
-from jitnet.ir import Eqn, Function, Literal, Op, Value
+from jitnet.ir import BufferType, Eqn, Function, Literal, Op, Value
 from jitnet.kernel import statements as S
 from jitnet.kernel.externs import EXTERNS
 
@@ -211,6 +212,24 @@ def _require_small_sizes(k: State, eqn: Eqn) -> None:
     leave_if(k, too_large, ErrorSite("OverflowError", message, eqn.loc))
 
 
+def _emit_invoke(k: State, eqn: Eqn) -> None:
+    """The callee leaves its results where this function is to leave its own."""
+    w, callee = k.w, k.module.callees[id(eqn.attrs["callee"])]
+    offset = k.workspace.offsets[eqn]
+    workspace = w.let(f"getelementptr inbounds i8, ptr %workspace, i64 {offset}")
+    arguments = [f"{value_type(v.type)} {k.text(v)}" for v in eqn.operands]
+    arguments += [f"ptr {workspace}", "ptr %ret"]
+    if callee.uses_heap:
+        arguments.append("ptr %heap")
+    leave_with(k, w.let(f"call i32 @{callee.name}({', '.join(arguments)})"))
+    for i, result in enumerate(eqn.results):
+        slot = w.let(f"getelementptr inbounds i8, ptr %ret, i64 {8 * i}")
+        if isinstance(result.type, BufferType):
+            bind(k, result, w.let(f"load ptr, ptr {slot}", result.name), result)
+        else:
+            bind(k, result, w.load(result.dtype, slot, hint=result.name))
+
+
 def _emit_raise(k: State, eqn: Eqn) -> None:
     for i, value in enumerate(eqn.operands):
         slot = k.w.let(f"getelementptr inbounds i8, ptr %ret, i64 {8 * i}")
@@ -230,6 +249,7 @@ EMITTERS: dict[Op, Callable[[State, Eqn], None]] = {
     S.WHILE: _emit_while,
     S.IF: _emit_if,
     S.CALL_EXTERN: _emit_call_extern,
+    S.INVOKE: _emit_invoke,
     S.RAISE: _emit_raise,
     **TAPE_EMITTERS,
 }

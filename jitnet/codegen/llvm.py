@@ -8,7 +8,8 @@
 
 `entry` takes its arguments in 8-byte slots: addresses of buffers, bits of scalars, one for each
 param, and the workspace last. Both return a status: 0, and then the results are in the slots of
-`%ret`; or the position of an error site, counted from 1, and then its values are there.
+`%ret`; or the position of an error site, counted from 1, and then its values are there. Functions
+that the kernel invokes are like it, use the same `%ret`, and live on their caller's heap.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from dataclasses import dataclass
 
 from jitnet.codegen import heap
 from jitnet.codegen.emitter import emit_eqns
-from jitnet.codegen.rows import Module
+from jitnet.codegen.rows import Callee, Module
 from jitnet.codegen.state import ErrorSite, State, bind
 from jitnet.codegen.text import memory_type, value_type
-from jitnet.codegen.workspace import plan_workspace, planned_bytes
+from jitnet.codegen.workspace import plan_workspaces, planned_bytes
 from jitnet.ir import ArrayType, BufferType, Function
 from jitnet.kernel import statements as S
 from jitnet.kernel.target import Target
 
 ENTRY = "entry"
+PASSES = ("", "function", "module")
 
 
 @dataclass(frozen=True)
@@ -59,49 +61,76 @@ def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset
             with extents known only at run time.
         may_alias: positions of the params that may share memory with others.
     """
-    workspace = plan_workspace(kernel)
-    k = State(target, Module(), workspace)
-    ops = {eqn.op for eqn in kernel.walk()}
-    uses_tapes = S.TAPE_NEW in ops
-    uses_heap = uses_tapes or any(
-        eqn.op is S.ALLOC and planned_bytes(eqn) is None for eqn in kernel.walk()
-    )
-    head = _emit_params(k, kernel, may_alias)
-    emit_eqns(k, kernel.eqns)
-    _emit_results(k, kernel)
-    _emit_exit(k, uses_heap)
-    begin = ["entry:", *k.allocas]
-    if uses_heap:
-        begin += [f"  %heap = alloca {heap.RING}, align 16"]
-        begin += [f"  store {heap.RING} zeroinitializer, ptr %heap"]
-        begin += ["  %heap.prev = getelementptr i8, ptr %heap, i64 8"]
-        begin += ["  store ptr %heap, ptr %heap", "  store ptr %heap, ptr %heap.prev"]
-    helpers = [heap.HEAP] if uses_heap else []
-    helpers += [heap.TAPE] if uses_tapes else []
-    declarations = [*k.module.constants, *k.module.libm.values(), *k.module.externs.values()]
+    plans = plan_workspaces(kernel)
+    module, sites = Module(), list[ErrorSite]()
+    functions: list[str] = []
+    passes = {""}
+    for f in (*reversed(kernel.callees()), kernel):
+        k = State(target, module, plans[id(f)], sites=sites)
+        functions.append(_emit_function(k, f, may_alias if f is kernel else None))
+        passes.add(k.passes)
+    ops = {eqn.op for f in (kernel, *kernel.callees()) for eqn in f.walk()}
+    helpers = [heap.HEAP] if _uses_heap(kernel, module) else []
+    helpers += [heap.TAPE] if S.TAPE_NEW in ops else []
     text = "\n".join(
         [
-            *declarations,
+            *module.constants,
+            *module.libm.values(),
+            *module.externs.values(),
             *helpers,
-            *k.module.functions.values(),
-            *[head, *begin, *k.w.lines, "}\n"],
+            *module.functions.values(),
+            *functions,
             _entry(kernel),
             _attributes(target),
         ]
     )
-    values = max((len(site.dtypes) for site in k.sites), default=0)
+    slots = [len(f.results) for f in (kernel, *kernel.callees())]
+    slots += [len(site.dtypes) for site in sites]
     return LlvmModule(
         text,
         ENTRY,
-        tuple(k.sites),
-        workspace.size,
-        max(len(kernel.results), values),
-        tuple(k.module.externs),
-        k.passes,
+        tuple(sites),
+        plans[id(kernel)].size,
+        max(slots),
+        tuple(module.externs),
+        max(passes, key=PASSES.index),
     )
 
 
-def _emit_params(k: State, kernel: Function, may_alias: frozenset[int]) -> str:
+def _uses_heap(f: Function, module: Module) -> bool:
+    """Whether a kernel Function allocates at run time, or one that it invokes does."""
+    return any(
+        eqn.op is S.TAPE_NEW
+        or (eqn.op is S.ALLOC and planned_bytes(eqn) is None)
+        or (eqn.op is S.INVOKE and module.callees[id(eqn.attrs["callee"])].uses_heap)
+        for eqn in f.walk()
+    )
+
+
+def _emit_function(k: State, f: Function, may_alias: frozenset[int] | None) -> str:
+    """One function of the module: the kernel, or where `may_alias` is None, what it invokes."""
+    is_callee = may_alias is None
+    uses_heap = _uses_heap(f, k.module)
+    name = "kernel"
+    if is_callee:
+        name = f"callee.{len(k.module.callees)}"
+        k.module.callees[id(f)] = Callee(name, uses_heap)
+    head = _emit_params(k, f, name, may_alias or frozenset(), is_callee and uses_heap)
+    emit_eqns(k, f.eqns)
+    _emit_results(k, f, is_callee)
+    _emit_exit(k, uses_heap and not is_callee)
+    begin = ["entry:", *k.allocas]
+    if uses_heap and not is_callee:
+        begin += [f"  %heap = alloca {heap.RING}, align 16"]
+        begin += [f"  store {heap.RING} zeroinitializer, ptr %heap"]
+        begin += ["  %heap.prev = getelementptr i8, ptr %heap, i64 8"]
+        begin += ["  store ptr %heap, ptr %heap", "  store ptr %heap, ptr %heap.prev"]
+    return "\n".join([head, *begin, *k.w.lines, "}\n"])
+
+
+def _emit_params(
+    k: State, kernel: Function, function: str, may_alias: frozenset[int], takes_heap: bool
+) -> str:
     """Bind the params; the line that begins the function."""
     params = []
     names = ["%" + k.w.fresh(param.name) for param in kernel.params]
@@ -111,21 +140,24 @@ def _emit_params(k: State, kernel: Function, may_alias: frozenset[int]) -> str:
         params.append(f"{value_type(param.type)}{' noalias' if alone else ''} {name}")
         bind(k, param, name, param if alone else None)
     params += ["ptr noalias %workspace", "ptr noalias %ret"]
-    return f"define internal i32 @kernel({', '.join(params)}) #0 {{"
+    params += ["ptr %heap"] if takes_heap else []
+    return f"define internal i32 @{function}({', '.join(params)}) #0 {{"
 
 
-def _emit_results(k: State, kernel: Function) -> None:
+def _emit_results(k: State, kernel: Function, is_callee: bool) -> None:
+    """Results to their slots. Memory that a callee hands out stays on its caller's heap."""
     w = k.w
     for i, result in enumerate(kernel.results):
         slot = w.let(f"getelementptr inbounds i8, ptr %ret, i64 {8 * i}")
         if isinstance(result.type, ArrayType):
             w.store(result.dtype, k.text(result), slot)
         else:
-            w.add(f"call void @heap_keep(ptr {k.text(result)})")
+            if not is_callee:
+                w.add(f"call void @heap_keep(ptr {k.text(result)})")
             w.add(f"store ptr {k.text(result)}, ptr {slot}, align 8")
 
 
-def _emit_exit(k: State, uses_heap: bool) -> None:
+def _emit_exit(k: State, clears_heap: bool) -> None:
     """Where all ways out meet."""
     w = k.w
     k.exits.append((w.block, 0))
@@ -133,7 +165,7 @@ def _emit_exit(k: State, uses_heap: bool) -> None:
     w.label("leave")
     ways = ", ".join(f"[ {status}, %{block} ]" for block, status in k.exits)
     w.add(f"%status = phi i32 {ways}")
-    if uses_heap:
+    if clears_heap:
         w.add("call void @heap_clear(ptr %heap)")
     w.add("ret i32 %status")
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jitnet.codegen import control
+from jitnet.codegen.calls import Callees
 from jitnet.codegen.origin import element_by_element, written
 from jitnet.codegen.schedule import emit_kernel
 from jitnet.codegen.scoped import scope
@@ -48,13 +49,20 @@ class Body:
     Attributes:
         env: what each array value is at the kernel level.
         hints: places that values had best be computed in.
+        callees: Functions that are invoked, lowered.
         last_use: the position of the last equation that reads a value; results are read last.
     """
 
     def __init__(
-        self, f: Function, env: dict[Value, Binding], hints: dict[Value, Place], report: Report
+        self,
+        f: Function,
+        env: dict[Value, Binding],
+        hints: dict[Value, Place],
+        report: Report,
+        callees: Callees,
     ) -> None:
         self.f = f
+        self.callees = callees
         self.env = env
         self.hints = dict(hints)
         self.report = report
@@ -78,7 +86,7 @@ class Body:
     def nested(
         self, region: Function, env: dict[Value, Binding], hints: dict[Value, Place]
     ) -> Body:
-        return Body(region, env, hints, self.report)
+        return Body(region, env, hints, self.report, self.callees)
 
     def run(self) -> None:
         for i, eqn in enumerate(self.f.eqns):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from jitnet.ir import Eqn, Function, Literal, Value
 from jitnet.ops.complexes import INTERLEAVE
-from jitnet.ops.control import FOR, FUSED, IF, WHILE
+from jitnet.ops.control import FOR, FUSED, IF, INVOKE, WHILE
 from jitnet.ops.shape import RESHAPE
 from jitnet.ops.slicing import SLICE, UPDATE
 from jitnet.ops.tape import TAPE_PUSH
@@ -24,6 +24,9 @@ def written(eqn: Eqn) -> Pairs:
     """`(base, result)` for each operand whose memory the equation can take over."""
     if eqn.op is FUSED:
         return _by_fused(eqn)
+    if eqn.op is INVOKE:
+        found = zip(origins(eqn.attrs["callee"]), eqn.results)
+        return [(eqn.operands[i], r) for i, r in found if i is not None]
     if eqn.op is IF:
         found = zip(common_origins(eqn), eqn.results)
         return [(eqn.operands[1 + i], r) for i, r in found if i is not None]
@@ -59,6 +62,21 @@ def origins(region: Function) -> list[int | None]:
             v = source[v]
         found.append(position.get(v))
     return found
+
+
+def overwritten(region: Function) -> set[int]:
+    """Positions of the params whose memory, or that of what they become, an equation can take
+    over."""
+    source: dict[Value, Value] = {}
+    found: set[Value] = set()
+    for eqn in region.eqns:
+        if eqn.op is INVOKE:
+            consumed = (eqn.operands[i] for i in overwritten(eqn.attrs["callee"]))
+            found.update(source.get(v, v) for v in consumed)
+        for base, result in written(eqn):
+            source[result] = source.get(base, base)
+            found.add(source[result])
+    return {i for i, p in enumerate(region.params) if p in found}
 
 
 def common_origins(eqn: Eqn) -> list[int | None]:

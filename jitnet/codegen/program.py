@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from jitnet.codegen.calls import Callees
 from jitnet.codegen.lower import Body
 from jitnet.codegen.scoped import ScopedBuilder
 from jitnet.codegen.signature import (
@@ -55,12 +56,28 @@ def lower(f: Function, layouts: Sequence[str], stores: Mapping[int, int] = NO_ST
         stores: `stores[j] = i` says that result j ends in the memory of param i, which has the same
             type and shares no memory with other params; one of rank 0 is passed as an array.
     """
+    return _lower(f, layouts, stores, frozenset(stores.values()), Callees(_lower_callee))
+
+
+def _lower_callee(
+    f: Function, stores: Mapping[int, int], consumed: frozenset[int], callees: Callees
+) -> Program:
+    return _lower(f, ["C"] * len(f.params), stores, consumed, callees)
+
+
+def _lower(
+    f: Function,
+    layouts: Sequence[str],
+    stores: Mapping[int, int],
+    consumed: frozenset[int],
+    callees: Callees,
+) -> Program:
     report = Report()
     builder = ScopedBuilder(f.name)
     with builder:
-        params = _bind_params(builder, f, layouts, frozenset(stores.values()))
+        params = _bind_params(builder, f, layouts, consumed)
         plan = _plan_outputs(builder, f, params, stores)
-        body = Body(_without(f, plan.copied), params.env, plan.hints, report)
+        body = Body(_without(f, plan.copied), params.env, plan.hints, report, callees)
         _begin(body, f, plan)
         body.run()
         outputs, results = _finish(body, f, plan)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from jitnet.codegen.loops import emit_while
 from jitnet.codegen.text import Writer, constant, llvm_type, type_suffix, value_type
@@ -28,6 +29,18 @@ INLINE_EQNS = 12
 """Expansions of at most so many equations are written in place on one lane."""
 
 
+class Callee(NamedTuple):
+    """A function of the module that stands for a kernel Function.
+
+    Attributes:
+        name: without the @.
+        uses_heap: it takes the caller's heap as its last argument.
+    """
+
+    name: str
+    uses_heap: bool
+
+
 @dataclass
 class Module:
     """What the functions of a module share.
@@ -37,12 +50,14 @@ class Module:
         functions: text of helper functions, by name.
         libm: declarations of C math functions, by name.
         externs: declarations of extern routines, by name.
+        callees: kernel Functions that others invoke, by identity.
     """
 
     constants: list[str] = field(default_factory=list)
     functions: dict[str, str] = field(default_factory=dict)
     libm: dict[str, str] = field(default_factory=dict)
     externs: dict[str, str] = field(default_factory=dict)
+    callees: dict[int, Callee] = field(default_factory=dict)
 
 
 def is_scalar_op(eqn: Eqn) -> bool:

@@ -55,7 +55,7 @@ class State:
     strides: dict[Value, tuple[Index, ...]] = field(default_factory=dict)
     roots: dict[Value, Value] = field(default_factory=dict)
     sites: list[ErrorSite] = field(default_factory=list)
-    exits: list[tuple[str, int]] = field(default_factory=list)
+    exits: list[tuple[str, int | str]] = field(default_factory=list)
     allocas: list[str] = field(default_factory=list)
     passes: str = ""
 
@@ -67,7 +67,10 @@ class State:
         """An i64 scalar, or a dim."""
         if isinstance(value, int):
             return value
-        return int(value.item) if isinstance(value, Literal) else self.names[value]
+        if isinstance(value, Literal):
+            return int(value.item)
+        text = self.names[value]
+        return text if text.startswith("%") else int(text)  # a loop's index, written out
 
 
 def bind(k: State, value: Value, text: str, root: Value | None = None) -> None:
@@ -131,6 +134,17 @@ def leave_if(k: State, condition: str, site: ErrorSite) -> None:
     w.label(out)
     k.sites.append(site)
     k.exits.append((out, len(k.sites)))
+    w.jump("leave")
+    w.label(ok)
+
+
+def leave_with(k: State, status: str) -> None:
+    """Jump to the way out where a callee's status is not 0: it has left an error's values."""
+    w = k.w
+    out, ok = w.fresh("out"), w.fresh("in")
+    w.branch(w.let(f"icmp ne i32 {status}, 0"), out, ok)
+    w.label(out)
+    k.exits.append((out, status))
     w.jump("leave")
     w.label(ok)
 

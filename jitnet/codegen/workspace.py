@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from jitnet.ir import BufferType, Eqn, Function, Value
 from jitnet.kernel import statements as S
 
@@ -26,11 +28,12 @@ SMALL = 64
 @dataclass(frozen=True)
 class Workspace:
     """Attributes:
-    offsets: byte offset of each static `alloc`'s result.
+    offsets: byte offset of each static `alloc`'s result, and of what the callee of an `invoke`
+        needs while it runs.
     size: bytes in all.
     """
 
-    offsets: Mapping[Value, int]
+    offsets: Mapping[Value | Eqn, int]
     size: int
 
 
@@ -57,11 +60,26 @@ def planned_bytes(alloc: Eqn) -> int | None:
 
 def plan_workspace(kernel: Function) -> Workspace:
     """Offsets for every static `alloc` of the kernel that is not small."""
+    return plan_workspaces(kernel)[id(kernel)]
+
+
+def plan_workspaces(kernel: Function) -> dict[int, Workspace]:
+    """The plans of the kernel and of all that it invokes, by identity."""
+    plans: dict[int, Workspace] = {}
+    for f in (*reversed(kernel.callees()), kernel):
+        plans[id(f)] = _plan(f, plans)
+    return plans
+
+
+def _plan(kernel: Function, plans: Mapping[int, Workspace]) -> Workspace:
+    """The plan of one Function, whose callees have theirs."""
     events = _Events()
     events.region(kernel, ())
     for result in kernel.results:
         events.use(result, ())
-    requests = []
+    requests: list[_Request] = [
+        (plans[id(eqn.attrs["callee"])].size, time, time, eqn) for time, eqn in events.invokes
+    ]
     for buffer in events.allocs:
         life = events.lives[events.root(buffer)]
         high = max([life.high, *(events.ends[start] for start in life.loops if life.low <= start)])
@@ -71,19 +89,23 @@ def plan_workspace(kernel: Function) -> Workspace:
     return _place(requests)
 
 
-def _place(requests: Sequence[tuple[int, int, int, Value]]) -> Workspace:
-    placed: list[tuple[int, int, int, int]] = []  # offset, size, low, high
-    offsets: dict[Value, int] = {}
-    for size, low, high, buffer in sorted(requests, key=lambda r: (-r[0], r[1])):
+_Request = tuple[int, int, int, Value | Eqn]  # size, first use, last use, of what
+
+
+def _place(requests: Sequence[_Request]) -> Workspace:
+    """Largest first, each as low as what lives beside it lets it."""
+    ordered = sorted(requests, key=lambda r: (-r[0], r[1]))
+    sizes, lows, highs = np.array([r[:3] for r in ordered], np.int64).reshape(-1, 3).T
+    starts = np.zeros_like(sizes)
+    for n, (size, low, high, _) in enumerate(ordered):
+        beside = np.flatnonzero((lows[:n] <= high) & (highs[:n] >= low))
         offset = 0
-        for other, other_size, other_low, other_high in placed:
-            together = low <= other_high and other_low <= high
-            if together and other < offset + size and offset < other + other_size:
+        for other, other_size in sorted(zip(starts[beside].tolist(), sizes[beside].tolist())):
+            if other < offset + size and offset < other + other_size:
                 offset = other + other_size
-        offsets[buffer] = offset
-        placed.append((offset, size, low, high))
-        placed.sort()
-    return Workspace(offsets, max((o + s for o, s, _, _ in placed), default=0))
+        starts[n] = offset
+    offsets = {what: int(start) for (*_, what), start in zip(ordered, starts)}
+    return Workspace(offsets, int(max(starts + sizes, default=0)))
 
 
 class _Events:
@@ -92,6 +114,7 @@ class _Events:
     def __init__(self) -> None:
         self.clock = 0
         self.allocs: list[Value] = []
+        self.invokes: list[tuple[int, Eqn]] = []
         self.lives: dict[Value, _Life] = {}
         self.ends: dict[int, int] = {}
         self._parent: dict[Value, Value] = {}
@@ -123,6 +146,8 @@ class _Events:
                 self.use(value, loops)
             if eqn.op is S.ALLOC and (planned_bytes(eqn) or 0) > SMALL:
                 self.allocs.append(eqn.result)
+            elif eqn.op is S.INVOKE:
+                self.invokes.append((self.clock, eqn))
             elif eqn.op is S.VIEW:
                 self.unite(eqn.operands[0], eqn.result)
             elif eqn.op is S.IF:

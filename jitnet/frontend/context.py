@@ -61,7 +61,8 @@ class Trace:
         carried: which variables the bodies of loops carry, by their code.
         iterated: memory of the arrays that running loops go over.
         trying: how many `try` statements with handlers the program is in.
-        sites: the user's instructions, innermost first, that the current operation came from.
+        stack: the user's frames that are running; of the whole function's trace.
+        target: the variable that the current operation's result is stored to, or ''.
         active: False once the trace has ended.
     """
 
@@ -82,7 +83,8 @@ class Trace:
         self.carried: dict[Any, Any] = {}
         self.iterated: list[Any] = []
         self.trying = 0
-        self.sites: tuple[source.Site, ...] = ()
+        self.stack = source.Stack()
+        self.target = ""
         self.active = True
         outer = 0 if parent is None else parent.depth
         self.depth: int = outer if is_region else outer + 1
@@ -195,9 +197,8 @@ def resume(region: Trace) -> Iterator[Trace]:
 
 # -- where the user's program is -------------------------------------------------------------------
 
-_LOCS: dict[tuple[tuple[int, int], ...], tuple[tuple[source.Site, ...], Loc, str]] = {}
+_MOST_FRAMES = 16  # in the location of an equation
 _HANDLED = frozenset(("raise", "call", "print", "log"))
-_LOC_LIMIT = 1 << 16  # sites remembered; a program that has more simply computes them again
 
 
 def enter(trace: Trace) -> None:
@@ -212,37 +213,28 @@ def enter(trace: Trace) -> None:
             why="compiled programs compute without looking at floating-point flags",
             remedy="use np.errstate(all='ignore'), and check results with np.isfinite",
         )
-    trace.sites = source.user_sites(run_traced.__code__, trace.depth)
-    trace.builder.loc = _look_up(trace.sites)[0]
+    place = trace.function.stack.place(run_traced.__code__, trace.depth)
+    trace.builder.loc, trace.target = _described(place)
 
 
-def _look_up(sites: tuple[source.Site, ...]) -> tuple[Loc, str]:
-    """Location and target name of a place; kept, because tracing comes by the same places again.
-    The code objects are kept with them, so that an id is never taken for another's."""
-    key = tuple((id(code), offset) for code, offset in sites)
-    known = _LOCS.get(key)
-    if known is not None:
-        return known[1], known[2]
-    if not sites:
-        return UNKNOWN, ""
-    frames = []
-    for site in sites:
-        p = source.position(site)
-        frames.append(Frame(p.file, p.line, p.function, p.column, p.end_column))
-    loc, name = Loc(tuple(frames)), source.target_name(sites)
-    if len(_LOCS) >= _LOC_LIMIT:
-        _LOCS.clear()
-    _LOCS[key] = (sites, loc, name)
-    return loc, name
+def _described(place: source.Place) -> tuple[Loc, str]:
+    """Location and target name of a place."""
+    if place.note is None:
+        place.note = UNKNOWN, ""
+        if place.site is not None and place.outer is not None:
+            p, (outer, outer_target) = source.position(place.site), _described(place.outer)
+            frame = Frame(p.file, p.line, p.function, p.column, p.end_column)
+            target = source.target_name(place.site)
+            loc = Loc((frame, *outer.frames)[:_MOST_FRAMES])
+            place.note = loc, outer_target if target is None else target
+    described: tuple[Loc, str] = place.note
+    return described
 
 
 def give_name(trace: Trace, value: Value) -> None:
     """Name a new value after the variable that the user's program stores it to."""
-    if value.name or isinstance(value, Literal) or not trace.sites:
-        return
-    name = _look_up(trace.sites)[1]
-    if name:
-        value.name = name
+    if trace.target and not value.name and not isinstance(value, Literal):
+        value.name = trace.target
 
 
 # -- values that are needed while tracing ----------------------------------------------------------

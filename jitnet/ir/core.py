@@ -72,6 +72,22 @@ class Function:
             for region in eqn.regions:
                 yield from region.walk()
 
+    def callees(self) -> list[Function]:
+        """The Functions that equations name in their attributes, and that those name in turn: each
+        once, behind all that name it."""
+        found: dict[int, Function] = {}
+        _collect(self, set(), found)
+        return [g for g in reversed(found.values()) if g is not self]
+
+
+def _collect(f: Function, seen: set[int], found: dict[int, Function]) -> None:
+    seen.add(id(f))
+    for eqn in f.walk():
+        for value in eqn.attrs.values():
+            if isinstance(value, Function) and id(value) not in seen:
+                _collect(value, seen, found)
+    found[id(f)] = f
+
 
 def structurally_equal(f: Function, g: Function) -> bool:
     """Whether two Functions are the same up to the names of values and their locations."""

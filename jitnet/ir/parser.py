@@ -56,10 +56,7 @@ def parse(text: str) -> Function:
     Raises:
         ParseError: for text that is not IR of this version; the message quotes the line.
     """
-    parser = _Parser(text)
-    f = parser.module()
-    parser.expect_end()
-    return f
+    return _Parser(text).module()
 
 
 def _tokens(text: str) -> list[_Token]:
@@ -83,6 +80,7 @@ class _Parser:
         self.position = 0
         self.ops: dict[str, Op] = {}
         self.level = ""
+        self.functions: dict[str, Function] = {}
 
     # -- tokens -----------------------------------------------------------------------------------
 
@@ -116,10 +114,6 @@ class _Parser:
         if not self.accept(text):
             raise self.error(f"expected {text!r}, not {self.token.text!r}")
 
-    def expect_end(self) -> None:
-        if self.token.kind != "end":
-            raise self.error(f"text goes on after the function: {self.token.text!r}")
-
     # -- functions and equations ------------------------------------------------------------------
 
     def module(self) -> Function:
@@ -132,8 +126,17 @@ class _Parser:
             raise self.error(f"no level {level.text!r}", level)
         self.level = level.text
         self.ops = registry(self.level)
-        self.expect("func")
-        return self.function({}, with_result_types=True)
+        starts = [i for i, t in enumerate(self.tokens) if t.kind == "word" and t.text == "func"]
+        if starts[:1] != [self.position]:
+            self.expect("func")
+        stops = [*starts[1:], len(self.tokens) - 1]
+        for start, stop in reversed(list(zip(starts, stops))):  # callees stand behind callers
+            self.position = start + 1
+            f = self.function({}, with_result_types=True)
+            if self.position != stop:
+                raise self.error(f"text goes on after the function: {self.token.text!r}")
+            self.functions[f.name] = f
+        return f
 
     def function(self, outer: _Scope, with_result_types: bool = False) -> Function:
         name = self.function_name()
@@ -159,6 +162,13 @@ class _Parser:
         if self.token.kind == "string":
             return str(literal_eval(self.next().text))
         return self.take("word", "a function's name").text
+
+    def named_function(self) -> Function:
+        token = self.token
+        name = self.function_name()
+        if name not in self.functions:
+            raise self.error(f"no function @{name} further down", token)
+        return self.functions[name]
 
     def check_result_types(self, position: int, results: tuple[Value, ...], scope: _Scope) -> None:
         """Result types stand before the values that their dims name, so they are read last."""
@@ -338,6 +348,8 @@ class _Parser:
             return tuple(self.list_of(")", self.attr_value))
         if self.accept("dense"):
             return self.dense()
+        if token.text == "@":
+            return self.named_function()
         if token.text in ("none", "true", "false"):
             self.position += 1
             return {"none": None, "true": True, "false": False}[token.text]

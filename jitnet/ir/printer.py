@@ -61,13 +61,14 @@ class Names:
 
 
 def print_function(f: Function, source: bool = False) -> str:
-    """The text of a Function. With `source`, lines that stem from another source line than the one
-    before say so in a comment."""
-    printer = _Printer(Names(), source)
-    header = f"jitnet {VERSION} {f.level}"
-    head = printer.head(f)
-    results = ", ".join(printer.type(v.type) for v in f.results)
-    lines = [header, f"func {head} -> ({results}) {{", *printer.body(f, "  "), "}"]
+    """The text of a Function, and behind it of those that it names. With `source`, lines that stem
+    from another source line than the one before say so in a comment."""
+    lines = [f"jitnet {VERSION} {f.level}"]
+    for g in (f, *f.callees()):
+        printer = _Printer(Names(), source)
+        head = printer.head(g)
+        results = ", ".join(printer.type(v.type) for v in g.results)
+        lines += [f"func {head} -> ({results}) {{", *printer.body(g, "  "), "}"]
     return "\n".join(lines) + "\n"
 
 
@@ -189,6 +190,8 @@ def attr_text(value: Any) -> str:
             return f"({items},)" if len(value) == 1 else f"({items})"
         case Dense():
             return dense_text(value)
+        case object(name=name, eqns=_):  # a Function, which is printed behind the one at hand
+            return f"@{function_name(name)}"
     raise TypeError(f"an attribute cannot be a {type(value).__name__}: {value!r}")
 
 

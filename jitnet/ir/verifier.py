@@ -26,12 +26,13 @@ _INDEX = T.scalar(T.i64)
 
 
 def verify(f: Function) -> None:
-    """Check a Function and all its regions.
+    """Check a Function, all its regions and those that it names.
 
     Raises:
         VerifyError: naming the function, the equation, the value and the types.
     """
-    _Verifier(f).function(f, set())
+    for g in (f, *f.callees()):
+        _Verifier(g).function(g, set())
 
 
 class _Verifier:
@@ -154,5 +155,5 @@ def value_dims(type: T.Type) -> Iterator[Value]:
 def _is_attr(value: Any) -> bool:
     if isinstance(value, tuple):
         return all(map(_is_attr, value))
-    kinds = (bool, int, float, str, T.DType, T.ArrayType, T.TapeType, T.BufferType, Dense)
+    kinds = (bool, int, float, str, T.DType, T.ArrayType, T.TapeType, T.BufferType, Dense, Function)
     return value is None or isinstance(value, kinds)

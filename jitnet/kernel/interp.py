@@ -212,6 +212,13 @@ def _call_extern(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[A
     return ()
 
 
+def _invoke(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    callee = eqn.attrs["callee"]
+    inner = _State(state.expand, state.backward)
+    _check_layouts(inner, callee.params, operands)
+    return _run(inner, callee, operands)
+
+
 def _name(scalar: Any) -> str:
     return T.from_numpy(scalar.dtype).name
 
@@ -272,6 +279,7 @@ _STATEMENTS: dict[Op, Callable[[_State, Eqn, Sequence[Any]], Sequence[Any]]] = {
     S.WHILE: _while,
     S.IF: _if,
     S.CALL_EXTERN: _call_extern,
+    S.INVOKE: _invoke,
     S.RAISE: _raise,
     S.TAPE_NEW: _tape_new,
     S.TAPE_PUSH: _tape_push,

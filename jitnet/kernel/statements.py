@@ -262,7 +262,22 @@ def branch(
 CALL_EXTERN = Statement(
     "call_extern", Effect.WRITES, lambda operands, attrs, regions: tuple(attrs["results"])
 )
+INVOKE = Statement("invoke", Effect.MAY_RAISE, lambda operands, attrs, regions: _returned(attrs))
 RAISE = Statement("raise", Effect.MAY_RAISE, lambda operands, attrs, regions: ())
+
+
+def _returned(attrs: Attrs) -> tuple[Type, ...]:
+    """Scalars as they are; of heap memory, the address."""
+    results = attrs["callee"].results
+    return tuple(
+        BufferType(v.dtype, (), ()) if isinstance(v.type, BufferType) else v.type for v in results
+    )
+
+
+def invoke(callee: Function, operands: Sequence[Value]) -> tuple[Value, ...]:
+    """Run a kernel Function, which is compiled once for all that invoke it. Heap memory that it
+    returns is the caller's to free."""
+    return current().bind(INVOKE, operands, {"callee": callee})
 
 
 def call_extern(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from jitnet.ir import ArrayType, Builder, Eqn, Value, current
 from jitnet.ops.complexes import interleave, taken_apart
-from jitnet.ops.control import CALL, FOR, FUSED, IF, WHILE
+from jitnet.ops.control import CALL, FOR, FUSED, IF, INVOKE, WHILE
 from jitnet.ops.pairs import Split, is_complex
 from jitnet.ops.primitive import Pair, Paired
 
@@ -54,6 +54,13 @@ def _pairs_region(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequenc
     return [from_memory(results, r) for r in eqn.results]
 
 
+def _pairs_invoke(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
+    flat = [part for v in operands for part in in_memory(v)]
+    attrs = {"callee": split(eqn.attrs["callee"])}
+    results = iter(current().rebind(eqn, flat, attrs=attrs))
+    return [from_memory(results, r) for r in eqn.results]
+
+
 def _pairs_loop(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
     """Of `for` and `while`, whose attributes count the operands of each role."""
     first = 1 if eqn.op is FOR else 0
@@ -73,4 +80,5 @@ def _pairs_loop(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[
 
 
 IF.pairs = CALL.pairs = FUSED.pairs = _pairs_region
+INVOKE.pairs = _pairs_invoke
 FOR.pairs = WHILE.pairs = _pairs_loop

@@ -37,7 +37,14 @@ from jitnet.ops import loop_derivatives as d
 from jitnet.ops.branch_splits import split_if
 from jitnet.ops.counters import carried
 from jitnet.ops.loop_splits import split_for, split_while
-from jitnet.ops.primitive import Primitive, Structured, nondifferentiable, not_linear
+from jitnet.ops.primitive import (
+    JvpTransform,
+    Primitive,
+    Structured,
+    Tangents,
+    nondifferentiable,
+    not_linear,
+)
 from jitnet.ops.regions import (
     INDEX,
     Evaluate,
@@ -368,6 +375,37 @@ FUSED = Primitive(
 def call(f: Function, args: Sequence[Value]) -> tuple[Value, ...]:
     """The results of a Function on these values; a pass inlines it."""
     return current().bind(CALL, args, {"name": f.name}, (f,))
+
+
+def _after_transforms(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    raise AssertionError("invoke: equations are outlined when all transforms are done")
+
+
+def _infer_invoke(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    return _infer_call(operands, attrs, (attrs["callee"],))
+
+
+def _numpy_invoke(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
+    return tuple(evaluate(eqn.attrs["callee"], operands))
+
+
+INVOKE = Primitive(
+    "invoke",
+    infer=_infer_invoke,
+    numpy=_numpy_invoke,
+    jvp=_after_transforms,
+    transpose=not_linear,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+    effect=Effect.MAY_RAISE,
+)
+"""A call of a Function that is compiled by itself, once for all its callers; see
+`passes.outline`. It stays where it is: what the callee does is not looked into."""
 
 
 def fused(f: Function, args: Sequence[Value], rows: int | None = None) -> tuple[Value, ...]:

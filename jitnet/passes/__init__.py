@@ -1,6 +1,7 @@
 """Floor 3: passes, each `Function -> Function`, and the pipeline that runs them.
 
 pairs(f)        # complex numbers become two real ones: first, where there are any
+outline(f)      # what a large program repeats becomes Functions of their own
 optimize(f)     # inline_calls, reduce_masked, simplify, prove, hoist, cse, dce: until no change
 """
 
@@ -15,6 +16,7 @@ from jitnet.passes.fold import fold
 from jitnet.passes.hoist import hoist
 from jitnet.passes.inline import inline_calls
 from jitnet.passes.masks import reduce_masked
+from jitnet.passes.outline import outline, throughout
 from jitnet.passes.pairs import pairs
 from jitnet.passes.prove import prove
 from jitnet.passes.simplify import simplify
@@ -30,11 +32,13 @@ __all__ = [
     "hoist",
     "inline_calls",
     "optimize",
+    "outline",
     "pairs",
     "prove",
     "reduce_masked",
     "run",
     "simplify",
+    "throughout",
 ]
 
 Pass = Callable[[Function], Function]

@@ -54,7 +54,7 @@ def pairs(f: Function) -> Function:
             if is_complex(p):
                 w.type = ArrayType(p.dtype.half, (*w.dims, 2))
         env: Environment = {p: taken_apart(w) if is_complex(p) else w for p, w in whole.items()}
-        made = dict(zip(f.results, _body(f, env, b)))
+        made = dict(zip(f.results, _body(f, env, b, _Splitter())))
         joined = {v: _joined(x) for v, x in made.items()}
         return b.build(*(joined[v] for v in f.results))
 
@@ -75,7 +75,8 @@ def _concerns(eqn: Eqn) -> bool:
     """Whether an equation, or a region of it, has complex values."""
     if any(map(is_complex, eqn.operands)) or any(map(is_complex, eqn.results)):
         return True
-    return any(map(_is_complex_tape, eqn.results)) or any(map(has_complex, eqn.regions))
+    named = [g for g in eqn.attrs.values() if isinstance(g, Function)]
+    return any(map(_is_complex_tape, eqn.results)) or any(map(has_complex, (*eqn.regions, *named)))
 
 
 def _is_complex_tape(v: Value) -> bool:
@@ -84,19 +85,32 @@ def _is_complex_tape(v: Value) -> bool:
 
 def split_region(f: Function) -> Function:
     """A region without complex numbers: see `ops.complex_regions`."""
-    if not has_complex(f):
-        return f
-    with Builder(f.name) as b:
-        params = [region_params(b, p) for p in f.params]
-        known = {p: v[0] for p, v in zip(f.params, params) if not is_complex(p)}
-        for v in b.params:
-            v.type = substitute_type(v.type, known)
-        env = {p: from_memory(iter(v), p) for p, v in zip(f.params, params)}
-        results = _body(f, env, b)
-        return b.build(*(part for v in results for part in in_memory(v)))
+    return _Splitter()(f)
 
 
-def _body(f: Function, env: Environment, b: Builder) -> list[Paired]:
+class _Splitter:
+    """Splits regions; one Function that many equations name becomes one."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[Function, Function]] = {}
+
+    def __call__(self, f: Function) -> Function:
+        if id(f) not in self._done:
+            self._done[id(f)] = f, self._split(f) if has_complex(f) else f
+        return self._done[id(f)][1]
+
+    def _split(self, f: Function) -> Function:
+        with Builder(f.name) as b:
+            params = [region_params(b, p) for p in f.params]
+            known = {p: v[0] for p, v in zip(f.params, params) if not is_complex(p)}
+            for v in b.params:
+                v.type = substitute_type(v.type, known)
+            env = {p: from_memory(iter(v), p) for p, v in zip(f.params, params)}
+            results = _body(f, env, b, self)
+            return b.build(*(part for v in results for part in in_memory(v)))
+
+
+def _body(f: Function, env: Environment, b: Builder, split: _Splitter) -> list[Paired]:
     """The equations of f on pairs; returns its results."""
 
     def value(v: Value) -> Paired:
@@ -109,14 +123,14 @@ def _body(f: Function, env: Environment, b: Builder) -> list[Paired]:
         results: Sequence[Paired]
         if _concerns(eqn):
             with b.at(eqn.loc):
-                results = _on_pairs(eqn, operands)
+                results = _on_pairs(eqn, operands, split)
         else:
             results = b.rebind(eqn, [v for v in operands if isinstance(v, Value)])
         env.update(zip(eqn.results, results, strict=True))
     return [value(v) for v in f.results]
 
 
-def _on_pairs(eqn: Eqn, operands: Sequence[Paired]) -> Sequence[Paired]:
+def _on_pairs(eqn: Eqn, operands: Sequence[Paired], split: _Splitter) -> Sequence[Paired]:
     op = eqn.op
     assert isinstance(op, Primitive), f"{op.name} is no array op"
     if op.pairs is None:
@@ -126,7 +140,7 @@ def _on_pairs(eqn: Eqn, operands: Sequence[Paired]) -> Sequence[Paired]:
             remedy="compute with the real and the imaginary parts as two arrays",
             frames=eqn.loc.frames,
         )
-    results = op.pairs(eqn, operands, split_region)
+    results = op.pairs(eqn, operands, split)
     for r, v in zip(eqn.results, results, strict=True):
         _name(r, v)
     return results

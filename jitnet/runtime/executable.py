@@ -22,8 +22,8 @@ from jitnet.codegen.storage import Copy
 from jitnet.codegen.workspace import plan_workspace
 from jitnet.ir import BufferType, Function, Value, print_function
 from jitnet.kernel.scalars import ScalarOp
-from jitnet.kernel.statements import FOR
-from jitnet.passes import announce, optimize, pairs
+from jitnet.kernel.statements import FOR, INVOKE
+from jitnet.passes import announce, optimize, outline, pairs, throughout
 from jitnet.passes.fuse import fuse
 from jitnet.runtime.engine import compile_module, host_target
 from jitnet.runtime.native import NativeProgram
@@ -76,11 +76,11 @@ def compile(
     which is returned for it. An argument of rank 0 that is stored is an array.
     """
     clock = _Clock()
-    real = announce(pairs, pairs(function))
+    real = announce(pairs, pairs(announce(outline, outline(function))))
     layouts = [_real_layout(p, layout) for p, layout in zip(function.params, layouts, strict=True)]
-    optimized = optimize(real)
+    optimized = throughout(optimize, real)
     clock.lap("optimize")
-    fused = announce(fuse, fuse(optimized))
+    fused = announce(fuse, throughout(fuse, optimized))
     clock.lap("fuse")
     program = lower(fused, layouts, stores)
     announce(lower, program.kernel)
@@ -139,6 +139,8 @@ def _flops(f: Function, times: int) -> int:
     for eqn in f.eqns:
         if isinstance(eqn.op, ScalarOp):
             total += times * eqn.op.cost
+        if eqn.op is INVOKE:
+            total += _flops(eqn.attrs["callee"], times)
         trips = 1
         if eqn.op is FOR:
             low, high = (getattr(v, "item", None) for v in eqn.operands[:2])

@@ -1,0 +1,290 @@
+"""Outlining: runs of equations that a large program repeats become a Function of their own.
+
+    %0 = dot %w, %h0              %2 = invoke %w, %h0, %b {callee=@cell_1}
+    %1 = add %0, %b               %5 = invoke %w, %2, %b {callee=@cell_1}
+    %2 = tanh %1            ->
+    %3 = dot %w, %2               func @cell_1(%w, %h, %b) -> (f64[8]) {
+    %4 = add %3, %b                 ...
+    %5 = tanh %4                  }
+
+Recursion, lists of layers and short loops are traced step by step, so a program can say the same
+hundreds of times. It would be compiled as often. Here each run is found once: equal tokens (op,
+attributes, types) show where runs may be equal, and the way values flow through them decides. What
+is repeated most goes first; the shorter program is searched again.
+
+A run stays where it was, in one piece, so nothing is reordered. Equations that may raise are only
+merged with those of the same line of the user's. Small programs are left alone: all of them fuses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+
+from jitnet.ir import (
+    Builder,
+    Effect,
+    Eqn,
+    Function,
+    Literal,
+    Loc,
+    TapeType,
+    Value,
+    attrs_key,
+    effect_of,
+)
+from jitnet.ir.verifier import value_dims
+from jitnet.ops.control import INVOKE
+from jitnet.passes.dependences import with_dims
+
+LARGE = 2000
+"""Equations from which on a program is searched: about a second to compile."""
+
+SHORTEST = 8
+LEAST_SAVED = 64  # equations fewer to compile that are worth a call
+_CANDIDATES = 4  # kinds of runs of each length that are looked at
+
+_Tokens = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def outline(f: Function) -> Function:
+    """`f` with repeated runs of equations as invoked Functions, where it is large."""
+    return _Outliner().function(f) if _size(f) >= LARGE else f
+
+
+def throughout(step: Callable[[Function], Function], f: Function) -> Function:
+    """`step` on f and on each Function that it invokes, once for all that invoke it."""
+    done: dict[int, Function] = {}
+
+    def callee(eqn: Eqn) -> Eqn:
+        g = eqn.attrs["callee"]
+        if id(g) not in done:
+            done[id(g)] = throughout(step, g)
+        return eqn if done[id(g)] is g else replace(eqn, attrs={"callee": done[id(g)]})
+
+    return step(_with_invokes(f, callee))
+
+
+def _with_invokes(f: Function, change: Callable[[Eqn], Eqn]) -> Function:
+    """`f` with each `invoke` changed, in regions too."""
+    eqns = []
+    for eqn in f.eqns:
+        regions = tuple(_with_invokes(r, change) for r in eqn.regions)
+        same = all(a is b for a, b in zip(regions, eqn.regions))
+        eqns.append(
+            change(eqn) if eqn.op is INVOKE else eqn if same else replace(eqn, regions=regions)
+        )
+    if all(a is b for a, b in zip(eqns, f.eqns)):
+        return f
+    return Function(f.name, f.params, tuple(eqns), f.results, f.level)
+
+
+def _size(f: Function) -> int:
+    return sum(1 for _ in f.walk())
+
+
+class _Outliner:
+    """Attributes:
+    tokens: a number for each kind of equation.
+    names: how many Functions were made of a user's function.
+    """
+
+    def __init__(self) -> None:
+        self.tokens: dict[Hashable, int] = {}
+        self.names: Counter[str] = Counter()
+
+    def function(self, f: Function) -> Function:
+        eqns = [
+            replace(eqn, regions=tuple(map(self.function, eqn.regions)))
+            if any(_size(r) >= LARGE for r in eqn.regions)
+            else eqn
+            for eqn in f.eqns
+        ]
+        tokens = [self.token(eqn) for eqn in eqns]
+        while len(eqns) > 2 * SHORTEST:
+            positions, length = _most_repeated(np.array(tokens, np.int64))
+            if not _is_worth(len(positions), length):
+                break
+            alike = _alike(eqns, positions, length)
+            if not _is_worth(len(alike), length):
+                for p in positions:
+                    tokens[p] = self.new_token()
+                continue
+            eqns, tokens = self.replaced(f, eqns, tokens, alike, length)
+        return Function(f.name, f.params, tuple(eqns), f.results, f.level)
+
+    def new_token(self) -> int:
+        return self.tokens.setdefault(object(), len(self.tokens))
+
+    def token(self, eqn: Eqn) -> int:
+        """The same for equations that differ at most in which values they read."""
+        effect = effect_of(eqn)
+        values = (*eqn.operands, *eqn.results)
+        if effect > Effect.MAY_RAISE or any(isinstance(v.type, TapeType) for v in values):
+            return self.new_token()
+        kinds = tuple(map(_kind, values))
+        lines = eqn.loc.frames[:1] if effect == Effect.MAY_RAISE else ()
+        key = (eqn.op, attrs_key(eqn.attrs), kinds, eqn.regions, lines)
+        return self.tokens.setdefault(key, len(self.tokens))
+
+    def replaced(
+        self, f: Function, eqns: list[Eqn], tokens: list[int], starts: Sequence[int], length: int
+    ) -> tuple[list[Eqn], list[int]]:
+        """The equations with an `invoke` in the place of each of these runs."""
+        runs = [_Run(tuple(eqns[p : p + length])) for p in starts]
+        reads = _reads(eqns, f.results)
+        live = sorted(set().union(*(run.live(reads) for run in runs)))
+        callee = runs[0].as_function(self.name(eqns[starts[0]]), live, _common_locs(runs))
+        new_eqns, new_tokens, position = [], [], 0
+        for p, run in zip(starts, runs):
+            invoke = run.as_invoke(callee, live)
+            new_eqns += [*eqns[position:p], invoke]
+            new_tokens += [*tokens[position:p], self.token(invoke)]
+            position = p + length
+        return new_eqns + eqns[position:], new_tokens + tokens[position:]
+
+    def name(self, eqn: Eqn) -> str:
+        of = eqn.loc.frames[0].function if eqn.loc.frames else "part"
+        of = of if of.isidentifier() else "part"
+        self.names[of] += 1
+        return f"{of}_{self.names[of]}"
+
+
+def _kind(value: Value) -> Hashable:
+    """A value as far as tokens tell: literals, types but for which values the extents are."""
+    if isinstance(value, Literal):
+        return value
+    return value.dtype, tuple(d if isinstance(d, int) else None for d in value.dims)
+
+
+def _is_worth(times: int, length: int) -> bool:
+    return times > 1 and length >= SHORTEST and (times - 1) * length >= LEAST_SAVED
+
+
+# -- where runs of tokens are equal ----------------------------------------------------------------
+
+
+def _most_repeated(tokens: _Tokens) -> tuple[list[int], int]:
+    """Where the runs start that save most, none over another, and their length.
+
+    Runs of 1, 2, 4, ... tokens are numbered by their content, each length from the one before;
+    those of a power of two that are found most often are made as long as all of them agree.
+    """
+    best: tuple[list[int], int] = [], 0
+    saved = 0
+    numbers, length = tokens, 1
+    while len(numbers):
+        if length >= SHORTEST:
+            for positions in _frequent(numbers, length):
+                starts, longer = _extended(tokens, positions, length)
+                if (len(starts) - 1) * longer > saved:
+                    best, saved = (starts, longer), (len(starts) - 1) * longer
+        ahead = numbers[length:]
+        pairs = numbers[: len(ahead)] * (int(numbers.max()) + 1) + ahead
+        numbers = np.unique(pairs, return_inverse=True)[1]
+        length *= 2
+    return best
+
+
+def _frequent(numbers: _Tokens, length: int) -> Iterator[list[int]]:
+    """Positions, far enough from each other, of the kinds of runs that there are most of."""
+    counts = np.bincount(numbers)
+    for kind in np.argsort(counts, kind="stable")[::-1][:_CANDIDATES]:
+        positions: list[int] = []
+        for p in np.flatnonzero(numbers == kind).tolist():
+            if not positions or p >= positions[-1] + length:
+                positions.append(p)
+        if len(positions) > 1:
+            yield positions
+
+
+def _extended(tokens: _Tokens, positions: list[int], length: int) -> tuple[list[int], int]:
+    """The runs, longer on both sides as far as their tokens are the same."""
+    starts = np.array(positions)
+    room = int(np.diff(starts).min()) - length
+    end = starts + length
+    while room > 0 and end[-1] < len(tokens) and (tokens[end] == tokens[end[0]]).all():
+        end, room = end + 1, room - 1
+    while room > 0 and starts[0] > 0 and (tokens[starts - 1] == tokens[starts[0] - 1]).all():
+        starts, room = starts - 1, room - 1
+    return starts.tolist(), int(end[0] - starts[0])
+
+
+def _alike(eqns: Sequence[Eqn], positions: Sequence[int], length: int) -> list[int]:
+    """Of runs with equal tokens, most that values flow through in one and the same way."""
+    groups: dict[Hashable, list[int]] = {}
+    for p in positions:
+        groups.setdefault(_Run(tuple(eqns[p : p + length])).flow(), []).append(p)
+    return max(groups.values(), key=len)
+
+
+# -- one run ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Consecutive equations."""
+
+    eqns: tuple[Eqn, ...]
+
+    def results(self) -> list[Value]:
+        return [r for eqn in self.eqns for r in eqn.results]
+
+    def inputs(self) -> list[Value]:
+        """What the run reads of others, in the order in which it does; extents too."""
+        own = set(self.results())
+        read = (v for eqn in self.eqns for o in eqn.operands for v in (*value_dims(o.type), o))
+        return list(dict.fromkeys(v for v in read if v not in own and not isinstance(v, Literal)))
+
+    def flow(self) -> Hashable:
+        """Which results and inputs each equation reads, and which extents inputs have."""
+        number = {v: i for i, v in enumerate((*self.results(), *self.inputs()))}
+        reads = tuple(tuple(number.get(v, -1) for v in eqn.operands) for eqn in self.eqns)
+        extents = tuple(tuple(number[d] for d in value_dims(v.type)) for v in self.inputs())
+        return reads, extents
+
+    def live(self, reads: Counter[Value]) -> set[int]:
+        """Which results others read, by position; and which extents those have."""
+        within = _reads(self.eqns, ())
+        results = self.results()
+        read = with_dims(r for r in results if reads[r] > within[r])
+        return {i for i, r in enumerate(results) if r in read}
+
+    def as_function(self, name: str, live: Sequence[int], locs: Sequence[Loc]) -> Function:
+        inputs = self.inputs()
+        with Builder(name) as b:
+            env = dict(zip(inputs, b.params_like(inputs)))
+            for eqn, loc in zip(self.eqns, locs):
+                operands = [env.get(v, v) for v in eqn.operands]
+                env.update(zip(eqn.results, b.rebind(replace(eqn, loc=loc), operands)))
+        results = self.results()
+        return b.build(*(env[results[i]] for i in live))
+
+    def as_invoke(self, callee: Function, live: Sequence[int]) -> Eqn:
+        results = self.results()
+        outputs = tuple(results[i] for i in live)
+        first = self.eqns[0]
+        return Eqn(INVOKE, tuple(self.inputs()), {"callee": callee}, (), outputs, first.loc)
+
+
+def _common_locs(runs: Sequence[_Run]) -> list[Loc]:
+    """For each equation, the innermost of the user's lines that all runs agree on."""
+    found = []
+    for alike in zip(*(run.eqns for run in runs)):
+        levels = zip(*(eqn.loc.frames for eqn in alike))
+        same = takewhile(lambda frames: len(set(frames)) == 1, levels)
+        found.append(Loc(tuple(frames[0] for frames in same), alike[0].loc.tags))
+    return found
+
+
+def _reads(eqns: Sequence[Eqn], results: Sequence[Value]) -> Counter[Value]:
+    """How often each value is read."""
+    found = Counter(results)
+    for eqn in eqns:
+        found.update(eqn.operands)
+    return found
