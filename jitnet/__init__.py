@@ -9,10 +9,13 @@ def loss(w, x, y):
 grad(loss)(w, x, y)
 """
 
-from jitnet import errors, ir
+from jitnet import errors, ir, testing
 from jitnet.api import (
     Jitted,
     Lowered,
+    checkpoint,
+    custom_jvp,
+    custom_vjp,
     grad,
     hessian,
     jacfwd,
@@ -24,6 +27,7 @@ from jitnet.api import (
     trace,
     value_and_grad,
     vjp,
+    vmap,
 )
 
 __version__ = "0.2.0"
@@ -32,6 +36,9 @@ __all__ = [
     "Jitted",
     "Lowered",
     "__version__",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
     "errors",
     "grad",
     "hessian",
@@ -42,7 +49,9 @@ __all__ = [
     "jvp",
     "register_pytree_node",
     "stop_gradient",
+    "testing",
     "trace",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

@@ -14,12 +14,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from jitnet import errors, ir
+from jitnet.frontend.custom import CustomFunction
 from jitnet.frontend.jitted import Jitted, Lowered
-from jitnet.frontend.pytree import register_pytree_node
+from jitnet.frontend.pytree import flatten, register_pytree_node
 
 __all__ = [
+    "CustomFunction",
     "Jitted",
     "Lowered",
+    "checkpoint",
+    "custom_jvp",
+    "custom_vjp",
     "grad",
     "hessian",
     "jacfwd",
@@ -31,6 +36,7 @@ __all__ = [
     "trace",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]
 
 Function = Callable[..., Any]
@@ -50,8 +56,14 @@ def _linear() -> Any:
     return linear
 
 
-def _jvp(fn: Function, primals: Any, tangents: Any) -> Any:
-    return _derivatives().jvp(fn, primals, tangents)
+def _mapped() -> Any:
+    from jitnet.frontend import mapped
+
+    return mapped
+
+
+def _jvp(fn: Function, primals: Any, tangents: Any, has_aux: bool) -> Any:
+    return _derivatives().jvp(fn, primals, tangents, has_aux)
 
 
 def _vjp(fn: Function, primals: Any, has_aux: bool) -> Any:
@@ -131,47 +143,66 @@ def _refuse_options(device: str | None, threads: int | None, fast_math: bool) ->
             )
 
 
+def _require_callable(fn: Any, name: str) -> None:
+    if not callable(fn):
+        raise TypeError(f"{name} takes a function, not {type(fn).__name__}")
+
+
 def _transformed(fn: Function, inside: Function, name: str) -> Jitted:
-    """`inside` under jit, looking like fn."""
+    """`inside` under jit, looking like fn.
+
+    Raises:
+        TypeError: where fn cannot be called.
+    """
+    _require_callable(fn, name)
     functools.update_wrapper(inside, fn, assigned=("__module__", "__doc__"), updated=())
     inside.__name__ = inside.__qualname__ = f"{name}_{getattr(fn, '__name__', 'function')}"
     return Jitted(inside)
 
 
-def grad(fn: Function, argnums: Argnums = 0, has_aux: bool = False) -> Jitted:
+def grad(
+    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Jitted:
     """The gradient of a scalar-valued function.
 
     Args:
         fn: returns a float scalar, or `(scalar, aux)` with `has_aux`.
         argnums: the positional arguments to differentiate in: one, or several for a tuple.
+        holomorphic: fn is a holomorphic function of complex numbers, and returns one; the result
+            is its complex derivative.
 
     Returns:
         A function of fn's arguments that gives the gradient, shaped like the argument (for trees: a
-        tree of the same structure), or `(gradient, aux)`.
+        tree of the same structure), or `(gradient, aux)`. In a complex argument x + iy it is
+        df/dx - i df/dy, as in JAX.
 
     Raises (when called):
         DifferentiationError: where fn does not return a float scalar, or an argument holds
             integers or no floats.
     """
-    both = value_and_grad(fn, argnums, has_aux).__wrapped__
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, gradients = both(*args, **kwargs)
+        both = _derivatives().value_and_grad(fn, args, kwargs, argnums, has_aux, holomorphic)
+        value, gradients = both
         return (gradients, value[1]) if has_aux else gradients
 
     return _transformed(fn, gradient, "grad")
 
 
-def value_and_grad(fn: Function, argnums: Argnums = 0, has_aux: bool = False) -> Jitted:
+def value_and_grad(
+    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Jitted:
     """As `grad`; gives `(value, gradient)`, or `((value, aux), gradient)` with `has_aux`."""
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        return _derivatives().value_and_grad(fn, args, kwargs, argnums, has_aux)
+        return _derivatives().value_and_grad(fn, args, kwargs, argnums, has_aux, holomorphic)
 
     return _transformed(fn, value_and_gradient, "value_and_grad")
 
 
-def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+def jvp(
+    fn: Function, primals: Sequence[Any], tangents: Sequence[Any], has_aux: bool = False
+) -> tuple[Any, ...]:
     """fn's result at `primals`, and its derivative in the direction `tangents`.
 
     Args:
@@ -179,12 +210,13 @@ def jvp(fn: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[
         tangents: one for each primal, of its structure, shapes and dtypes.
 
     Returns:
-        `(result, tangent of the result)`, trees of one structure.
+        `(result, tangent of the result)`, trees of one structure; with `has_aux`, where fn returns
+        a pair of a result and something else, that comes third.
     """
     for name, given in (("primals", primals), ("tangents", tangents)):
         if not isinstance(given, (tuple, list)):
             raise TypeError(f"jvp takes a tuple of {name}, not {type(given).__name__}")
-    result: tuple[Any, Any] = _JVP(fn, tuple(primals), tuple(tangents))
+    result: tuple[Any, ...] = _JVP(fn, tuple(primals), tuple(tangents), has_aux)
     return result
 
 
@@ -199,27 +231,153 @@ def vjp(fn: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     return result
 
 
-def jacfwd(fn: Function, argnums: Argnums = 0) -> Jitted:
-    """The Jacobian, a column at a time: `result.shape + argument.shape` for each pair of leaves."""
+def jacfwd(
+    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Jitted:
+    """The Jacobian, a column at a time: `result.shape + argument.shape` for each pair of leaves.
+    In complex arguments it is that of a `holomorphic` function. With `has_aux`, fn returns
+    `(result, aux)`, and this `(jacobian, aux)`."""
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return _linear().jacfwd(fn, args, kwargs, argnums)
+        return _linear().jacfwd(fn, args, kwargs, argnums, has_aux, holomorphic)
 
     return _transformed(fn, jacobian, "jacfwd")
 
 
-def jacrev(fn: Function, argnums: Argnums = 0) -> Jitted:
-    """The Jacobian, a row at a time: `result.shape + argument.shape` for each pair of leaves."""
+def jacrev(
+    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Jitted:
+    """The Jacobian, a row at a time: `result.shape + argument.shape` for each pair of leaves. Of
+    complex results it is that of a `holomorphic` function. With `has_aux`, fn returns
+    `(result, aux)`, and this `(jacobian, aux)`."""
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return _linear().jacrev(fn, args, kwargs, argnums)
+        return _linear().jacrev(fn, args, kwargs, argnums, has_aux, holomorphic)
 
     return _transformed(fn, jacobian, "jacrev")
 
 
-def hessian(fn: Function, argnums: Argnums = 0) -> Jitted:
-    """Second derivatives: the forward Jacobian of the reverse one."""
-    return jacfwd(jacrev(fn, argnums), argnums)
+def hessian(
+    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+) -> Jitted:
+    """Second derivatives: the forward Jacobian of the reverse one, and aux where there is any."""
+    rows = jacrev(fn, argnums, has_aux, holomorphic)
+    return jacfwd(rows, argnums, has_aux, holomorphic)
+
+
+def vmap(fn: Function, in_axes: Any = 0, out_axes: Any = 0) -> Jitted:
+    """`fn`, of many arguments at once: `vmap(f)(xs)` is `np.stack([f(x) for x in xs])`.
+
+    Args:
+        fn: a function of one lane. What it gets of a vector is a NumPy scalar.
+        in_axes: the axis of the arguments that counts the lanes: an int, or None where an argument
+            is the same in all lanes; or a tuple with one entry for each positional argument, which
+            may be a tree of ints and None that is built like the argument, as far down as it goes.
+            Keyword arguments are mapped over their first axes.
+        out_axes: the axis of the results that counts the lanes: an int, or a tree of ints and None
+            that is built like the result. None is for results that are the same in all lanes.
+
+    Returns:
+        A function of arguments with one more axis each. Mapped arguments that fn changes are
+        changed, lane by lane. What does not depend on mapped arguments is done once, prints too.
+
+    Raises:
+        TypeError: where in_axes or out_axes has something else in it than ints and None.
+
+    Raises (when called):
+        BatchingError: a ValueError, where axes do not exist or differ in extent, nothing is mapped,
+            or a result's extent differs from lane to lane.
+        MutationError: where fn writes to an argument that is not mapped.
+    """
+    if not callable(fn):
+        raise TypeError(f"vmap takes a function, not {type(fn).__name__}")
+    chosen = tuple(in_axes) if isinstance(in_axes, list) else in_axes
+    if not (chosen is None or type(chosen) in (int, tuple)):
+        raise TypeError(
+            "vmap: in_axes must be an int, None, or a tuple of entries for the positional "
+            f"arguments, not {in_axes!r}"
+        )
+    for what, axes in (("in_axes", chosen), ("out_axes", out_axes)):
+        for axis in flatten(axes)[0]:
+            if type(axis) is not int:
+                raise TypeError(f"vmap: {what} holds ints and None, not {axis!r}")
+
+    def mapped(*args: Any, **kwargs: Any) -> Any:
+        return _mapped().vmap(fn, args, kwargs, chosen, out_axes)
+
+    return _transformed(fn, mapped, "vmap")
+
+
+def custom_jvp(fn: Function, nondiff_argnums: Argnums = ()) -> CustomFunction:
+    """`fn` with a derivative of its own, told by `@f.defjvp`; see there.
+
+        @custom_jvp
+        def log1pexp(x):
+            return np.log(1 + np.exp(x))
+
+        @log1pexp.defjvp
+        def rule(primals, tangents):
+            (x,), (dx,) = primals, tangents
+            return log1pexp(x), (1 - 1 / (1 + np.exp(x))) * dx
+
+    Args:
+        nondiff_argnums: positional arguments that have no derivative; rules get them first.
+
+    Returns:
+        A function that computes what fn does. Forward mode, reverse mode and all that is made of
+        them use the rule in place of fn, which may do whatever a compiled function may but change
+        its arguments. Its result is an array of its own. A rule for reverse mode may be added,
+        with `defvjp`.
+
+    Raises (when differentiated):
+        DifferentiationError: where there is no rule, in an array that fn reads and does not take as
+            an argument, and for rules that are not linear.
+        ArgumentError, ShapeError, DTypeError: for rules whose results are not like fn's.
+    """
+    _require_callable(fn, "custom_jvp")
+    return CustomFunction(fn, _tuple(nondiff_argnums), _apply_custom)
+
+
+def custom_vjp(fn: Function, nondiff_argnums: Argnums = ()) -> CustomFunction:
+    """`fn` with a derivative of its own for reverse mode, told by `f.defvjp(forward, backward)`.
+
+        @custom_vjp
+        def clipped(x):
+            return x
+
+        clipped.defvjp(lambda x: (x, None), lambda residuals, ct: (np.clip(ct, -1, 1),))
+
+    Arguments, results and errors are those of `custom_jvp`. Forward mode uses `defjvp`'s rule if
+    that is given too, else `backward` transposed, where that is linear.
+    """
+    _require_callable(fn, "custom_vjp")
+    return CustomFunction(fn, _tuple(nondiff_argnums), _apply_custom)
+
+
+def _tuple(argnums: Argnums) -> tuple[int, ...]:
+    return (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+
+def _apply_custom(*args: Any) -> Any:
+    from jitnet.frontend import custom_tracing
+
+    return custom_tracing.apply(*args)
+
+
+def checkpoint(fn: Function) -> Function:
+    """`fn`, of which reverse mode saves the arguments only: what else it needs is computed again.
+
+    It costs one more run of fn in the backward pass, and saves the memory of what fn computes on
+    the way. Anything that fn reads counts as an argument. It nests, and works in loops.
+    """
+
+    _require_callable(fn, "checkpoint")
+
+    @functools.wraps(fn)
+    def checkpointed(*args: Any, **kwargs: Any) -> Any:
+        return _derivatives().checkpoint(fn, args, kwargs)
+
+    return checkpointed
 
 
 def stop_gradient(x: Any) -> Any:

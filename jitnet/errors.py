@@ -246,6 +246,12 @@ class LinearAlgebraError(JitnetError, np.linalg.LinAlgError):
     code = "JN026"
 
 
+class BatchingError(JitnetError, ValueError):
+    """`vmap` was asked to map what has no such axis, or lanes that cannot be stacked."""
+
+    code = "JN030"
+
+
 class VerificationError(JitnetError, RuntimeError):
     """`jit(fn, verify=True)`: what the compiled program computes is not what NumPy computes.
 
@@ -277,6 +283,12 @@ class VerificationError(JitnetError, RuntimeError):
         self.expected = expected
         self.got = got
         self.difference = difference
+
+
+class GradientCheckError(JitnetError, AssertionError):
+    """`testing.check_grads`: a derivative is not that of the function."""
+
+    code = "JN031"
 
 
 def _in_short(value: Any) -> str:
@@ -317,7 +329,11 @@ RAISED_BY_PROGRAMS: dict[str, type[JitnetError]] = {
 
 def name_in_programs(error: JitnetError) -> str:
     """What a `check` names as its error to have one of this class raised."""
-    return next(name for name, kind in RAISED_BY_PROGRAMS.items() if isinstance(error, kind))
+    for name, kind in RAISED_BY_PROGRAMS.items():
+        if isinstance(error, kind):
+            return name
+    bases = (base.__name__ for base in type(error).__mro__)  # ShapeError is a ValueError, too
+    return next(name for name in bases if name in RAISED_BY_PROGRAMS)
 
 
 _RAISED_BY_USERS: dict[str, type[BaseException]] = {}

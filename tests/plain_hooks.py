@@ -167,7 +167,7 @@ class PlainHooks:
         self._use("iterate")
         return items
 
-    def comprehension(self, items, element, kind):
+    def comprehension(self, items, element, kind, condition=None):
         self._use("comprehension")
-        made = map(element, items)
+        made = map(element, items if condition is None else filter(condition, items))
         return list(made) if kind == "list" else made

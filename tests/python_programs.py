@@ -2,32 +2,56 @@
 
     source = write(lambda n: rng.randrange(n))       def f(x, y, a, s, k): ...
 
-The functions change scalars, arrays, views, tuples and lists in nested `if`, `for` and `while` with
-every kind of jump. They end: `while` loops count their steps down. Vectors have N elements, short
-ones N - 1, the matrix is N by N, so that most programs run without an error; some indices are out
-of bounds, and some variables unbound, on purpose. Floats are sums and halves of small multiples of
-a quarter: exact.
+The functions change scalars, arrays, views, tuples, lists, objects and globals in nested `if`,
+`for` and `while` with every kind of jump; they call helpers once, or for each of many layers. They
+end: `while` loops count their steps down. Most programs run without an error; some indices are out
+of bounds, and some variables unbound, on purpose.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from python_expressions import SHORTS, Choose, Expressions, N
+
+_MODULE = """
+from dataclasses import dataclass
 from typing import Any
 
-N = 4
+import numpy as np
 
-Choose = Callable[[int], int]
-"""A number below its argument."""
+N = %d
+LAYERS = tuple((np.arange(-n, N - n) %% 3 / 4.0, n %% 5 / 2.0) for n in range(11))
 
-_FLOATS = ("s", "t", "r")
-_INTS = ("i", "j", "k")
-_VECTORS = ("x", "y", "u", "v")
-_SHORTS = ("p", "q")
-_NAMES = {"float": _FLOATS, "int": _INTS, "vector": _VECTORS, "short": _SHORTS, "matrix": ("a",)}
 
-_HELPERS = """
+class Stop(Exception):
+    pass
+
+
+@dataclass
+class Box:
+    total: float
+    w: Any
+    steps: int = 0
+
+    def added(self, value):
+        self.total += value
+        self.steps += 1
+        return self.total
+
+    def put(self, at, value):
+        if value > self.total:
+            self.w[at] = value
+        else:
+            self.w = self.w + value
+
+
+def reset():
+    global COUNT, LOG, BOX
+    COUNT, LOG, BOX = 0, [], Box(0.5, np.zeros(N))
+
+
+reset()
+
+
 def capped(value, most):
     if value > most:
         return most
@@ -52,188 +76,40 @@ def swap_ends(w):
     w[0], w[-1] = w[-1], w[0]
 
 
+def fresh(h, w, by):
+    return np.maximum(h, w) - by
+
+
+def chosen(h, w, by):
+    if h[0] > by:
+        return w
+    return h * 0.5 + w
+
+
+def damped(h, w, by):
+    h[1:] -= w[:-1]
+    h[0] += by
+    return h
+
+
+def window(h, w, by):
+    return h[::-1]
+
+
+def counted(h, w, by):
+    global COUNT
+    COUNT += 1
+    if h[-1] > by:
+        COUNT += 1
+        LOG.append(by)
+    return h - w
+
+
 """
 
 
-@dataclass
-class Writer:
-    """A function that is being written.
-
-    Attributes:
-        choose: where the decisions come from.
-        bound: names that are bound whatever path was taken.
-        maybe: names that are bound on some path.
-    """
-
-    choose: Choose
-    lines: list[str] = field(default_factory=list)
-    bound: set[str] = field(default_factory=set)
-    maybe: set[str] = field(default_factory=set)
-    depth: int = 1
-    loops: int = 0
-    counters: int = 0
-    size: int = 0
-
-    def pick(self, *options: Any) -> Any:
-        return options[self.choose(len(options))]
-
-    def chance(self, percent: int) -> bool:
-        return self.choose(100) >= 100 - percent
-
-    def put(self, line: str) -> None:
-        self.lines.append("    " * self.depth + line)
-        self.size += 1
-
-    @contextmanager
-    def block(self, header: str) -> Any:
-        self.put(header)
-        self.depth += 1
-        yield
-        self.depth -= 1
-
-    # -- expressions -------------------------------------------------------------------------------
-
-    def name(self, kind: str) -> str:
-        names = [n for n in _NAMES[kind] if n in self.bound]
-        if self.chance(1):
-            names += [n for n in _NAMES[kind] if n in self.maybe]
-        return self.pick(*names) if names else {"short": "x[1:]", "int": "k"}[kind]
-
-    def target(self, kind: str) -> str:
-        return self.pick(*_NAMES[kind])
-
-    def number(self) -> str:
-        return self.pick("0.5", "1.0", "-0.25", "2.0", "0.0", "1", "-3.0")
-
-    def index(self, extent: int = N) -> str:
-        if self.chance(3):
-            return self.name("int")
-        return self.pick(
-            *(
-                "0",
-                "-1",
-                "1",
-                f"{self.name('int')} % {extent}",
-                f"-1 - {self.name('int')} % {extent}",
-            )
-        )
-
-    def float(self, depth: int = 2) -> str:
-        kind = self.choose(16) if depth else self.choose(5)
-        inner = depth - 1
-        if kind <= 2:
-            return self.name("float")
-        if kind == 3:
-            return self.number()
-        if kind == 4:
-            return f"{self.name('vector')}[{self.index()}]"
-        if kind == 5:
-            return f"{self.float(inner)} {self.pick('+', '-')} {self.float(inner)}"
-        if kind == 6:
-            return f"({self.float(inner)}) * {self.pick('0.5', '2.0', '-1.0', '0.25')}"
-        if kind == 7:
-            return f"{self.pick('max', 'min')}({self.float(inner)}, {self.float(inner)})"
-        if kind == 8:
-            return f"({self.float(inner)} if {self.test(inner)} else {self.float(inner)})"
-        if kind == 9:
-            return f"a[{self.index()}, {self.index()}]"
-        if kind == 10:
-            return f"abs({self.float(inner)})"
-        if kind == 11:
-            return f"np.{self.pick('max', 'min')}({self.vector(inner)})"
-        if kind == 12:
-            return f"float({self.int(inner)})"
-        if kind == 13:
-            return f"capped({self.float(inner)}, {self.float(inner)})"
-        if kind == 14:
-            return f"sum(e * 0.5 for e in {self.name('vector')})"
-        return f"{self.pick('max', 'min')}([e for e in {self.name('vector')}])"
-
-    def int(self, depth: int = 2) -> str:
-        kind = self.choose(10) if depth else self.choose(4)
-        inner = depth - 1
-        if kind <= 2:
-            return self.name("int")
-        if kind == 3:
-            return self.pick("0", "1", "2", "3", "-1")
-        if kind == 4:
-            return f"({self.int(inner)} {self.pick('+', '-', '*')} {self.int(inner)}) % 7"
-        if kind == 5:
-            return f"({self.int(inner)}) // 2"
-        if kind == 6:
-            return f"int({self.test(inner)})"
-        if kind == 7:
-            return f"({self.pick('1', '2', '0')} if {self.test(inner)} else {self.int(inner)})"
-        if kind == 8:
-            return f"first_above({self.name('vector')}, {self.float(inner)})"
-        return f"len({self.name('vector')})"
-
-    def test(self, depth: int = 2) -> str:
-        kind = self.choose(10) if depth else self.choose(3)
-        inner = depth - 1
-        if kind <= 1:
-            order = self.pick("<", ">", "<=", ">=")
-            return f"{self.float(inner if inner > 0 else 0)} {order} {self.name('float')}"
-        if kind == 2:
-            return (
-                f"{self.name('int')} {self.pick('<', '>', '==', '!=')} {self.pick('0', '1', '2')}"
-            )
-        if kind == 3:
-            return f"({self.test(inner)} {self.pick('and', 'or')} {self.test(inner)})"
-        if kind == 4:
-            return f"not {self.test(inner)}"
-        if kind == 5:
-            return f"{self.number()} < {self.float(inner)} <= {self.float(inner)}"
-        if kind == 6:
-            return f"({self.name('vector')} > {self.name('float')}).{self.pick('any', 'all')}()"
-        if kind == 7:
-            fold = self.pick("any", "all")
-            return f"{fold}(e > {self.name('float')} for e in {self.name('vector')})"
-        if kind == 8:
-            return f"{self.name('int')} in (0, 2, 3)"
-        return f"{self.name('int')} % 2"
-
-    def vector(self, depth: int = 2) -> str:
-        kind = self.choose(9) if depth else 0
-        inner = depth - 1
-        if kind <= 1:
-            return self.name("vector")
-        if kind == 2:
-            return f"{self.vector(inner)} {self.pick('+', '-')} {self.float(0)}"
-        if kind == 3:
-            return f"a[{self.index()}]"
-        if kind == 4:
-            return f"{self.name('vector')}[::-1]"
-        if kind == 5:
-            return (
-                f"np.{self.pick('maximum', 'minimum')}({self.vector(inner)}, {self.vector(inner)})"
-            )
-        if kind == 6:
-            return f"a[:, {self.index()}]"
-        if kind == 7:
-            return (
-                f"np.where({self.vector(inner)} > {self.name('float')}, {self.vector(inner)}, 0.5)"
-            )
-        return f"({self.vector(inner)}) * 0.5"
-
-    def short(self) -> str:
-        kind = self.choose(5)
-        if kind == 0:
-            return self.name("short")
-        if kind == 1:
-            return f"{self.name('vector')}[1:]"
-        if kind == 2:
-            return f"{self.name('vector')}[:-1]"
-        if kind == 3:
-            return f"{self.name('short')} * 0.5"
-        return f"{self.name('vector')}[1:] - {self.name('vector')}[:-1]"
-
-    def of(self, kind: str) -> str:
-        return {"float": self.float, "int": self.int, "vector": self.vector, "short": self.short}[
-            kind
-        ]()
-
-    # -- statements --------------------------------------------------------------------------------
+class Writer(Expressions):
+    """A function that is being written."""
 
     def bind(self, *names: str) -> None:
         self.bound.update(names)
@@ -253,7 +129,7 @@ class Writer:
 
     def augment(self) -> None:
         kind = self.pick("float", "float", "int", "vector", "short")
-        if kind == "short" and not self.bound & set(_SHORTS):
+        if kind == "short" and not self.bound & set(SHORTS):
             kind = "float"
         name = self.name(kind)
         if kind == "int":
@@ -281,6 +157,46 @@ class Writer:
             self.put(f"{vector}[:] {operator} {self.vector()}")
         else:
             self.put(f"{vector}[{vector} > {self.name('float')}] {operator} {self.float(0)}")
+
+    def overlap(self) -> None:
+        kind = self.choose(6)
+        operator = self.pick("=", "+=", "-=", "+=")
+        if kind <= 2:
+            if self.chance(60):
+                self.put(f"lo = {self.int(1)} % {N + 1}")
+                self.put(f"hi = {self.pick('N', f'lo + {self.int(0)} % (N + 1 - lo)')}")
+            target, source = self.part()
+            self.put(f"{target} {operator} {self.pick(source, source, self.float(0))}")
+        elif kind == 3:
+            factor = self.pick("2.0", "0.5", self.float(0))
+            self.put(f"a[{self.index()}] {operator} ({factor}) * a[{self.index()}]")
+        elif kind == 4:
+            self.put(f"a[:, {self.index()}] {operator} a[{self.pick('', ':, ')}{self.index()}]")
+        else:
+            parts = ("a[1:]", "a[:-1]"), ("a[:, 1:]", "a[:, :-1]"), ("a[::-1]", "a"), ("a", "a.T")
+            target, source = self.pick(*parts)
+            self.put(f"{target} {operator} {source}")
+
+    def outside(self) -> None:
+        """Change an object, or what is global."""
+        kind = self.choose(8)
+        box, operator = self.box(), self.pick("=", "+=", "-=")
+        if kind == 0:
+            self.put(f"COUNT += {self.int(1)}")
+        elif kind == 1:
+            self.put(f"LOG.append({self.pick(self.float(), self.int())})")
+        elif kind == 2:
+            self.put(f"{box}.total {operator} {self.float()}")
+        elif kind == 3:
+            self.put(f"{box}.steps {self.pick('+= 1', '-= 1', f'= {self.int()}')}")
+        elif kind == 4:
+            self.put(f"{box}.w[{self.index()}] {operator} {self.float()}")
+        elif kind == 5:
+            self.put(f"{box}.w = {self.vector()}")
+        elif kind == 6:
+            self.put(f"{box}.put({self.index()}, {self.float()})")
+        else:
+            self.put(f"{box}.w {self.pick('+=', '-=')} {self.vector(1)}")
 
     def exchange(self) -> None:
         kind = self.choose(5)
@@ -311,6 +227,21 @@ class Writer:
         self.put(f"{name} = shifted({self.name('vector')}, {self.float(0)})")
         self.bind(name)
 
+    def layers(self) -> None:
+        """A helper called for each of many layers, some of which may be left out."""
+        h, layer = self.name("vector"), self.layer()
+        with self.block(self.pick("for w, b in LAYERS:", "for w, b in LAYERS[:9]:")):
+            before = set(self.bound)
+            self.loops += 1
+            if self.chance(30):
+                self.pick(self.leave, self.outside, self.augment)()
+            self.put(f"{h} = {layer}({h}, {self.pick('w', 'w', self.name('vector'))}, b)")
+            if self.chance(20):
+                with self.block(f"if {self.test(0)}:"):
+                    self.put(self.pick("break", "continue", f"{h}[0] = b"))
+            self.loops -= 1
+            self.bound = before
+
     def if_(self) -> None:
         before = set(self.bound)
         with self.block(f"if {self.test()}:"):
@@ -331,12 +262,20 @@ class Writer:
     def for_(self) -> None:
         before = set(self.bound)
         self.loops += 1
-        kind = self.choose(9)
+        kind = self.choose(10)
         bound: tuple[str, ...] = ()
         if kind <= 2:
             name = self.target("int")
             span = self.pick(
-                *("6", "3", f"{self.name('int')}", "1, 7, 2", f"{self.name('int')}, 5", "5, -1, -1")
+                *(
+                    "6",
+                    "3",
+                    f"{self.name('int')}",
+                    "1, 7, 2",
+                    f"{self.name('int')}, 5",
+                    "5, -1, -1",
+                ),
+                *("N", "1, N", "N - 1", "N - 1, -1, -1", "N - 2, 0, -1", "lo, hi"),
             )
             header, bound = f"for {name} in range({span}):", (name,)
         elif kind == 3:
@@ -357,15 +296,32 @@ class Writer:
             name = self.target("int")
             header = f"for {name} in reversed(range({self.pick('6', self.name('int'))})):"
             bound = (name,)
+        elif kind == 8:
+            name = self.target("float")
+            header, bound = f"for {name} in {self.pick('items', 'LOG')}:", (name,)
         else:
             name = self.target("float")
-            header, bound = f"for {name} in items:", (name,)
+            header, bound = f"for {name} in [e for e in {self.filtered()}]:", (name,)
         with self.block(header):
             self.bind(*bound)
+            if kind <= 2 and self.chance(40):
+                self.near(bound[0])
             self.body()
         self.loops -= 1
         self.bound = before
         self.or_else()
+
+    def near(self, i: str) -> None:
+        """A statement about elements next to each other, in a loop that is short enough or not."""
+        v = self.name("vector")
+        self.put(
+            self.pick(
+                *(f"{v}[{i} - 1] += {v}[{i}]", f"{v}[{i}] = {v}[{i} - 1] + 0.5"),
+                *(f"{v}[N - 1 - {i}] = {v}[{i}]", f"if {i} + 1 < N: {v}[{i}] -= {v}[{i} + 1]"),
+                *(f"{v}[:{i}] += {v}[{i}]", f"{v}[{i}:] -= {self.name('float')}"),
+                *(f"a[{i}, :{i}] = a[:{i}, {i}]", f"a[{i}, {i}:] *= 0.5"),
+            )
+        )
 
     def while_(self) -> None:
         before = set(self.bound)
@@ -406,7 +362,8 @@ class Writer:
         return True
 
     def result(self) -> str:
-        return f"({self.name('float')}, {self.name('int')}, {self.name('vector')})"
+        names = map(self.name, ("float", "int", "vector"))
+        return f"({', '.join(names)}, {self.pick('items', 'box')})"
 
     def body(self) -> bool:
         """A few statements; whether they end in a jump."""
@@ -419,22 +376,24 @@ class Writer:
     def statement(self) -> None:
         kind = self.choose(20)
         if self.depth < 5 and self.size < 40 and kind >= 10:
-            self.pick(self.if_, self.if_, self.for_, self.for_, self.while_)()
+            often = self.if_, self.for_, self.if_, self.for_
+            self.pick(*often, *often, self.while_, self.while_, self.layers)()
         else:
             simple = self.assign, self.assign_fresh, self.augment, self.write
-            self.pick(*simple, self.write, self.augment, self.exchange, self.call)()
+            rare = self.exchange, self.call, self.overlap, self.outside, self.overlap, self.outside
+            self.pick(*simple, self.write, self.augment, *rare)()
 
 
 def write(choose: Choose) -> str:
-    """A module with a function `f(x, y, a, s, k)` in it."""
+    """A module with a function `f(x, y, a, s, k)`, which changes its COUNT, LOG and BOX; `reset()`
+    makes them new."""
     writer = Writer(choose)
     writer.bind("x", "y", "a", "s", "k")
-    start = ["t = 0.5", "i = 0", "items = [s, 1.5]", "u = x.copy()"]
-    for line in start:
-        writer.put(line)
-        writer.bind(line.split()[0])
+    writer.put("global COUNT")
+    writer.put("t, i, items, u = 0.5, 0, [s, 1.5], x.copy()")
+    writer.put("box, lo, hi = Box(s, u), 1, 3")
+    writer.bind("t", "i", "u")
     for _ in range(2 + choose(4)):
         writer.statement()
     writer.put(f"return {writer.result()}")
-    head = f"import numpy as np\n\nN = {N}\n\n\nclass Stop(Exception):\n    pass\n\n"
-    return f"{head}{_HELPERS}def f(x, y, a, s, k):\n" + "\n".join(writer.lines) + "\n"
+    return f"{_MODULE % N}def f(x, y, a, s, k):\n" + "\n".join(writer.lines) + "\n"

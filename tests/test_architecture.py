@@ -39,7 +39,8 @@ FLOORS = {
 LAZY_MODULES = {"llvmlite", "scipy_openblas32", "cupy", "dis"}  # slow to load, or optional
 LAZY_MODULES |= {"jitnet.frontend.backend", "jitnet.frontend.native"}  # LLVM: 40 ms
 LAZY_MODULES |= {  # half of the frontend: 30 ms
-    *("jitnet.frontend.tracing", "jitnet.frontend.derivatives", "jitnet.frontend.linear")
+    *("jitnet.frontend.tracing", "jitnet.frontend.derivatives", "jitnet.frontend.linear"),
+    *("jitnet.frontend.mapped", "jitnet.frontend.custom_tracing"),
 }
 LAZY_MODULES |= {"jitnet.frontend.explaining", "jitnet.frontend.verifying"}  # for a few: 4 ms
 ENGINE_MODULES = {"llvmlite", "scipy_openblas32", "cupy"}  # only the runtime knows them

@@ -17,10 +17,20 @@ from jitnet.ops.primitive import Element, Kernel, Primitive, Reduction, Structur
 NOT_ON_ARRAYS = {
     "check",
     "host_print",
-    *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "at")),
+    *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "add", "at")),
+    *("rewound", "peek", "overwrite", "overscatter", "rewind"),
 }
 POISON = {"empty"}  # undefined content: nothing to compare
-REASSOCIATES = {"reduce_sum", "reduce_prod", "dot", "solve", "det", "slogdet", "cholesky"}
+REASSOCIATES = {
+    "reduce_sum",
+    "reduce_prod",
+    "dot",
+    "complex_dot",
+    "solve",
+    "det",
+    "slogdet",
+    "cholesky",
+}
 
 OPS = {name: op for name, op in registry("array").items() if isinstance(op, Primitive)}
 LOWERED = [
@@ -40,7 +50,8 @@ def test_every_array_op_is_a_primitive() -> None:
 def test_every_rule_is_present_or_declined(name: str) -> None:
     op = OPS[name]
     assert op.name == name
-    assert all(callable(rule) for rule in (op.type_rule, op.numpy, op.jvp, op.transpose))
+    rules = (op.type_rule, op.numpy, op.jvp, op.transpose, op.batch, op.total)
+    assert all(callable(rule) for rule in rules)
     assert op.lower
     assert all(isinstance(rule, Element | Kernel | Reduction | Structured) for rule in op.lower)
     assert op.has_regions or name in NOT_ON_ARRAYS or list(op.samples())

@@ -27,6 +27,7 @@ from jitnet.ir.types import Dim, DType, bool_, f32, f64, i64
 from jitnet.ops.control import CALL, FOR, IF, WHILE
 from jitnet.ops.tape import (
     beginning,
+    tape_add,
     tape_at,
     tape_get,
     tape_length,
@@ -292,12 +293,28 @@ def test_put_and_at_are_push_and_get_with_what_is_known() -> None:
 
 
 def test_put_is_at_the_end() -> None:
-    f = made(
-        array(f64),
-        body=lambda x: tape_length(tape_put(tape_new(TapeType(((f64, ()),))), index(1), [x])),
-    )
-    with pytest.raises(AssertionError, match="tape_put at 1 of a tape of 0"):
+    def body(x: Value) -> Value:
+        tape = tape_put(tape_new(TapeType(((f64, ()),))), index(0), [x])
+        return tape_length(tape_put(tape, index(0), [x]))
+
+    f = made(array(f64), body=body)
+    with pytest.raises(AssertionError, match="tape_put at 0 of a tape of 1"):
         evaluate(f, [np.float64(1.0)])
+
+
+def test_records_that_were_never_put_are_zero() -> None:
+    """A put, an addition and a read reach as far as they have to."""
+
+    def body(x: Value) -> tuple[Value, ...]:
+        tape = tape_new(TapeType(((f64, (3,)), (f64, ()))))
+        tape = tape_put(tape, index(2), [x, literal(2.0, f64)])
+        tape = tape_add(tape, index(4), [x, literal(3.0, f64)])
+        tape = tape_add(tape, index(2), [x, literal(0.5, f64)])
+        rows = [tape_at(tape, index(i), []) for i in (0, 2, 4, 6)]
+        return tuple(ops.mul(row, ops.broadcast(number, (3,), ())) for row, number in rows)
+
+    x = np.arange(3.0)
+    check_runs(made(array(f64, 3), body=body), [x], 0 * x, 2 * x * 2.5, x * 3, 0 * x)
 
 
 def test_types_of_tapes() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import sys
 import time
 
 import numpy as np
@@ -124,11 +125,11 @@ def test_leaked_tracers():
     kept = {}
 
     def leak(x):
-        globals()["_LEAKED"] = x
+        sys.modules["leaked_by_a_test"] = x
         return x
 
     jitnet.trace(leak)(np.ones(3))
-    leaked = globals().pop("_LEAKED")
+    leaked = sys.modules.pop("leaked_by_a_test")
     with pytest.raises(errors.LeakedTracerError, match="outside"):
         leaked + 1
 

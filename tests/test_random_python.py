@@ -1,13 +1,19 @@
-"""Random Python functions, run as they are and compiled: results, changed arguments, exceptions.
+"""Random Python functions, run as they are and compiled: results, changed arguments and globals,
+exceptions.
 
 A program may be refused with an error of jitnet's that says why, never with a wrong answer; how
 many are is printed and limited. The generator is `python_programs`.
+
+NumPy copies what overlaps before it is assigned, but for vectors whose elements lie at different
+distances: `a[1] = a[:, 3]` reads what it has written already. The plain programs copy there too.
+What was changed when an exception was raised is not compared.
 """
 
 from __future__ import annotations
 
 import linecache
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +27,7 @@ import jitnet
 from jitnet import errors
 
 PROGRAMS = 60
+CHANGED = ("COUNT", "LOG", "BOX")  # globals
 REFUSALS = (
     errors.ConcretizationError,
     errors.MutationError,
@@ -50,8 +57,15 @@ def loaded(source: str) -> Callable[..., Any]:
     file = f"<random program {hash(source):x}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     space: dict[str, Any] = {"__name__": "random_program"}
-    exec(compile(source, file, "exec"), space)
+    exec(compile(source, file, "exec", dont_inherit=True), space)
     return space["f"]
+
+
+def copying(source: str) -> str:
+    """The source with copies in the places of vectors that are assigned to parts of arrays."""
+    return re.sub(
+        r"(?m)^(\s+)((?:a\[[^=\n]*\]|\w\[[^=\n]*:[^=\n]*\]) = )(.*)$", r"\1\2np.array(\3)", source
+    )
 
 
 def is_refused(ours: Outcome, plain: Outcome) -> bool:
@@ -63,14 +77,22 @@ def is_refused(ours: Outcome, plain: Outcome) -> bool:
 
 def refusal(source: str) -> str | None:
     """Compare the calls of a program; the class of the error if it is refused."""
-    fn = loaded(source)
+    fn, reference = loaded(source), loaded(copying(source))
+    ours_outside, outside = fn.__globals__, reference.__globals__
+    outside.update({name: ours_outside[name] for name in ("Stop", "Box")})
+    outside["reset"]()
     compiled = jitnet.jit(fn)
     for args in CALLS:
-        plain, ours = outcome(fn, args), outcome(compiled, args)
+        plain, ours = outcome(reference, args), outcome(compiled, args)
         if is_refused(ours, plain):
             return type(ours.error).__name__
         try:
             assert_agree(ours, plain, widens=True)
+            if plain.error is None:
+                states = [Outcome([space[n] for n in CHANGED]) for space in (ours_outside, outside)]
+                assert_agree(*states, widens=True)
+            else:
+                ours_outside["reset"](), outside["reset"]()
         except AssertionError as error:
             raise AssertionError(f"{error}\n{args}\n{source}") from error
     return None

@@ -26,7 +26,12 @@ X = np.array([1.0, -2.0, 3.0, 0.5])
 ANYWHERE = ""
 """The error is about the function as a whole: its line is that of the call."""
 SECONDS = 10
-TOTAL = 0.0
+
+
+class Totals:
+    total = 0.0
+
+
 GENERATOR = np.random.default_rng(0)
 
 Case = tuple[Callable[..., Any], Any, str, tuple[Any, ...]]
@@ -93,9 +98,8 @@ def question(x):
 
 
 @refused(errors.MutationError, ANYWHERE, X)
-def assignment_to_a_global(x):
-    global TOTAL
-    TOTAL = TOTAL + x.sum()
+def assignment_to_an_attribute_of_a_class(x):
+    Totals.total = Totals.total + x.sum()
     return x
 
 

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 from jitnet.codegen.carries import bind_consts, is_array, is_scalar, shares
 from jitnet.codegen.origin import common_origins
 from jitnet.codegen.scoped import scope
-from jitnet.codegen.storage import Binding, Place, Root, copy_elements, is_contiguous
+from jitnet.codegen.storage import Binding, Place, Root, box, copy_elements, is_contiguous
 from jitnet.ir import Eqn, Function, Literal, TapeType, Value
+from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
 from jitnet.ops import floordiv, rem
 from jitnet.ops.control import CHECK
 from jitnet.ops.primitive import Element
-from jitnet.ops.tape import TAPE_PUT
-from jitnet.passes.fuse import primitive
+from jitnet.ops.tape import ragged_axes
+from jitnet.passes.members import primitive
 
 if TYPE_CHECKING:
     from jitnet.codegen.lower import Body
@@ -76,8 +77,9 @@ def _flops(eqn: Eqn) -> int:
     rule = op.lowering(eqn) if op.is_pointwise and eqn.result.rank == 0 else None
     if not isinstance(rule, Element):
         return SHORT + 1
-    by_literal = eqn.op in (floordiv, rem) and isinstance(eqn.operands[1], Literal)
-    return 2 if by_literal else rule.cost
+    if eqn.op in (floordiv, rem) and eqn.result.dtype.kind in "iu":
+        return 2 if isinstance(eqn.operands[1], Literal) else SHORT + 1  # a processor's slowest
+    return rule.cost
 
 
 def _lower_short(body: Body, eqn: Eqn) -> None:
@@ -133,6 +135,7 @@ def _plan_branch(body: Body, eqn: Eqn) -> _Branch:
 def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _Branch) -> Function:
     """One arm; it leaves its arrays in the memory that both arms share."""
     arm = scope().child(region.name or "arm")
+    arm.is_arm = True
     with arm:
         env: dict[Value, Binding] = {}
         for i, (v, p) in enumerate(zip(operands, region.params)):
@@ -162,12 +165,13 @@ def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _B
 
 
 def lower_check(body: Body, eqn: Eqn, taken: Value | None = None) -> None:
-    """`taken`: where it does not hold the check is not made."""
+    """`taken`: where it does not hold the check is not made. It is asked after the check itself,
+    which a processor foresees to hold; it need not guess whether the arm is taken."""
     ok, *values = [body.scalar(v) for v in eqn.operands]
     error, message = eqn.attrs["error"], eqn.attrs["message"]
     fails = s.logical_not(ok)
     if taken is not None:
-        fails = s.bitwise_and(taken, fails)
+        fails = s.bitwise_and(fails, taken)
     k.branch(fails, lambda: k.raise_error(error, message, values))
 
 
@@ -187,10 +191,30 @@ def lower_tape_new(body: Body, eqn: Eqn) -> None:
 
 
 def lower_tape_push(body: Body, eqn: Eqn) -> None:
-    """Of `tape_put` too, whose position is where a push goes anyway."""
     tape, *values = eqn.operands
-    if eqn.op is TAPE_PUT:
-        del values[0]
+    _push(body, body.scalar(tape), values)
+    body.env[eqn.result] = body.scalar(tape)
+
+
+def lower_tape_put(body: Body, eqn: Eqn) -> None:
+    """The position is that behind the last record, or zeros fill up what is between."""
+    tape, position, *values = eqn.operands
+    _reach(body.scalar(tape), body.scalar(position))
+    _push(body, body.scalar(tape), values)
+    body.env[eqn.result] = body.scalar(tape)
+
+
+def _reach(tape: Value, length: Value) -> None:
+    if not _ragged(tape):
+        k.tape_reach(tape, length)
+
+
+def _ragged(tape: Value) -> list[tuple[int, int]]:
+    assert isinstance(tape.type, TapeType)
+    return ragged_axes(tape.type)
+
+
+def _push(body: Body, tape: Value, values: Sequence[Value]) -> None:
     records: list[Value] = []
     for v in values:
         if v.rank == 0:
@@ -202,8 +226,23 @@ def lower_tape_push(body: Body, eqn: Eqn) -> None:
             copy_elements(buffer, aside.buffer, body.dims(v))
             buffer = aside.buffer
         records.append(buffer)
-    k.tape_push(body.scalar(tape), records)
+    k.tape_push(tape, records)
+
+
+def lower_tape_add(body: Body, eqn: Eqn) -> None:
+    tape, position, *values = eqn.operands
+    _reach(body.scalar(tape), ix.add(body.scalar(position), ix.ONE))
+    slots = k.tape_slots(body.scalar(tape), body.scalar(position))
+    for v, slot in zip(values, slots):
+        _add_to(slot, body, v)
     body.env[eqn.result] = body.scalar(tape)
+
+
+def _add_to(slot: Value, body: Body, v: Value) -> None:
+    def add(index: tuple[Value, ...]) -> None:
+        k.store(slot, s.add(k.load(slot, *index), body.element(v, index)), *index)
+
+    box(body.dims(v), add)
 
 
 def lower_tape_length(body: Body, eqn: Eqn) -> None:
@@ -211,17 +250,20 @@ def lower_tape_length(body: Body, eqn: Eqn) -> None:
 
 
 def lower_tape_get(body: Body, eqn: Eqn) -> None:
-    """Of `tape_at` too, which is told the extents."""
-    tape, position, *given = (body.scalar(v) for v in eqn.operands)
-    assert isinstance(tape.type, TapeType)
-    ragged = given or [
-        k.tape_extent(tape, position, field, axis)
-        for field, (_, dims) in enumerate(tape.type.fields)
-        for axis, d in enumerate(dims)
-        if d is None
-    ]
-    fields = k.tape_get(tape, position, ragged)
-    for r, value in zip(eqn.results, fields if given else (*ragged, *fields)):
+    tape, position = (body.scalar(v) for v in eqn.operands)
+    extents = [k.tape_extent(tape, position, field, axis) for field, axis in _ragged(tape)]
+    _bind_record(body, eqn, (*extents, *k.tape_get(tape, position, extents)))
+
+
+def lower_tape_at(body: Body, eqn: Eqn) -> None:
+    """A record that is not there yet is made of zeros."""
+    tape, position, *extents = (body.scalar(v) for v in eqn.operands)
+    _reach(tape, ix.add(position, ix.ONE))
+    _bind_record(body, eqn, k.tape_get(tape, position, extents))
+
+
+def _bind_record(body: Body, eqn: Eqn, values: Sequence[Value]) -> None:
+    for r, value in zip(eqn.results, values):
         if r.rank:
             body.bind(r, Place(value, Root(writable=False), whole=False))
         else:

@@ -9,7 +9,15 @@ from jitnet.codegen import branches, calls, iteration
 from jitnet.ir import Eqn, Op
 from jitnet.ops.control import CHECK, FOR, IF, INVOKE, WHILE
 from jitnet.ops.create import CONST, EMPTY
-from jitnet.ops.tape import TAPE_AT, TAPE_GET, TAPE_LENGTH, TAPE_NEW, TAPE_PUSH, TAPE_PUT
+from jitnet.ops.tape import (
+    TAPE_ADD,
+    TAPE_AT,
+    TAPE_GET,
+    TAPE_LENGTH,
+    TAPE_NEW,
+    TAPE_PUSH,
+    TAPE_PUT,
+)
 
 if TYPE_CHECKING:
     from jitnet.codegen.lower import Body
@@ -24,8 +32,9 @@ RULES: dict[Op, Callable[[Body, Eqn], None]] = {
     EMPTY: branches.lower_empty,
     TAPE_NEW: branches.lower_tape_new,
     TAPE_PUSH: branches.lower_tape_push,
-    TAPE_PUT: branches.lower_tape_push,
+    TAPE_PUT: branches.lower_tape_put,
+    TAPE_ADD: branches.lower_tape_add,
     TAPE_LENGTH: branches.lower_tape_length,
     TAPE_GET: branches.lower_tape_get,
-    TAPE_AT: branches.lower_tape_get,
+    TAPE_AT: branches.lower_tape_at,
 }

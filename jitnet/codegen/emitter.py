@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from jitnet.codegen.loops import emit_loop, emit_while
@@ -31,6 +32,9 @@ from jitnet.codegen.workspace import planned_bytes
 from jitnet.ir import BufferType, Eqn, Function, Literal, Op, Value
 from jitnet.kernel import statements as S
 from jitnet.kernel.externs import EXTERNS
+
+UNROLLED = 64
+"""Loops of a known number of rounds are written out where that takes at most so many equations."""
 
 
 def emit_region(k: State, region: Function, arguments: Sequence[str]) -> list[str]:
@@ -103,6 +107,8 @@ def _emit_for(k: State, eqn: Eqn) -> None:
     (body,) = eqn.regions
 
     def scalar_loop(low: Index, high: Index, initial: Sequence[str]) -> list[str]:
+        if isinstance(low, int) and isinstance(high, int) and (high - low) * size <= UNROLLED:
+            return _emit_rounds(k, body, range(low, high), initial)
         carries = [(value_type(c.type), text) for c, text in zip(eqn.operands[2:], initial)]
 
         def emit_body(index: str, names: list[str]) -> list[str]:
@@ -110,6 +116,7 @@ def _emit_for(k: State, eqn: Eqn) -> None:
 
         return emit_loop(k.w, low, high, 1, carries, emit_body, body.params[0].name)
 
+    size = _size(body)
     finals = None
     if eqn.attrs["kind"] == "vector":
         finals = emit_vector_loop(k, eqn, scalar_loop)
@@ -120,11 +127,38 @@ def _emit_for(k: State, eqn: Eqn) -> None:
     _bind_results(k, eqn, finals)
 
 
+def _emit_rounds(k: State, body: Function, rounds: range, carries: Sequence[str]) -> list[str]:
+    """A short loop without a loop: what it does to arrays of a few elements, LLVM has in
+    registers."""
+    texts = list(carries)
+    for i in rounds:
+        texts = emit_region(k, body, [str(i), *texts])
+    return texts
+
+
+def _size(region: Function) -> float:
+    """How many equations a region comes to where its short loops are written out; infinite where
+    one is not short."""
+    return sum(_rounds(e) * max(1, sum(map(_size, e.regions))) for e in region.eqns)
+
+
+def _rounds(eqn: Eqn) -> float:
+    if eqn.op is S.WHILE:
+        return math.inf
+    if eqn.op is not S.FOR:
+        return 1
+    low, high = eqn.operands[:2]
+    if not isinstance(low, Literal) or not isinstance(high, Literal):
+        return math.inf
+    return max(int(high.item) - int(low.item), 1)
+
+
 def _note_scalar_loop(k: State, eqn: Eqn) -> None:
     """An innermost loop gains from hoisting, and from choices in the place of branches; one that
     reads what an earlier step stored, from having it in a register."""
     inner = [e for region in eqn.regions for e in region.walk()]
-    if any(e.op in (S.FOR, S.WHILE) for e in inner):
+    loops = [e for e in inner if e.op in (S.FOR, S.WHILE)]
+    if any(_rounds(e) * sum(map(_size, e.regions)) > UNROLLED for e in loops):
         return
     roots: dict[Value, Value] = dict(k.roots)
     loads: set[tuple[Value, tuple[Value, ...]]] = set()

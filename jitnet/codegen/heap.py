@@ -254,6 +254,26 @@ define internal ptr @tape_record(ptr %tape, i64 %position) #0 {
   ret ptr %record
 }
 
+; Records of zeros, until there are `wanted`; null when memory is out.
+define internal ptr @tape_reach(ptr %heap, ptr %tape, i64 %wanted, i64 %bytes) #0 {
+  br label %head
+head:
+  %length = load i64, ptr %tape
+  %short = icmp slt i64 %length, %wanted
+  br i1 %short, label %more, label %out
+more:
+  %record = call ptr @tape_push(ptr %heap, ptr %tape, i64 %bytes)
+  %none = icmp eq ptr %record, null
+  br i1 %none, label %fail, label %clear
+clear:
+  call void @llvm.memset.p0.i64(ptr %record, i8 0, i64 %bytes, i1 false)
+  br label %head
+out:
+  ret ptr %tape
+fail:
+  ret ptr null
+}
+
 define internal void @tape_free(ptr %tape) #0 {
   %records.at = getelementptr i8, ptr %tape, i64 16
   %records = load ptr, ptr %records.at

@@ -27,6 +27,7 @@ from jitnet.codegen.carries import (
     region_dims,
     settle,
 )
+from jitnet.codegen.counting import as_fold
 from jitnet.codegen.scoped import ScopedBuilder, scope
 from jitnet.codegen.storage import Binding, Place, Root, strides_of
 from jitnet.ir import BufferType, Eqn, Function, TapeType, Value
@@ -88,11 +89,14 @@ def lower_for(body: Body, eqn: Eqn) -> None:
     pointers = [pointer(c) for c in settled.swapped]
     spares = [memory_of_spare(body, p) for p, _ in settled.spares]
     operands = (k.as_index(0), trips, *starts, *pointers, *spares)
+    built = inner_scope.build(*yields)
+    fold = as_fold(built)
+    kind, (step, combine) = ("vector", fold) if fold else ("seq", (built, ()))
     finals = scope().bind(
         k.FOR,
         operands,
-        {"kind": "seq", "combine": ()},
-        (inner_scope.build(*yields),),
+        {"kind": kind, "combine": combine},
+        (step,),
         [v.name for v in (*scalars, *pointers)],
     )
     _bind_scalars(body, params, results, finals)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from jitnet.codegen import heap
 from jitnet.codegen.emitter import emit_eqns
+from jitnet.codegen.loops import aligned
 from jitnet.codegen.rows import Callee, Module
 from jitnet.codegen.state import ErrorSite, State, bind
 from jitnet.codegen.text import memory_type, value_type
@@ -87,7 +88,7 @@ def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset
     slots = [len(f.results) for f in (kernel, *kernel.callees())]
     slots += [len(site.dtypes) for site in sites]
     return LlvmModule(
-        text,
+        aligned(text),
         ENTRY,
         tuple(sites),
         plans[id(kernel)].size,

@@ -16,6 +16,11 @@ from jitnet.codegen.text import Index, Writer
 Carry = tuple[str, str]
 """The type and the initial value of what a loop carries."""
 
+ALIGNMENT = 32
+"""Bytes. A round of a few instructions that crosses such a boundary may take twice the time."""
+
+_MARK = ", !llvm.loop"
+
 Body = Callable[[str, list[str]], Sequence[str]]
 
 
@@ -52,10 +57,12 @@ def emit_loop(
     index = "%" + w.fresh(name)
     names = ["%" + w.fresh("carry") for _ in carries]
     w.lines.extend([""] * (1 + len(carries)))
+    inside = w.loops
     values = body(index, names)
     following = w.let(f"add nsw i64 {index}, {step}")
     last = w.block
-    w.branch(w.let(f"icmp slt i64 {following}, {high}"), round_, end)
+    again = w.let(f"icmp slt i64 {following}, {high}")
+    w.add(f"br i1 {again}, label %{round_}, label %{end}{_mark(w, inside)}")
     w.lines[phis] = f"  {index} = phi i64 [ {low}, %{start} ], [ {following}, %{last} ]"
     for n, ((type, first), carry, value) in enumerate(zip(carries, names, values)):
         w.lines[phis + 1 + n] = (
@@ -96,12 +103,34 @@ def emit_while(
     phis = len(w.lines)
     names = ["%" + w.fresh("carry") for _ in carries]
     w.lines.extend([""] * len(names))
+    inside = w.loops
     w.branch(cond(names), round_, end)
     w.label(round_)
     values = body(names)
     last = w.block
-    w.jump(head)
+    w.add(f"br label %{head}{_mark(w, inside)}")
     for n, ((type, first), name, value) in enumerate(zip(carries, names, values)):
         w.lines[phis + n] = f"  {name} = phi {type} [ {first}, %{before} ], [ {value}, %{last} ]"
     w.label(end)
     return names
+
+
+def _mark(w: Writer, inside: int) -> str:
+    """What the jump back says of a loop, if it is an innermost one: if no loop was written since
+    there were that many."""
+    w.loops += 1
+    return _MARK if w.loops == inside + 1 else ""
+
+
+def aligned(module: str) -> str:
+    """The text of a module; each loop that is marked gets a number, and begins at a multiple of
+    `ALIGNMENT`."""
+    first, *rest = module.split(_MARK + "\n")
+    parts = [first]
+    nodes: list[str] = []
+    for n, part in enumerate(rest):
+        parts.append(f"{_MARK} !{n + 1}\n{part}")
+        nodes.append(f"!{n + 1} = distinct !{{!{n + 1}, !0}}\n")
+    if nodes:
+        nodes.insert(0, f'!0 = !{{!"llvm.loop.align", i32 {ALIGNMENT}}}\n')
+    return "".join(parts + nodes)

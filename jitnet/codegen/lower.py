@@ -12,11 +12,12 @@ the copy is reported.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jitnet.codegen import control
 from jitnet.codegen.calls import Callees
 from jitnet.codegen.origin import element_by_element, written
+from jitnet.codegen.overwriting import values_written, without_update, writes_as_it_reads
 from jitnet.codegen.schedule import emit_kernel
 from jitnet.codegen.scoped import scope
 from jitnet.codegen.storage import (
@@ -29,6 +30,7 @@ from jitnet.codegen.storage import (
     box,
     c_strides,
     copy_elements,
+    is_contiguous,
     k_value,
     strides_of,
 )
@@ -36,11 +38,10 @@ from jitnet.ir import ArrayType, Dim, Eqn, Function, Literal, Value
 from jitnet.kernel import indices as ix
 from jitnet.kernel import statements as k
 from jitnet.ops.control import FUSED
-from jitnet.ops.pointwise import CONVERT
 from jitnet.ops.primitive import Element, Kernel
 from jitnet.ops.shape import RESHAPE, TRANSPOSE
 from jitnet.ops.slicing import SLICE, UPDATE
-from jitnet.passes.fuse import primitive
+from jitnet.passes.members import primitive
 
 
 class Body:
@@ -113,16 +114,18 @@ class Body:
             raise AssertionError(f"{eqn.op.name} outside of a kernel: was the function fused?")
 
     def reshaped(self, eqn: Eqn) -> Place | None:
-        """All of a piece of memory under other extents, which may be written to as such."""
+        """Contiguous memory under other extents: to be written to as such where it is all of a
+        piece, or what is only read."""
         place = self.env.get(eqn.operands[0])
-        if eqn.op is not RESHAPE or not isinstance(place, Place):
+        if eqn.op is not RESHAPE or not isinstance(place, Place) or not place.c_order:
             return None
-        if not (place.whole and place.c_order and place.root.writable):
+        all_of_it = place.whole and place.root.writable
+        if not all_of_it and (place.root.writable or not is_contiguous(place.buffer.buffer_type)):
             return None
         dims = self.kernel_dims(eqn.result)
         strides = [_as_dim(t) for t in c_strides([k_value(d) for d in dims])]
         buffer = k.view(place.buffer, 0, dims, strides, eqn.result.name)
-        return Place(buffer, place.root)
+        return replace(place, buffer=buffer)
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -428,36 +431,33 @@ class Body:
     ) -> bool:
         """Whether the kernel reads the memory it overwrites at other elements than it writes, and
         not all of it before it writes the only one."""
-        if all(d == 1 for d in update.operands[1].dims):
+        values = values_written(region, update).values
+        if all(d == 1 for d in values[0].dims):
             return False
         for p in region.params:
             if p.rank == 0 or root not in self.roots(outer[p]):
                 continue
-            if p is update.operands[1]:
+            if p in values:
                 return True
             readers = [e for e in region.eqns if p in e.operands and e is not update]
             if readers and (eqn.attrs["rows"] is not None or p is not update.operands[0]):
                 return True
-            if not all(_same_slice(e, update) and _stays_in_place(region, e) for e in readers):
-                return True
-        return False
+        return not writes_as_it_reads(region, update)
 
     def lower_clashing(self, eqn: Eqn, update: Eqn, place: Place) -> None:
         """The kernel first computes the new content aside, as NumPy does, then writes it."""
         (region,) = eqn.regions
-        value = update.operands[1]
-        if value in region.params:
-            self.lower_clashing(*_with_copy(eqn, update), place)
-            return
-        eqns = tuple(e for e in region.eqns if e is not update)
+        written = values_written(region, update)
         outs = dict(zip(region.results, eqn.results))
-        written = outs.pop(update.result)
+        result = outs.pop(update.result)
         outer = dict(zip(region.params, eqn.operands))
-        if value not in outs:
-            dims = tuple(self.outer_dim(d, outer) for d in value.dims)
-            outs[value] = Value(ArrayType(value.dtype, dims), value.name)
-            self.last_use[outs[value]] = self.position
-        held = outs[value]
+        eqns, values = without_update(region, update)
+        for value in values:
+            if value not in outs:
+                dims = tuple(self.outer_dim(d, outer) for d in value.dims)
+                outs[value] = Value(ArrayType(value.dtype, dims), value.name)
+                self.last_use[outs[value]] = self.position
+        held = [outs[value] for value in values]
         aside = Function(region.name, region.params, eqns, tuple(outs), region.level)
         base = outer[update.operands[0]]
         last = self.last_use[base]
@@ -466,18 +466,18 @@ class Body:
             Eqn(FUSED, eqn.operands, eqn.attrs, (aside,), tuple(outs.values()), eqn.loc)
         )
         self.last_use[base] = last
-        rank = value.rank
+        rank = update.operands[1].rank
         starts = [self.scalar(outer.get(o, o)) for o in update.operands[2 : 2 + rank]]
-        steps = update.attrs["steps"]
-        source = self.buffer(held)
+        sources = [self.buffer(v) for v in held]
 
         def write(index: tuple[Value, ...]) -> None:
-            at = [ix.position(i, a, t) for a, i, t in zip(starts, index, steps)]
-            k.store(place.buffer, k.load(source, *index), *at)
+            for source, at in zip(sources, written.places(index)):
+                to = ix.box_index(at, starts, update.attrs["steps"])
+                k.store(place.buffer, k.load(source, *index), *to)
 
-        box(self.dims(held), write)
-        self.note_copy(held, "what is written is read elsewhere in the same statement")
-        self.bind(written, place)
+        box(self.dims(held[0]), write)
+        self.note_copy(held[0], "what is written is read elsewhere in the same statement")
+        self.bind(result, place)
 
     def outer_dim(self, dim: Dim, outer: Mapping[Value, Value]) -> Dim:
         return dim if isinstance(dim, int) else outer[dim]
@@ -494,44 +494,6 @@ def _size(v: Value) -> int | None:
     for d in v.shape:
         n *= d
     return n
-
-
-def _with_copy(eqn: Eqn, update: Eqn) -> tuple[Eqn, Eqn]:
-    """A fused equation, and its update, whose value is what came in, now as a result of its own."""
-    (region,) = eqn.regions
-    value = update.operands[1]
-    attrs = {"dtype": value.dtype}
-    copied = Value(value.array_type, value.name)
-    copy = Eqn(CONVERT, (value,), attrs, (), (copied,), update.loc)
-    base, _, *starts = update.operands
-    moved = Eqn(UPDATE, (base, copied, *starts), update.attrs, (), update.results, update.loc)
-    eqns = tuple(e for one in region.eqns for e in ((copy, moved) if one is update else (one,)))
-    inner = Function(region.name, region.params, eqns, region.results, region.level)
-    return Eqn(eqn.op, eqn.operands, eqn.attrs, (inner,), eqn.results, eqn.loc), moved
-
-
-def _same_slice(reader: Eqn, update: Eqn) -> bool:
-    """Whether a slice shows exactly the elements that an update overwrites."""
-    rank = update.operands[0].rank
-    return (
-        reader.op is SLICE
-        and reader.operands[1 : 1 + rank] == update.operands[2 : 2 + rank]
-        and reader.attrs["steps"] == update.attrs["steps"]
-        and reader.result.dims == update.operands[1].dims
-    )
-
-
-def _stays_in_place(region: Function, reader: Eqn) -> bool:
-    """Whether what is computed from a slice is computed element by element, and never read at
-    other places."""
-    moving = {reader.result}
-    for eqn in region.eqns:
-        if eqn is reader or moving.isdisjoint(eqn.operands):
-            continue
-        if eqn.op is not UPDATE and not primitive(eqn).is_pointwise:
-            return False
-        moving.update(eqn.results)
-    return True
 
 
 @dataclass(frozen=True)
@@ -557,14 +519,18 @@ class _KernelMemory:
     outer: Mapping[Value, Value]
     results: Mapping[Value, Value]
     places: dict[Value, Place]
-    buffers: dict[Value, Value] = field(default_factory=dict)
+    buffers: dict[Value, Value | None] = field(default_factory=dict)
     scratched: list[Value] = field(default_factory=list)
 
-    def input(self, param: Value) -> Value:
+    def element(self, param: Value, index: Sequence[Value]) -> Value:
+        v = self.outer[param]
+        if v.rank == 0:
+            return self.body.scalar(v)
         if param not in self.buffers:
-            v = self.outer[param]
-            self.buffers[param] = self.body.buffer(v) if v.rank else self.body.scalar(v)
-        return self.buffers[param]
+            shown = isinstance(self.body.env[v], Place) or self.body.strided(v) is not None
+            self.buffers[param] = self.body.buffer(v) if shown else None
+        buffer = self.buffers[param]
+        return self.body.element(v, index) if buffer is None else k.load(buffer, *index)
 
     def dim(self, dim: Dim) -> Value:
         return self.body.dim(dim if isinstance(dim, int) else self.outer[dim])
@@ -580,8 +546,6 @@ class _KernelMemory:
         element of the result from that of the operand."""
         (region,) = self.eqn.regions
         wanted = self.body.hints.get(v)
-        if not element_by_element(region, result):
-            return None
         for p in region.params:
             place = self.body.env.get(self.outer[p])
             if not isinstance(place, Place) or p.type != result.type:
@@ -593,7 +557,9 @@ class _KernelMemory:
             if any(place.root is taken.root for taken in self.places.values()):
                 continue
             others = [q for q in region.params if q.rank and q is not p]
-            if not any(place.root in self.body.roots(self.outer[q]) for q in others):
+            if any(place.root in self.body.roots(self.outer[q]) for q in others):
+                continue
+            if element_by_element(region, result, p):
                 return place
         return None
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from jitnet.ir import Eqn, Function, Literal, Value
 from jitnet.ops.complexes import INTERLEAVE
 from jitnet.ops.control import FOR, FUSED, IF, INVOKE, WHILE
+from jitnet.ops.index import GATHER
 from jitnet.ops.shape import RESHAPE
 from jitnet.ops.slicing import SLICE, UPDATE
 from jitnet.ops.tape import TAPE_PUSH
-from jitnet.passes.fuse import primitive
+from jitnet.passes.members import primitive
 
 Pairs = list[tuple[Value, Value]]
 
@@ -86,18 +87,26 @@ def common_origins(eqn: Eqn) -> list[int | None]:
     return [i if i == j else None for i, j in zip(one, other)]
 
 
-def element_by_element(region: Function, result: Value) -> bool:
-    """Whether a kernel makes each element of this result from the operands' elements at the same
-    place; each pair of an interleaved one, from the pairs there."""
+def element_by_element(region: Function, result: Value, param: Value) -> bool:
+    """Whether a kernel makes each element of this result from this param's element at the same
+    place, or looks it up by that in another; each pair of an interleaved one, from the pair."""
     producer = next((e for e in region.eqns if result in e.results), None)
     pairs = producer is not None and producer.op is INTERLEAVE
     dims = result.dims[:-1] if pairs else result.dims
     return all(
         (primitive(e).is_pointwise and e.result.dims == dims)
         or (pairs and (e.result is result or _is_half(e)))
+        or (e.result.dims == dims and _is_looked_up(region, e, param))
         for e in region.eqns
         if e.result.rank
     )
+
+
+def _is_looked_up(region: Function, eqn: Eqn, param: Value) -> bool:
+    """Whether elements are looked up in a table that is another param, one for each index."""
+    if eqn.op is not GATHER or eqn.operands[1].dims != eqn.result.dims:
+        return False
+    return eqn.operands[0] is not param and eqn.operands[0] in region.params
 
 
 def _is_half(eqn: Eqn) -> bool:

@@ -25,18 +25,19 @@ from jitnet.ir import Dim, Eqn, Function, Literal, Value, registry
 from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as k
+from jitnet.kernel.collapse import collapse
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.slicing import UPDATE
-from jitnet.passes.fuse import (
-    CHEAP,
+from jitnet.passes.fuse import CHEAP
+from jitnet.passes.members import (
     ENDS,
     is_free,
     iteration_dims,
     kept_rows,
     primitive,
     strip_units,
-    written_values,
+    written,
 )
 
 BLOCK = 512
@@ -52,8 +53,8 @@ COLUMN_BODY = 8
 class Memory(Protocol):
     """What the kernel reads and writes, as the storage plan has it."""
 
-    def input(self, param: Value) -> Value:
-        """A region param: a scalar for rank 0, else a buffer."""
+    def element(self, param: Value, index: Sequence[Value]) -> Value:
+        """The element of a region param at `index`, as a scalar."""
         ...
 
     def dim(self, dim: Dim) -> Value: ...
@@ -110,7 +111,7 @@ class _Kernel:
         """The dims of what is returned or folded; inlined producers may have any others."""
         roots = [self.eqns[v] for v in self.region.results if v in self.eqns]
         roots += [e for e in self.region.eqns if isinstance(self.rule(e), Reduction)]
-        return max((iteration_dims(eqn) for eqn in roots), key=len)
+        return max((iteration_dims(eqn, self.eqns.get) for eqn in roots), key=len)
 
     # -- planning ---------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class _Kernel:
         for v, eqn in self.eqns.items():
             if isinstance(rule := self.rule(eqn), Reduction):
                 self.plan_fold(eqn, rule)
-            elif v in self.outputs and eqn.op in ENDS and self.is_row(written_values(eqn)[0]):
+            elif v in self.outputs and eqn.op in ENDS and self.is_row(self.written(v)[0]):
                 self.row_ends.append(v)
             elif v in self.outputs and not self.is_row(v):
                 self.stages[self.level[v]].stores.append(v)
@@ -199,7 +200,9 @@ class _Kernel:
     def written(self, v: Value) -> Sequence[Value]:
         """What is computed for a root: for one that ends the group, what it is made of."""
         eqn = self.eqns.get(v)
-        return written_values(eqn) if eqn is not None and eqn.op in ENDS else (v,)
+        if eqn is None or eqn.op not in ENDS:
+            return (v,)
+        return written(eqn, self.eqns.get).values
 
     def cost(self, v: Value) -> int:
         """Flops to compute an element of v from the kernel's inputs; counted up to a bound."""
@@ -229,6 +232,8 @@ class _Kernel:
             across = [f for f in self.folds if f.start is not None and f.start < self.rows]
             states = begin(across, 0, {})
             self.finish(across, 0, (), self.nest_rows(across, (), states))
+            if not self.folds:
+                collapse(scope())
 
     def place(self, v: Value) -> None:
         if v in self.outputs:
@@ -253,6 +258,7 @@ class _Kernel:
             k.loop(0, self.memory.dim(dims[axis]), lambda i: level((*index, i)), kind=kind)
 
         level(())
+        collapse(scope())
 
     def nest_rows(self, across: Sequence[Fold], index: Index, states: States) -> States:
         """The loops over the leading dims, and inside them stage after stage. Folds `across` rows
@@ -468,20 +474,16 @@ class _Kernel:
 
     def store(self, v: Value, values: Sequence[Value], index: Index) -> None:
         buffer, one_row = self.stored[v]
-        if len(values) == 2:
-            k.store(buffer, values[0], *index, ix.ZERO)
-            k.store(buffer, values[1], *index, ix.ONE)
-            return
-        (value,) = values
         eqn = self.eqns.get(v)
-        if eqn is not None and eqn.op is UPDATE:
-            rank = len(index)
-            starts = [self.value(o, ()) for o in eqn.operands[2 : 2 + rank]]
-            steps = eqn.attrs["steps"]
-            index = tuple(ix.position(i, a, t) for a, i, t in zip(starts, index, steps))
-        elif one_row:
-            index = index[self.rows :]
-        k.store(buffer, value, *index)
+        if eqn is None or eqn.op not in ENDS:
+            k.store(buffer, values[0], *(index[self.rows :] if one_row else index))
+            return
+        places = written(eqn, self.eqns.get).places(index)
+        if eqn.op is UPDATE:
+            starts = [self.value(o, ()) for o in eqn.operands[2 : 2 + len(places[0])]]
+            places = [ix.box_index(at, starts, eqn.attrs["steps"]) for at in places]
+        for at, value in zip(places, values):
+            k.store(buffer, value, *at)
 
     # -- values -----------------------------------------------------------------------------------
 
@@ -493,8 +495,7 @@ class _Kernel:
             return self.row_scalars[v]
         eqn = self.eqns.get(v)
         if eqn is None:
-            source = self.memory.input(v)
-            return k.load(source, *index) if v.rank else source
+            return self.memory.element(v, index)
         here: ScopedBuilder = scope()
         known = here.recall((v, index, self.stage))
         if known is not None:

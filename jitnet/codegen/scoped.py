@@ -19,12 +19,16 @@ from jitnet.ir import Builder, Eqn, Function, Literal, Loc, Op, Type, Value, cur
 from jitnet.kernel import statements as k
 from jitnet.kernel.scalars import ScalarOp
 
+COSTLY = 8
+"""Arithmetic of this cost, divisions of integers say, stays in the arm of a branch."""
+
 
 class ScopedBuilder(Builder):
     """A kernel-level Builder that knows the scope around it.
 
     Attributes:
         depth: how many scopes lie around this one.
+        is_arm: whether it is that of a branch's arm.
         known: results of pure equations in this scope; `reads`: those of loads.
         memo: results of lowering steps that hold in this scope and those inside it.
     """
@@ -33,6 +37,7 @@ class ScopedBuilder(Builder):
         super().__init__(name, "kernel")
         self.parent = parent
         self.depth: int = parent.depth + 1 if parent else 0
+        self.is_arm = False
         self.loc = parent.loc if parent else self.loc
         self.reads_are_pure: bool = parent.reads_are_pure if parent else False
         self.home: dict[Value, ScopedBuilder] = parent.home if parent else {}
@@ -69,6 +74,8 @@ class ScopedBuilder(Builder):
                 return known[key]
             scope = scope.parent
         target = self._outermost(operands, op is k.LOAD)
+        if isinstance(op, ScalarOp) and op.cost >= COSTLY:
+            target = self._out_of_loops(target)
         results = target.bind_here(op, operands, attrs, regions, names, loc or self.loc)
         (target.reads if op is k.LOAD else target.known)[key] = results
         return results
@@ -96,6 +103,16 @@ class ScopedBuilder(Builder):
             if home is not None and (target is None or home.depth > target.depth):
                 target = home
         return target if target is not None and target.depth <= self.depth else self
+
+    def _out_of_loops(self, target: ScopedBuilder) -> ScopedBuilder:
+        """How far it pays to go out to that scope with what is costly: out of loops, but not only
+        out of an arm, which may not be taken."""
+        best = scope = self
+        while scope is not target and scope.parent is not None:
+            if not scope.is_arm:
+                best = scope.parent
+            scope = scope.parent
+        return best
 
     def recall(self, key: Any) -> Value | None:
         """What `remember` stored under the key in this scope or one around it."""

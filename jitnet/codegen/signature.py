@@ -79,9 +79,11 @@ class ScalarOutput:
 
 @dataclass(frozen=True)
 class AliasOutput:
-    """The argument at position `input` itself."""
+    """The argument at position `input` itself; `in_halves`, its complex numbers as pairs of reals
+    along one more axis."""
 
     input: int
+    in_halves: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,16 @@ def with_complex(signature: Signature, f: Function) -> Signature:
     outputs = zip(signature.outputs, f.results, strict=True)
     return Signature(
         tuple(replace(i, dtype=p.dtype, rank=p.rank) for i, p in inputs),
-        tuple(_complex_output(o, r) if r.dtype.is_complex else o for o, r in outputs),
+        tuple(
+            _complex_output(o, r) if r.dtype.is_complex else _real_output(o, f) for o, r in outputs
+        ),
     )
+
+
+def _real_output(output: Output, f: Function) -> Output:
+    if isinstance(output, AliasOutput) and f.params[output.input].dtype.is_complex:
+        return replace(output, in_halves=True)
+    return output
 
 
 def _complex_output(output: Output, result: Value) -> Output:

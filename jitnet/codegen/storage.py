@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from jitnet.ir import ArrayType, BufferType, Dim, Eqn, Literal, Loc, Value
+from jitnet.ir import ArrayType, BufferType, Dim, Eqn, Literal, Loc, Value, current
 from jitnet.kernel import indices as ix
 from jitnet.kernel import statements as k
+from jitnet.kernel.collapse import collapse
 
 
 @dataclass(eq=False)
@@ -149,3 +150,4 @@ def box(dims: Sequence[Value], body: Callable[[tuple[Value, ...]], None]) -> Non
         k.loop(0, dims[axis], lambda i: level((*index, i)), kind=kind, name="ijkl"[min(axis, 3)])
 
     level(())
+    collapse(current())

@@ -130,6 +130,21 @@ def _emit_get(k: State, eqn: Eqn) -> None:
         bind(k, result, place if dims else k.w.load(dtype, place, hint=result.name))
 
 
+def _emit_reach(k: State, eqn: Eqn) -> None:
+    tape, length = eqn.operands
+    size = _layout(k, _tape_type(tape), ()).size
+    arguments = f"ptr %heap, ptr {k.text(tape)}, i64 {k.index(length)}, i64 {size}"
+    require_memory(k, k.w.let(f"call ptr @tape_reach({arguments})"), eqn.loc)
+
+
+def _emit_slots(k: State, eqn: Eqn) -> None:
+    tape, position = eqn.operands
+    layout = _layout(k, _tape_type(tape), ())
+    record = _record(k, tape, position)
+    for result, offset in zip(eqn.results, layout.offsets):
+        bind(k, result, _at(k, record, offset))
+
+
 def _emit_free(k: State, eqn: Eqn) -> None:
     k.w.add(f"call void @tape_free(ptr {k.text(eqn.operands[0])})")
 
@@ -140,5 +155,7 @@ TAPE_EMITTERS: dict[Op, Callable[[State, Eqn], None]] = {
     S.TAPE_LENGTH: _emit_length,
     S.TAPE_EXTENT: _emit_extent,
     S.TAPE_GET: _emit_get,
+    S.TAPE_REACH: _emit_reach,
+    S.TAPE_SLOTS: _emit_slots,
     S.TAPE_FREE: _emit_free,
 }

@@ -63,11 +63,13 @@ def wrap(value: int) -> int:
 
 
 class Writer:
-    """The lines of one function, with fresh names and the label of the block being written."""
+    """The lines of one function, with fresh names, the label of the block being written, and how
+    many loops are."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.block = "entry"
+        self.loops = 0
         self._count = 0
         self._known: dict[str, str] | None = None
 

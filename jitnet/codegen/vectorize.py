@@ -27,7 +27,7 @@ from jitnet.ir import ArrayType, DType, Eqn, Function, Literal, Op, Value, regis
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
-from jitnet.kernel.scalars import ScalarOp
+from jitnet.kernel.scalars import Conversion, ScalarOp
 
 IDEMPOTENT = ("maximum", "minimum", "fmax", "fmin", "bitwise_and", "bitwise_or")
 NEUTRAL = {"add": (-0.0, 0), "mul": (1.0, 1), "bitwise_xor": (0.0, 0)}
@@ -111,7 +111,7 @@ def plan_vectors(k: State, eqn: Eqn) -> Plan | None:
     roots = dict(k.roots)
     written = {roots.get(e.operands[0]) for e in body.eqns if e.op is S.STORE}
     sizes = [c.dtype.itemsize for c in carries]
-    cost = 0
+    cost = computed = looked_up = 0
     for e in body.eqns:
         varying = [v for v in e.operands if v in affine or v in vector]
         if e.op is S.STORE:
@@ -129,14 +129,18 @@ def plan_vectors(k: State, eqn: Eqn) -> Plan | None:
             unchanged = not written or (root is not None and not written & {root, None})
             if varying or not unchanged:
                 vector.add(e.result)
+            looked_up += any(v in vector for v in e.operands)
         elif not is_scalar_op(e):
             return None
         elif varying:
             (affine if _is_affine(e, affine, vector) else vector).add(e.result)
+            computed += not isinstance(e.op, Conversion)
         for result in e.results:
             if result in vector:
                 sizes.append(result.dtype.itemsize)
                 cost += getattr(e.op, "cost", 1)
+    if looked_up and not computed:
+        return None  # nothing but one element after the other
     lanes = max(k.target.vector_bytes // max(sizes, default=8), 2)
     if carries:
         copies = 4 if cost <= CHEAP // 2 else 2 if cost <= CHEAP else 1

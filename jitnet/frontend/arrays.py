@@ -12,7 +12,6 @@ runs the trace can undo it and hand the final value on.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,106 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.context import NeedStatic, Trace, bring_in, running_trace
+from jitnet.frontend.context import Trace, bring_in, running_trace
+from jitnet.frontend.stores import STRIDES, Doubt, Store
 from jitnet.ir import Dim, DType, Eqn, Value, as_dim
 from jitnet.ops.complexes import IMAG, REAL
 from jitnet.ops.index import GATHER
 from jitnet.ops.shape import BROADCAST, RESHAPE, TRANSPOSE
 from jitnet.ops.slicing import SLICE
-
-
-class Store:
-    """A piece of memory, or the value of a number.
-
-    Attributes:
-        value: what it holds now, a value of the trace `owner`.
-        home: the trace that made it.
-        layout: how the elements lie: "C", "F" or, of arguments, "strided"; for what NumPy makes in
-            the order of its operands' elements, "any" where that is neither.
-        read_only: it must not be written to.
-        is_shared: it may be other memory too, and `why`: depending on the path that the program
-            takes, for one; `origins` are what it may be, and `sharers` those that may be this one.
-        stands_for: what it is in the first step of the loop whose body this is made for.
-        is_stale: such other memory was written to: what it holds is not known.
-    """
-
-    __slots__ = (
-        *("__weakref__", "deciding", "home", "is_shared", "is_stale", "layout", "origins", "owner"),
-        *("read_only", "sharers", "stands_for", "value", "why"),
-    )
-
-    def __init__(
-        self, value: Value, owner: Trace, layout: str = "C", read_only: bool = False
-    ) -> None:
-        self.value = value
-        self.owner = owner
-        self.home = owner
-        self.layout = layout
-        self.read_only = read_only
-        self.is_shared = False
-        self.is_stale = False
-        self.why = ""
-        self.deciding: frozenset[int] | None = None
-        self.origins: tuple[Store, ...] = ()
-        self.stands_for: tuple[Store, ...] = ()
-        self.sharers: list[weakref.ref[Store]] = []
-
-    @property
-    def dtype(self) -> DType:
-        return self.value.dtype
-
-    @property
-    def rank(self) -> int:
-        return self.value.rank
-
-    def read(self, trace: Trace) -> Value:
-        if self.is_stale:
-            raise self._ambiguous("reading an array that may, or may not, have been written to")
-        return bring_in(self.value, self.owner, trace)
-
-    def write(self, value: Value) -> None:
-        if self.is_shared:
-            what = "writing to an array that may, or may not, be another one's memory"
-            raise self._ambiguous(what)
-        for sharer in self.sharers:
-            other = sharer()
-            if other is not None:
-                other.is_stale = True
-        trace = running_trace()
-        if self.home is not trace:
-            trace.written.setdefault(self, (self.value, self.owner))
-        self.value, self.owner = value, trace
-
-    def share(
-        self, peers: Sequence[Store], why: str = "", leaves: frozenset[int] | None = None
-    ) -> None:
-        """Note that this may be the same memory as these; int arguments that decide it, too."""
-        self.is_shared, self.why, self.deciding = True, why or _PATHS, leaves
-        found = [*peers, *(origin for peer in peers for origin in peer.origins)]
-        self.origins = tuple(dict.fromkeys(found))
-        for origin in self.origins:
-            origin.sharers.append(weakref.ref(self))
-
-    def note_source(self, source: Store) -> None:
-        """Note that this holds what `source` held: not any more once that is written to."""
-        self.why = "an array was changed after it had been appended to a list"
-        source.sharers.append(weakref.ref(self))
-
-    def _ambiguous(self, what: str) -> errors.MutationError:
-        if self.deciding is not None:
-            raise NeedStatic(self.deciding)
-        remedy = "take a copy where the variable is assigned: y = x.copy()"
-        return errors.MutationError(what, why=self.why, remedy=remedy)
-
-
-_PATHS = (
-    "a variable was one array on one path of the program and another one, that is in use "
-    "elsewhere, on the other"
-)
-_STRIDES = (
-    "it is another shape of an array that does not lie in one piece: whether NumPy copies it "
-    "depends on the strides"
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,6 +147,13 @@ def stores_behind(place: Place) -> list[Store]:
     if isinstance(place, Choice):
         return [*stores_behind(place.one), *stores_behind(place.other)]
     return [place if isinstance(place, Store) else place.store]
+
+
+def leaves_of(place: Place) -> list[Store | View]:
+    """The places that a place may be, none of them a choice."""
+    if isinstance(place, Choice):
+        return [*leaves_of(place.one), *leaves_of(place.other)]
+    return [place]
 
 
 _VIEW_OPS = (SLICE, RESHAPE, TRANSPOSE, BROADCAST, GATHER, REAL, IMAG)
@@ -409,7 +322,7 @@ def view_of(
         value = eqn.operands[0]
     if isinstance(place, Choice):
         memory = Store(found, trace)
-        memory.share(stores_behind(place))
+        memory.may_be(stores_behind(place))
         return memory
     store, before = (place, ()) if isinstance(place, Store) else (place.store, place.steps)
     steps = (*before, *(Step(eqn, trace) for eqn in reversed(chain)))
@@ -421,7 +334,7 @@ def view_of(
         return None
     if len(is_view) == 2:
         memory = Store(found, trace)
-        memory.share([store], _STRIDES)
+        memory.may_be([store], Doubt(STRIDES))
         return memory
     view = View(store, steps, origin)
     view.remember(trace, found)

@@ -18,7 +18,7 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend import elementwise
-from jitnet.frontend.arrays import Box, View, write
+from jitnet.frontend.arrays import Box, View, require_writeable, write
 from jitnet.frontend.context import give_name, running_trace
 from jitnet.frontend.dims import (
     Dims,
@@ -249,9 +249,11 @@ def copyto(dst: Any, src: Any, casting: Any = "same_kind", where: Any = True) ->
     """`np.copyto`.
 
     Raises:
+        ReadOnlyError: for what NumPy does not write to.
         DTypeError: where `casting` forbids the conversion.
     """
     target, x = as_target(dst), operand(src)
+    require_writeable(target.place)
     if x is target and where is True:
         return
     given = x.dtype if type(x) is Tracer and x.flavour != "python" else None

@@ -12,7 +12,7 @@ An arm of an `if` and the body of a loop are traces too, whose inputs are what t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CellType
@@ -22,6 +22,7 @@ import numpy as np
 
 from jitnet import errors, source
 from jitnet.ir import UNKNOWN, ArrayType, Builder, Frame, Literal, Loc, Type, Value, as_dim
+from jitnet.ir.loc import MOST_FRAMES
 
 Result = TypeVar("Result")
 
@@ -36,6 +37,24 @@ class Capture(NamedTuple):
 
     source: Any
     value: Value
+
+
+class Globals(NamedTuple):
+    """Variables of a module.
+
+    Attributes:
+        namespace: the module's.
+        stored: names that the function may assign to, whether they are there or not.
+        reached: names of what it may change otherwise.
+    """
+
+    namespace: dict[str, Any]
+    stored: tuple[str, ...]
+    reached: tuple[str, ...]
+
+
+def _as_it_is(x: Any) -> Any:
+    return x
 
 
 class Trace:
@@ -56,10 +75,14 @@ class Trace:
         stores: the memory of arrays that came in, with the params that hold its first content.
         written: stores of enclosing traces that were written to: what they held, and whose value
             that was.
+        lost: stores of enclosing traces that may have been written to, and why that is not known.
         conflicts: why variables are unbound that are bound on some path, by name, and which int
             arguments decide on that.
         carried: which variables the bodies of loops carry, by their code.
+        helpers: the user's functions that were called, by their code; see `flow.helpers`.
         iterated: memory of the arrays that running loops go over.
+        bring_in: the copy of something from outside that the traced function is to see.
+        globals: the modules' variables that the traced function may change.
         trying: how many `try` statements with handlers the program is in.
         stack: the user's frames that are running; of the whole function's trace.
         target: the variable that the current operation's result is stored to, or ''.
@@ -79,9 +102,13 @@ class Trace:
         self.static_candidates: set[int] = set()
         self.stores: dict[Any, Value] = {}
         self.written: dict[Any, tuple[Value, Trace]] = {}
+        self.lost: dict[Any, Any] = {}
         self.conflicts: dict[str, tuple[str, frozenset[int] | None]] = {}
         self.carried: dict[Any, Any] = {}
+        self.helpers: dict[Any, Any] = {}
         self.iterated: list[Any] = []
+        self.bring_in: Callable[[Any], Any] = _as_it_is if parent is None else parent.bring_in
+        self.globals: Callable[[], Sequence[Globals]] = tuple if parent is None else parent.globals
         self.trying = 0
         self.stack = source.Stack()
         self.target = ""
@@ -93,6 +120,13 @@ class Trace:
     def function(self) -> Trace:
         """The trace of the whole function that this one is a part of."""
         return self.parent.function if self.is_region and self.parent is not None else self
+
+    def is_inside(self, outer: Trace | None) -> bool:
+        """Whether `outer` is a trace around this one."""
+        trace = self.parent
+        while trace is not None and trace is not outer:
+            trace = trace.parent
+        return trace is not None
 
     def capture(self, identity: int, thing: Any, type: Type, name: str) -> Value:
         """The param that stands for a thing from outside; the same thing gives the same param."""
@@ -136,7 +170,24 @@ def bring_in(value: Value, owner: Trace, trace: Trace) -> Value:
     return trace.capture(id(outer), outer, type, outer.name)
 
 
+def is_captured(value: Value, owner: Trace, trace: Trace) -> bool:
+    """Whether a trace, which is inside of `owner`, has this value as an input."""
+    within = []
+    while trace is not owner and trace.parent is not None:
+        within.append(trace)
+        trace = trace.parent
+    for region in reversed(within):
+        known = region.captures.get(id(value))
+        if known is None:
+            return False
+        value = known.value
+    return True
+
+
 _TRACE: ContextVar[Trace | None] = ContextVar("jitnet_trace", default=None)
+
+ORDERS: ContextVar[int] = ContextVar("jitnet_orders", default=0)
+"""How many derivatives will be taken of what is traced."""
 
 RUNNING = CellType(0)
 """How many traces run, in all threads: native entries, which know no context, run while it is 0. A
@@ -197,7 +248,6 @@ def resume(region: Trace) -> Iterator[Trace]:
 
 # -- where the user's program is -------------------------------------------------------------------
 
-_MOST_FRAMES = 16  # in the location of an equation
 _HANDLED = frozenset(("raise", "call", "print", "log"))
 
 
@@ -225,7 +275,7 @@ def _described(place: source.Place) -> tuple[Loc, str]:
             p, (outer, outer_target) = source.position(place.site), _described(place.outer)
             frame = Frame(p.file, p.line, p.function, p.column, p.end_column)
             target = source.target_name(place.site)
-            loc = Loc((frame, *outer.frames)[:_MOST_FRAMES])
+            loc = Loc((frame, *outer.frames)[:MOST_FRAMES])
             place.note = loc, outer_target if target is None else target
     described: tuple[Loc, str] = place.note
     return described

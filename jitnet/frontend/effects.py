@@ -5,7 +5,8 @@
 
 The function is traced with containers of its own. Where they differ afterwards, the caller's are
 changed in the same way each time the program has run. What is in them is handed out as results are:
-an argument's array is that array again.
+an argument's array is that array again. The function's places (`places`), which come beside the
+arguments, are containers too: variables from outside, and lists that it appends to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,15 @@ from typing import Any, NamedTuple
 
 from jitnet import errors
 from jitnet.frontend.arrays import Grown
+from jitnet.frontend.places import (
+    ABSENT,
+    Appended,
+    Content,
+    Elsewhere,
+    Variables,
+    containers_in,
+    write,
+)
 from jitnet.frontend.pytree import TreeDef, flatten, is_registered, node_kind, unflatten
 
 Path = tuple[int, ...]
@@ -37,7 +47,8 @@ class Effect(NamedTuple):
 
     Attributes:
         path: where it is.
-        keys: of a dict, or the names of a dataclass's fields; None for a list.
+        keys: of a dict, or the names of a dataclass's fields, or of variables that are other ones
+            now; None for a list.
         trees, outputs: its new items, their leaves one after the other.
     """
 
@@ -45,6 +56,7 @@ class Effect(NamedTuple):
     keys: tuple[Any, ...] | None
     trees: tuple[TreeDef, ...]
     outputs: tuple[Any, ...]
+    deleted: tuple[str, ...] = ()
 
 
 class Change(NamedTuple):
@@ -53,6 +65,7 @@ class Change(NamedTuple):
     path: Path
     keys: tuple[Any, ...] | None
     items: tuple[Any, ...]
+    deleted: tuple[str, ...] = ()
 
 
 class Containers:
@@ -68,7 +81,8 @@ class Containers:
         if kind is None or x is None or id(x) in self._paths:
             return
         children, meta = kind.flatten(x)
-        self._held.append((path, x, list(children), meta))
+        held: Any = x.items() if isinstance(x, Variables) else meta
+        self._held.append((path, x, list(children), held))
         self._paths[id(x)] = path
         for i, child in enumerate(children):
             self._walk(child, (*path, i))
@@ -81,6 +95,9 @@ class Containers:
         """
         found = []
         for path, x, before, meta in self._held:
+            if isinstance(x, (Variables, Appended)):
+                found += _changes_of_place(path, x, meta)
+                continue
             kind = node_kind(type(x))
             assert kind is not None
             now, meta_now = kind.flatten(x)
@@ -109,6 +126,17 @@ class Containers:
             return _KnownLeaf(self._paths[id(x)])
         children, meta = kind.flatten(x)
         return kind.unflatten(meta, [self._with_known(child) for child in children])
+
+
+def _changes_of_place(path: Path, x: Any, before: Any) -> list[Change]:
+    if isinstance(x, Appended):
+        return [Change(path, None, tuple(x.new))] if x.new else []
+    now = x.items()
+    changed = {n: v for n, v in now.items() if v is not before.get(n, ABSENT)}
+    deleted = tuple(n for n in before if n not in now)
+    if not changed and not deleted:
+        return []
+    return [Change(path, tuple(changed), tuple(changed.values()), deleted)]
 
 
 class _KnownLeaf:
@@ -148,7 +176,7 @@ def carry_out(effects: Sequence[Effect], arguments: Any, hand_out: Callable[[Any
             )
         contents.append(items)
     for target, effect, items in zip(targets, effects, contents):
-        _fill(target, effect.keys, items)
+        _fill(target, effect, items)
 
 
 def at(arguments: Any, path: Path) -> Any:
@@ -157,12 +185,41 @@ def at(arguments: Any, path: Path) -> Any:
         kind = node_kind(type(arguments))
         assert kind is not None
         arguments = kind.flatten(arguments)[0][i]
-    return arguments
+    return arguments.original if isinstance(arguments, (Content, Elsewhere)) else arguments
 
 
-def _fill(target: Any, keys: tuple[Any, ...] | None, items: Sequence[Any]) -> None:
-    if keys is None:
-        target[:] = items[0] if len(items) == 1 and isinstance(items[0], Items) else items
+def refuse_shared(arguments: Any) -> None:
+    """Refuse containers that are reached by two ways, by a function that changes containers.
+
+    Raises:
+        MutationError: for those.
+    """
+    seen: set[int] = set()
+    for container in containers_in(arguments):
+        if id(container) in seen:
+            raise errors.MutationError(
+                f"one {type(container).__qualname__} is given twice, to a function that changes "
+                "containers",
+                why="whether two of them are one object is not a part of what a program is "
+                "compiled for",
+                remedy="pass it once, or a copy of it",
+            )
+        seen.add(id(container))
+
+
+def _fill(target: Any, effect: Effect, items: Sequence[Any]) -> None:
+    keys = effect.keys
+    if isinstance(target, Variables):
+        for name, item in zip(keys or (), items):
+            write(target.original, name, item)
+        for name in effect.deleted:
+            write(target.original, name, ABSENT)
+    elif keys is None:
+        new = items[0] if len(items) == 1 and isinstance(items[0], Items) else items
+        if isinstance(target, Appended):
+            target.original.extend(new)
+        else:
+            target[:] = new
     elif isinstance(target, dict):
         target.clear()
         target.update(zip(keys, items))

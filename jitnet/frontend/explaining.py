@@ -48,10 +48,7 @@ def difference(key: Any, program: Program, before: Mapping[Any, Program]) -> str
     """
     same = before.get(key)
     if same is not None:
-        found = [
-            f"{name} is {_short(now)}, and was {_short(was)}"
-            for name, was, now in same.traced.guards.changes()
-        ]
+        found = [*_replaced(same)]
         return "; ".join(found) or "something that it reads from outside has changed"
     others = list(before.items())[::-1]  # the latest first
     alike = [other for other in others if other[0][0] == key[0]]
@@ -62,13 +59,19 @@ def difference(key: Any, program: Program, before: Mapping[Any, Program]) -> str
 
 def _differences(key: Any, new: Program, other: Any, old: Program) -> Iterator[str]:
     if key[0] != other[0]:
-        yield from _structures(new, old)
+        yield from [*_replaced(old)] or _structures(new, old)
         return
     for name, now, was in zip(new.traced.names, new.types, old.types, strict=True):
         if now != was:
             yield from _leaf(name, now, was)
     if key[1 + len(new.types) :] != other[1 + len(old.types) :]:
         yield "the arguments share memory in another way"
+
+
+def _replaced(program: Program) -> Iterator[str]:
+    """What a program reads from outside that is not as it was."""
+    for name, was, now in program.traced.guards.changes():
+        yield f"{name} is {_short(now)}, and was {_short(was)}"
 
 
 def _structures(new: Program, old: Program) -> Iterator[str]:
@@ -192,6 +195,10 @@ def _changed(traced: Traced) -> list[str]:
             if given.leaf is None
             else f"argument {traced.names[given.leaf]}"
         )
+    for effect in traced.effects:
+        where = "from outside" if effect.path[0] == 2 else "among the arguments"
+        names = [f"{key}, {where}" for key in (*(effect.keys or ()), *effect.deleted)]
+        found += names or [f"a list {where}"]
     return found
 
 

@@ -35,7 +35,7 @@ from jitnet.frontend.promotion import (
     python_kind,
 )
 from jitnet.frontend.tracer import Tracer, wrap
-from jitnet.ir import DType, Literal, Value, as_value
+from jitnet.ir import DType, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
 
 _MISSING: Any = object()
@@ -134,9 +134,7 @@ def _of_vector(name: str, x: Tracer, default: Any = _MISSING) -> Any:
     if n == 0 and default is not _MISSING:
         return default
     if default is not _MISSING and not isinstance(n, int):
-        raise errors.UnsupportedFunctionError(
-            f"{name}() of an array of unknown length with default=", remedy=f"{name}(x)"
-        )
+        return _of_vector(name, _or_default(name, x, default))
     message = f"{name}() arg is an empty sequence"
     if n == 0:
         raise errors.ValueRefusedError(message)
@@ -149,6 +147,21 @@ def _of_vector(name: str, x: Tracer, default: Any = _MISSING) -> Any:
     place = find(ops.select(ops.isnan(value), worst_in_all, value), 0)
     first = _element(value, Literal(0, T.i64)).value
     return _element(value, ops.select(ops.isnan(first), Literal(0, T.i64), place))
+
+
+def _or_default(name: str, x: Tracer, default: Any) -> Tracer:
+    """The vector, or a vector of the default where it is empty."""
+    value = x.value
+    last = _held(operand(default), value.dtype)
+    if last is None or last.rank:
+        raise errors.UnsupportedFunctionError(
+            f"{name}() of an array of unknown length, of {value.dtype.numpy.name}, with default="
+            f"{errors.describe(default)}",
+            why="the class of the result would depend on whether the array is empty",
+            remedy="make the default a number of the array's dtype",
+        )
+    longer = ops.concatenate([value, ops.full(last, (1,))])
+    return wrap(ops.slice(longer, (0,), (as_dim(ops.maximum(as_value(value.dims[0]), 1)),)))
 
 
 def _element(x: Value, place: Value) -> Tracer:

@@ -39,13 +39,14 @@ from jitnet.frontend import (
     systems,
     taking,
 )
-from jitnet.frontend.arrays import Store, is_one_piece, layout_like, view_of
+from jitnet.frontend.arrays import is_one_piece, layout_like, view_of
 from jitnet.frontend.context import running_trace
 from jitnet.frontend.converting import item, tolist
 from jitnet.frontend.dims import count, number
 from jitnet.frontend.einsum import einsum
 from jitnet.frontend.overlaps import may_share_memory, shares_memory
 from jitnet.frontend.promotion import as_array, result_type_of
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 
 

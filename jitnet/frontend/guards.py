@@ -6,16 +6,20 @@
 
 Before a trace the user's functions are walked, with the helpers they call: the globals and closure
 cells their code names, the attributes it names of modules and objects found there, and the
-containers among them. Arrays are guarded by identity only, for they are inputs of the program.
+containers among them. Arrays are guarded by identity only, for they are inputs of the program; so
+are the function's places (`places`), which are not guarded at all.
 """
 
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import functools
-import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import opcode
+import sys
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
 from types import (
     BuiltinFunctionType,
@@ -30,14 +34,28 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.frontend.pytree import flatten, node_kind, unflatten
+from jitnet import errors
+from jitnet.frontend.closures import COLLECTIONS
+from jitnet.frontend.places import (
+    ABSENT,
+    Content,
+    Slots,
+    Variables,
+    containers_in,
+    is_plain_object,
+    read,
+    slots_of,
+    write,
+)
+from jitnet.frontend.pytree import is_registered, node_kind
 from jitnet.source import is_installed, is_users
 
+Namespace = Mapping[str, Any] | Slots
 Names = tuple[tuple[dict[str, Any], str, Any], ...]
 Cells = tuple[tuple[CellType, Any], ...]
 
-_ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "not defined"})()
-_PLAIN = (bool, int, str, bytes, complex, tuple, frozenset)
+_DYNAMIC = (np.ndarray, float, complex)
+_PLAIN = (bool, int, str, bytes, complex, frozenset)
 _SKIPPED = (BuiltinFunctionType, np.ufunc, np.generic, np.dtype, str, bytes, int, float, complex)
 
 
@@ -48,22 +66,36 @@ class Guards:
     Also the random generators that were met, which the trace may not use.
     """
 
-    names: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
+    names: list[tuple[Namespace, str, Any]] = field(default_factory=list)
     cells: list[tuple[CellType, Any]] = field(default_factory=list)
     containers: list[tuple[Any, list[Any], Any]] = field(default_factory=list)
     shapes: list[tuple[np.ndarray[Any, Any], tuple[int, ...]]] = field(default_factory=list)
     generators: list[Any] = field(default_factory=list)
     variables: dict[int, str] = field(default_factory=dict)
     """What the cells are called, by identity."""
+    homes: dict[int, tuple[Namespace, Any]] = field(default_factory=dict)
+    """Whose namespaces these are: by identity, an object, a class, or the globals of a function."""
+    attributes: AnySet[str] = frozenset()
+    """The attributes that the code names."""
+    unset: list[tuple[dict[str, Any], str]] = field(default_factory=list)
+    """Attributes that objects do not have which are not copied for a trace."""
+    may_change: bool = False
+    """Whether the code may change variables and containers from outside."""
+    keys: list[Any] = field(default_factory=list)
+    """Objects that are keys of dicts or items of sets."""
+    codes: list[CodeType] = field(default_factory=list)
+    """The code that was walked."""
+    stored: set[str] = field(default_factory=set)
+    """The globals and attributes that the code assigns to."""
 
     def hold(self) -> bool:
         """Whether everything is as it was."""
         for namespace, name, expected in self.names:
-            now = namespace.get(name, _ABSENT)
+            now = namespace.get(name, ABSENT)
             if now is not expected and not _same(now, expected):
                 return False
         for cell, expected in self.cells:
-            now = _content(cell)
+            now = read(cell, "")
             if now is not expected and not _same(now, expected):
                 return False
         for array, shape in self.shapes:
@@ -71,24 +103,82 @@ class Guards:
                 return False
         return all(_unchanged(*container) for container in self.containers)
 
+    def has_set(self) -> bool:
+        """Whether a trace has given new attributes to objects, which are theirs no more."""
+        fresh = [(namespace, name) for namespace, name in self.unset if name in namespace]
+        for namespace, name in fresh:
+            del namespace[name]
+        return bool(fresh)
+
     def changes(self) -> Iterator[tuple[str, Any, Any]]:
         """What is not as it was: a name for it, what it was, and what it is."""
         for namespace, name, expected in self.names:
-            now = namespace.get(name, _ABSENT)
+            now = namespace.get(name, ABSENT)
             if now is not expected and not _same(now, expected):
                 yield f"{_kind_of_name(namespace)} {name}", expected, now
         for cell, expected in self.cells:
-            now = _content(cell)
+            now = read(cell, "")
             if now is not expected and not _same(now, expected):
                 name = self.variables.get(id(cell), "<unknown>")
                 yield f"variable {name} of a function around it", expected, now
         for array, shape in self.shapes:
             if array.shape != shape:
                 yield "the shape of an array from outside", shape, array.shape
-        for container, leaves, tree in self.containers:
-            if not _unchanged(container, leaves, tree):
-                was = unflatten(tree, leaves)
+        for container, children, meta in self.containers:
+            if not _unchanged(container, children, meta):
+                kind = node_kind(type(container))
+                was = children if kind is None else kind.unflatten(meta, children)
                 yield f"a {type(container).__name__} from outside", was, container
+
+    def moved(self) -> list[Variables]:
+        """Arrays, floats and complex numbers that have been replaced by others of their class: they
+        may be inputs as well."""
+        found = []
+        for namespace, name, was in self.names:
+            _, home = self.homes.get(id(namespace), (None, None))
+            now = namespace.get(name, ABSENT)
+            is_class = home is None or isinstance(home, type)
+            if not is_class and now is not was and type(now) is type(was) in _DYNAMIC:
+                found.append(Variables(home, (name,)))
+        for cell, was in self.cells:
+            now = read(cell, "")
+            if now is not was and type(now) is type(was) in _DYNAMIC:
+                found.append(Variables(cell, (self.variables[id(cell)],)))
+        return found
+
+    def ways_to(self, arrays: Sequence[Any]) -> list[Any]:
+        """The variables and containers that hold these arrays, as places: those are written to, so
+        it matters who else shares their memory."""
+        wanted = set(map(id, arrays))
+        found: list[Any] = []
+        if not wanted:
+            return found
+        for namespace, name, was in self.names:
+            _, home = self.homes.get(id(namespace), (None, None))
+            if id(was) in wanted and home is not None and not isinstance(home, type):
+                found.append(Variables(home, (name,)))
+        for cell, was in self.cells:
+            if id(was) in wanted:
+                found.append(Variables(cell, (self.variables[id(cell)],)))
+        for container, children, _ in self.containers:
+            if isinstance(container, (list, dict)) and not wanted.isdisjoint(map(id, children)):
+                found.append(Content(container))
+        return found
+
+    def restore(self) -> None:
+        """Put back what the function has changed while it was traced."""
+        for namespace, name, was in self.names:
+            _, home = self.homes.get(id(namespace), (None, None))
+            if namespace.get(name, ABSENT) is was or home is None:
+                continue
+            if not isinstance(home, type):
+                write(home, name, was)
+            elif was is ABSENT:
+                delattr(home, name)
+            else:
+                setattr(home, name, was)
+        for cell, was in self.cells:
+            write(cell, "", was)
 
     def split(self) -> tuple[Names, Cells, Guards]:
         """Names in real dicts and filled cells, which the identity of what they hold decides, once
@@ -96,20 +186,20 @@ class Guards:
         names = {(id(n[0]), n[1]): n for n in self.names}.values()
         cells = {id(cell[0]): cell for cell in self.cells}.values()
         rest = Guards(
-            [n for n in names if type(n[0]) is not dict or n[2] is _ABSENT],
-            [cell for cell in cells if cell[1] is _ABSENT],
+            [n for n in names if type(n[0]) is not dict or n[2] is ABSENT],
+            [cell for cell in cells if cell[1] is ABSENT],
             self.containers,
             self.shapes,
         )
         return (
-            tuple((n[0], n[1], n[2]) for n in names if type(n[0]) is dict and n[2] is not _ABSENT),
-            tuple(cell for cell in cells if cell[1] is not _ABSENT),
+            tuple((n[0], n[1], n[2]) for n in names if type(n[0]) is dict and n[2] is not ABSENT),
+            tuple(cell for cell in cells if cell[1] is not ABSENT),
             rest,
         )
 
 
-def _kind_of_name(namespace: Mapping[str, Any]) -> str:
-    return "global" if "__builtins__" in namespace else "attribute"
+def _kind_of_name(namespace: Namespace) -> str:
+    return "global" if namespace.get("__builtins__") is not None else "attribute"
 
 
 def _same(now: Any, expected: Any) -> bool:
@@ -119,38 +209,118 @@ def _same(now: Any, expected: Any) -> bool:
         return now == expected and math.copysign(1.0, now) == math.copysign(1.0, expected)
     if isinstance(now, MethodType):
         return bool(now == expected)
+    if isinstance(now, tuple):
+        return len(now) == len(expected) and all(
+            a is b or _same(a, b) for a, b in zip(now, expected)
+        )
     return isinstance(now, _PLAIN) and repr(now) == repr(expected)
 
 
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return _ABSENT
-
-
-def _unchanged(container: Any, leaves: list[Any], tree: Any) -> bool:
-    now, tree_now = flatten(container)
-    if tree_now != tree:
+def _unchanged(container: Any, children: Sequence[Any], meta: Any) -> bool:
+    now, meta_now = _parts(container)
+    if len(now) != len(children) or meta_now != meta:
         return False
-    return all(a is b or _same(a, b) for a, b in zip(now, leaves))
+    return all(a is b or _same(a, b) for a, b in zip(now, children))
+
+
+def _parts(container: Any) -> tuple[Sequence[Any], Any]:
+    """What is in a container, and the rest of what it is."""
+    kind = node_kind(type(container))
+    if kind is not None:
+        return kind.flatten(container)
+    if isinstance(container, dict):
+        return list(container.values()), tuple(container)
+    return ((), container) if isinstance(container, set) else (container, ())
 
 
 # -- collecting ------------------------------------------------------------------------------------
 
 
-def collect(fn: Callable[..., Any], statics: Sequence[Any] = ()) -> Guards:
-    """Guards for all that `fn`, and functions and objects among its static arguments, read."""
+def collect(
+    fn: Callable[..., Any], statics: Sequence[Any] = (), places: Sequence[Any] = ()
+) -> Guards:
+    """Guards for all that `fn`, and functions and objects among its static arguments, read.
+
+    Args:
+        places: variables and containers that are inputs of the program.
+
+    Raises:
+        MutationError: where a container in one of them is reached by another way too.
+    """
     names: set[str] = set()
     while True:  # attributes count once some function names them: repeat until no new names come
-        walk = _Walk(frozenset(names))
+        walk = _Walk(frozenset(names), places)
         for root in (fn, *statics):
             walk.visit(root)
         if walk.found <= names:
             if "random" in names:
                 walk.guards.generators.append(np.random.mtrand._rand)
+            walk.guards.attributes = frozenset(names)
             return walk.guards
         names |= walk.found
+
+
+_CHANGING = bytes(
+    opcode.opmap[name]
+    for name in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF")
+    + ("DELETE_DEREF", "STORE_SUBSCR", "DELETE_SUBSCR")
+)
+_CHANGING_METHODS = frozenset(
+    name
+    for cls in (list, dict, *COLLECTIONS)
+    for name in vars(cls)
+    if not name.startswith("_") and name not in dir(tuple) and name not in dir(str)
+) - {"copy", "get", "keys", "values", "items"}
+
+
+def _may_change(code: CodeType) -> bool:
+    """Whether code writes to attributes, globals or items, or calls methods that change containers.
+
+    A pass over its instructions, of which every other byte is an opcode."""
+    written = not set(_CHANGING).isdisjoint(code.co_code[::2])
+    return written or not _CHANGING_METHODS.isdisjoint(code.co_names) or "setattr" in code.co_names
+
+
+_STORING = frozenset(
+    opcode.opmap[name] for name in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL")
+)
+
+
+def _stored(code: CodeType) -> Iterator[str]:
+    """The globals and attributes that code assigns to."""
+    if _STORING.isdisjoint(code.co_code[::2]):
+        return
+    number = 0
+    for operation, argument in zip(code.co_code[::2], code.co_code[1::2]):
+        number = number << 8 | argument
+        if operation in _STORING:
+            yield code.co_names[number]
+        if operation != opcode.EXTENDED_ARG:
+            number = 0
+
+
+_ASSIGNING = ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "COPY_FREE_VARS", "MAKE_CELL")
+_LOOKING_AROUND = ("vars", "__dict__", "getattr", "copy", "deepcopy", "globals")
+
+
+def names_read(codes: Iterable[CodeType]) -> Container[str]:
+    """Names of variables and attributes that code may ask for, rather than only assign to."""
+    import dis  # which few programs need
+
+    found: set[str] = set()
+    for code in codes:
+        found.update(text for text in code.co_consts if isinstance(text, str))
+        for operation, name in ((i.opname, i.argval) for i in dis.get_instructions(code)):
+            if name in _LOOKING_AROUND and (operation.startswith("LOAD_G") or name == "__dict__"):
+                return _Everything()
+            if isinstance(name, str) and operation not in _ASSIGNING:
+                found.add(name)
+    return found
+
+
+class _Everything:
+    def __contains__(self, name: object) -> bool:
+        return True
 
 
 class _Walk:
@@ -160,16 +330,29 @@ class _Walk:
         names: attribute names that count; `found` the names that the visited code mentions.
     """
 
-    def __init__(self, names: frozenset[str]) -> None:
+    def __init__(self, names: frozenset[str], places: Sequence[Any]) -> None:
         self.names = names
         self.found: set[str] = set()
         self.guards = Guards()
         self.seen: dict[int, Any] = {}  # keeps what it has seen alive, so that ids stay theirs
+        self.inputs: dict[int, AnySet[str]] = {}
+        self.containers: set[int] = set()
+        self.nested: set[int] = set()
+        for item in places:
+            self.nested.update(map(id, containers_in(item)))
+            if isinstance(item, Variables):
+                self.inputs[id(item.original)] = frozenset(item.names)
+            else:
+                self.containers.add(id(item.original))
 
     def visit(self, x: Any) -> None:
         if x is None or isinstance(x, _SKIPPED) or id(x) in self.seen:
             return
         self.seen[id(x)] = x
+        if id(x) in self.nested:
+            raise _reached_twice(x)
+        if id(x) in self.containers:
+            return
         if type(x) is np.ndarray:
             self.guards.shapes.append((x, x.shape))
         elif type(x).__module__.startswith("numpy.random"):
@@ -186,13 +369,21 @@ class _Walk:
             self._module(x)
         elif isinstance(x, type):
             self._class(x)
-        elif node_kind(type(x)) is not None:
-            leaves, tree = flatten(x)
-            self.guards.containers.append((x, leaves, tree))
-            for leaf in leaves:
-                self.visit(leaf)
+        elif dataclasses.is_dataclass(x) and is_plain_object(x) and not is_registered(type(x)):
+            self._object(x, frozenset(f.name for f in dataclasses.fields(x)))
+        elif node_kind(type(x)) is not None or isinstance(x, COLLECTIONS):
+            self._container(x)
         else:
             self._object(x)
+
+    def _container(self, x: Any) -> None:
+        children, meta = _parts(x)
+        held = set(meta) if isinstance(meta, set) else meta
+        self.guards.containers.append((x, list(children), held))
+        if isinstance(x, (dict, set)):
+            self.guards.keys += filter(is_plain_object, x)
+        for child in children:
+            self.visit(child)
 
     def _module(self, module: ModuleType) -> None:
         """The attributes of a module; what an installed package holds is not looked into."""
@@ -201,13 +392,18 @@ class _Walk:
             names = self.names & vars(module).keys()
             self.guards.names += [(vars(module), name, vars(module)[name]) for name in names]
         elif is_users(file):
+            self.guards.homes[id(vars(module))] = (vars(module), vars(module))
             self._attributes(vars(module))
 
     def _function(self, fn: FunctionType) -> None:
         if not is_users(fn.__code__.co_filename):
             return self._cells(fn, guarded=False)
+        self.guards.homes[id(fn.__globals__)] = (fn.__globals__, fn.__globals__)
         for code in _codes(fn.__code__):
             self.found.update(code.co_names)
+            self.guards.may_change |= _may_change(code)
+            self.guards.stored.update(_stored(code))
+            self.guards.codes.append(code)
             for name in code.co_names:
                 if name in fn.__globals__:
                     self._name(fn.__globals__, name)
@@ -219,50 +415,99 @@ class _Walk:
 
     def _cells(self, fn: FunctionType, guarded: bool) -> None:
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
-            content = _content(cell)
+            if id(cell) in self.inputs:
+                continue
+            content = read(cell, name)
             if guarded:
                 self.guards.cells.append((cell, content))
                 self.guards.variables[id(cell)] = name
             self.visit(content)
 
-    def _name(self, namespace: Mapping[str, Any], name: str) -> None:
-        value = namespace[name]
+    def _name(self, namespace: Namespace, name: str) -> None:
+        if self._is_input(namespace, name):
+            return
+        value = namespace.get(name)
         self.guards.names.append((namespace, name, value))
         self.visit(value)
 
-    def _absent(self, namespace: Mapping[str, Any], name: str) -> None:
-        """What the name stands for is found further out, as long as it is not defined here."""
-        self.guards.names.append((namespace, name, _ABSENT))
+    def _is_input(self, namespace: Namespace, name: str) -> bool:
+        _, home = self.guards.homes.get(id(namespace), (None, None))
+        return name in self.inputs.get(id(home), ())
 
-    def _attributes(self, namespace: Mapping[str, Any]) -> None:
-        for name in self.names:
+    def _absent(self, namespace: Namespace, name: str) -> None:
+        """What the name stands for is found further out, as long as it is not defined here."""
+        if self._is_input(namespace, name):
+            return
+        self.guards.names.append((namespace, name, ABSENT))
+
+    def _attributes(self, namespace: dict[str, Any], more: AnySet[str] = frozenset()) -> None:
+        for name in self.names | more:
             if name in namespace:
                 self._name(namespace, name)
 
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
-            module = inspect.getmodule(base)
-            if base is object or not is_users(getattr(module, "__file__", None) or "<frozen >"):
+            if not _is_users_class(base):
                 continue
+            namespace = vars(base)
+            self.guards.homes[id(namespace)] = (namespace, base)
             for name in (*self.names, "__call__"):
-                member = vars(base).get(name)
+                member = namespace.get(name)
+                own = member
                 if isinstance(member, (staticmethod, classmethod)):
                     member = member.__func__
                 if isinstance(member, property):
+                    for accessor in (member.fset, member.fdel):
+                        self.visit(accessor)
                     member = member.fget
-                if member is not None:
-                    self._name(vars(base), name)
+                if isinstance(member, functools.cached_property):
+                    self.guards.may_change = True  # it sets an attribute
+                    member = member.func
+                if own is not None:
+                    self._name(namespace, name)
                     self.visit(member)
 
-    def _object(self, x: Any) -> None:
+    def _object(self, x: Any, more: AnySet[str] = frozenset()) -> None:
+        names = self.names | more
         self.visit(getattr(x, "__wrapped__", None))
         self._class(type(x))
         namespace = getattr(x, "__dict__", None)
+        slots = slots_of(type(x))
+        if slots:
+            room = Slots(x)
+            self.guards.homes[id(room)] = (room, x)
+            for name in names & slots.keys():
+                if room.get(name, ABSENT) is ABSENT:
+                    self._absent(room, name)
+                else:
+                    self._name(room, name)
         if isinstance(namespace, dict):
-            self._attributes(namespace)
-            for name in self.names:
+            self.guards.homes[id(namespace)] = (namespace, x)
+            self._attributes(namespace, more)
+            for name in names:
                 if name not in namespace and hasattr(type(x), name):
                     self._absent(namespace, name)
+                elif name not in namespace and not is_plain_object(x):
+                    self.guards.unset.append((namespace, name))
+
+
+_HEAP_TYPE = 1 << 9
+"""The flag of classes that are made by class statements."""
+
+
+def _is_users_class(cls: type) -> bool:
+    """Whether a class is the user's; those of a notebook or of code that was run have no file."""
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return bool(cls.__flags__ & _HEAP_TYPE) and (file is None or is_users(file))
+
+
+def _reached_twice(x: Any) -> errors.MutationError:
+    return errors.MutationError(
+        f"a {type(x).__qualname__} that is reached by more ways than one, and that the function "
+        "changes, or that is in what it changes",
+        why="whether these ways lead to one object is not a part of what a program is compiled for",
+        remedy="reach it by one name or attribute only, or return it as a result",
+    )
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Store, layout_like, stores_behind, view_of
+from jitnet.frontend.arrays import layout_like, stores_behind, view_of
 from jitnet.frontend.context import give_name, running_trace
 from jitnet.frontend.dims import (
     broadcast_dims,
@@ -32,6 +32,7 @@ from jitnet.frontend.dims import (
     spread,
 )
 from jitnet.frontend.promotion import as_array
+from jitnet.frontend.stores import Doubt, Store
 from jitnet.frontend.tracer import Tracer, lift, lift_array, wrap
 from jitnet.ir import Dim, Value, as_dim, as_value, index
 from jitnet.ir import types as T
@@ -93,9 +94,8 @@ def getitem(x: Tracer, key: Any) -> Tracer:
             return Tracer(view, "array")
     new = wrap(found)
     if any(map(_has_traced_step, entries)) and isinstance(new.place, Store):
-        new.place.share(
-            stores_behind(x.place), "it is a slice whose step is computed, and is read as a copy"
-        )
+        why = "it is a slice whose step is computed, and is read as a copy"
+        new.place.may_be(stores_behind(x.place), Doubt(why))
         return new
     in_front = plan.at == 0 and layout_like([x.place]) == "C"
     if isinstance(new.place, Store) and not in_front:

@@ -18,9 +18,11 @@ import numpy as np
 
 from jitnet import errors, ir, ops
 from jitnet.frontend.arrays import write
-from jitnet.frontend.context import running_trace
+from jitnet.frontend.context import ORDERS, running_trace
+from jitnet.frontend.dims import require_equal, retag, show
 from jitnet.frontend.pytree import LEAF, flatten, unflatten
 from jitnet.frontend.signature import LeafType, Static, abstract
+from jitnet.frontend.stores import Store
 from jitnet.frontend.trace import trace_function
 from jitnet.frontend.traced import Output, Traced, argument_names, function_name
 from jitnet.frontend.tracer import Tracer, lift, wrap
@@ -112,12 +114,18 @@ class Inner:
 
 
 def trace_inner(
-    fn: Callee, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums, what: str
+    fn: Callee,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    argnums: Argnums,
+    what: str,
+    holomorphic: bool = False,
 ) -> Inner:
     """Trace `fn(*args, **kwargs)` with the float leaves of the arguments `argnums` as params.
 
     Args:
         what: the transform, for messages.
+        holomorphic: they have to be complex.
 
     Raises:
         DifferentiationError: where such an argument has integers, or none of them has floats.
@@ -129,15 +137,45 @@ def trace_inner(
     chosen = [
         i
         for i, leaf in enumerate(leaves)
-        if i in wanted and _is_differentiable(leaf, f"{what} of {name}: argument {names[i]}")
+        if i in wanted
+        and _is_differentiable(leaf, f"{what} of {name}: argument {names[i]}", holomorphic)
     ]
     if not chosen:
         raise errors.DifferentiationError(
             f"{what} of {name}: there are no floats in argument {argnums}",
             remedy="pass a float array, or choose another argument with argnums=",
         )
+    outer = ORDERS.set(ORDERS.get() + 1)
+    try:
+        return _traced_in(fn, name, args, kwargs, argnums, chosen)
+    finally:
+        ORDERS.reset(outer)
+
+
+def trace_whole(fn: Callee, args: Sequence[Any], kwargs: dict[str, Any]) -> Inner:
+    """Trace `fn(*args, **kwargs)` with all floats among the arguments as params."""
+    leaves, _ = flatten((tuple(args), kwargs))
+    chosen = [
+        i for i, leaf in enumerate(leaves) if is_number(leaf) and lift(leaf).value.dtype.is_inexact
+    ]
+    return _traced_in(fn, function_name(fn), args, kwargs, (), chosen)
+
+
+def _traced_in(
+    fn: Callee,
+    name: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    argnums: Argnums,
+    chosen: Sequence[int],
+) -> Inner:
+    """Trace `fn(*args, **kwargs)` with the chosen leaves as params, and with other arrays that
+    `fn` may change: an array that is captured it may not."""
+    leaves, tree = flatten((tuple(args), kwargs))
+    own = _memory_of_its_own(leaves)
     types: list[LeafType] = [
-        abstract(lift(leaf)) if i in chosen else Static(leaf) for i, leaf in enumerate(leaves)
+        abstract(lift(leaf)) if i in chosen or i in own else Static(leaf)
+        for i, leaf in enumerate(leaves)
     ]
     traced = trace_function(fn, tree, types)
     operands = []
@@ -151,6 +189,14 @@ def trace_inner(
     return Inner(
         name, traced, tuple(operands), tuple(args), argnums, tuple(leaves), tuple(chosen), wrt
     )
+
+
+def _memory_of_its_own(leaves: Sequence[Any]) -> set[int]:
+    """The leaves that are whole arrays which no other leaf shows."""
+    places = {i: lift(leaf).place for i, leaf in enumerate(leaves) if type(leaf) is Tracer}
+    shown = [getattr(place, "store", place) for place in places.values()]
+    whole = {i: place for i, place in places.items() if isinstance(place, Store) and place.rank}
+    return {i for i, place in whole.items() if sum(s is place for s in shown) == 1}
 
 
 def positions(argnums: Argnums, args: Sequence[Any], what: str) -> tuple[int, ...]:
@@ -183,18 +229,24 @@ def is_number(leaf: Any) -> bool:
     return type(leaf) is Tracer or (isinstance(leaf, kinds) and type(leaf) is not bool)
 
 
-def _is_differentiable(leaf: Any, where: str) -> bool:
+def _is_differentiable(leaf: Any, where: str, holomorphic: bool) -> bool:
     """Whether a leaf is differentiated; bools and what is no number is left as it is."""
     if not is_number(leaf):
         return False
-    own = lift(leaf)
-    if own.value.dtype.is_float:
-        return True
-    raise errors.DifferentiationError(
-        f"{where} is {errors.describe(leaf)}",
-        why="derivatives are taken in floats only",
-        remedy="pass it as floats, x.astype(np.float64), or choose arguments with argnums=",
-    )
+    dtype = lift(leaf).value.dtype
+    if not dtype.is_inexact:
+        raise errors.DifferentiationError(
+            f"{where} is {errors.describe(leaf)}",
+            why="derivatives are taken in floats only",
+            remedy="pass it as floats, x.astype(np.float64), or choose arguments with argnums=",
+        )
+    if holomorphic and not dtype.is_complex:
+        raise errors.DifferentiationError(
+            f"{where} is {errors.describe(leaf)}, with holomorphic=True",
+            why="only functions of complex numbers are holomorphic",
+            remedy="leave holomorphic=True out, or pass it as complex numbers",
+        )
+    return True
 
 
 def builder() -> Builder:
@@ -220,14 +272,20 @@ def fitting(leaf: Any, type: ArrayType, what: str) -> Value:
     """A tangent or cotangent as a value of this type. Python numbers are weak.
 
     Raises:
-        ShapeError, DTypeError: where it does not fit; `what` names it.
+        ShapeError, DTypeError: where it does not fit; `what` names it. Extents that data decides
+            are compared when the program runs.
     """
     own = lift(leaf)
     value = own.value
-    if value.dims != type.dims:
-        raise errors.ShapeError(
-            f"{what} has shape {list(value.dims)}, and what it belongs to has {list(type.dims)}"
-        )
+    pairs = list(zip(value.dims, type.dims))
+    differ = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+    if value.rank != len(type.dims) or differ:
+        given, wanted = show(value.dims), show(type.dims)
+        raise errors.ShapeError(f"{what} has shape {given}, and what it belongs to has {wanted}")
+    for have, need in pairs:
+        message = f"{what} has an extent of {{0}}, and what it belongs to one of {{1}}"
+        require_equal(have, need, message)
+    value = retag(value, type.dims)
     if value.dtype == type.dtype:
         return value
     if own.flavour == "python":

@@ -30,7 +30,8 @@ from jitnet import config, errors, ir
 from jitnet.frontend import aliasing, guards, signature
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, current_trace
-from jitnet.frontend.effects import Items, Known, at, carry_out
+from jitnet.frontend.effects import Items, Known, at, carry_out, refuse_shared
+from jitnet.frontend.places import Identity, NeedPlaces, all_read, changed, is_same, merged
 from jitnet.frontend.pytree import LEAF, TreeDef, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.traced import (
@@ -44,7 +45,7 @@ from jitnet.frontend.traced import (
     function_name,
 )
 from jitnet.frontend.tracer import Flavour, layout_of
-from jitnet.frontend.varying import Varying, shape_of
+from jitnet.frontend.varying import MOST_VALUES, Varying, shape_of
 from jitnet.ir import Value
 from jitnet.runtime.vectorcall import NativeCallable, enable, set_entry
 
@@ -216,8 +217,7 @@ class Lowered:
         expected = self._key
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            leaves = expected((args, kwargs))
-            return self._specialisation.run(leaves, (args, kwargs))
+            return self._specialisation.run(*expected((args, kwargs)))
 
         return call
 
@@ -233,6 +233,9 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         self._static = frozenset(static)
         self._static_ints: dict[tuple[Any, ...], frozenset[int]] = {}
         self._varying = Varying()
+        self._places: dict[Any, tuple[Any, ...]] = {}  # what calls change outside
+        self._replaced: dict[Any, int] = {}  # how often guards of such calls failed for variables
+        self._fixed: set[Any] = set()  # calls that cannot be traced with more places than they need
         self._needed: dict[Any, errors.Place] = {}  # by structure and leaf, who needs such an int
         self._cache: OrderedDict[Any, Specialisation] = OrderedDict()
         self._lock = threading.RLock()
@@ -263,12 +266,12 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
             return tracing.call(self.__wrapped__, *args, **kwargs)
         try:
-            specialisation, leaves = self._find(args, kwargs)
+            specialisation, leaves, arguments = self._find(args, kwargs)
             if self._verify:
                 from jitnet.frontend import verifying  # which few want
 
-                return verifying.run(self.__wrapped__, specialisation, leaves, args, kwargs)
-            result = specialisation.run(leaves, (args, kwargs))
+                return verifying.run(self.__wrapped__, specialisation, leaves, arguments)
+            result = specialisation.run(leaves, arguments)
         except errors.JitnetError as error:
             raise error.with_traceback(guards.user_traceback(error.__traceback__)) from None
         if next(specialisation.calls) == NATIVE_AFTER and _HAVE_ENTRIES:
@@ -277,17 +280,17 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """The program for arguments of this kind, without running it."""
-        specialisation, _ = self._find(args, kwargs)
-        key = self._key(args, kwargs)[0]
+        specialisation, _, _ = self._find(args, kwargs)
+        key = self._key(args, kwargs).key
 
-        def leaves_of(arguments: Any) -> list[Any]:
-            own, leaves, _ = self._key(*arguments)
-            if own != key:
+        def leaves_of(arguments: Any) -> tuple[list[Any], Any]:
+            found = self._key(*arguments)
+            if found.key != key:
                 raise errors.ArgumentError(
                     f"{function_name(self.__wrapped__)} was compiled for other arguments",
                     remedy="call the jitted function itself, which compiles for each kind",
                 )
-            return leaves
+            return found.leaves, found.arguments
 
         stages = specialisation.executable.stages
         return Lowered(specialisation.traced.function, stages, specialisation, leaves_of)
@@ -299,7 +302,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         run."""
         with self._lock:
             before = OrderedDict(self._cache)
-            program, _ = self._find(args, kwargs)
+            program, _, _ = self._find(args, kwargs)
             key = next(key for key, other in self._cache.items() if other is program)
         names = _parameter_names(self.__wrapped__) if self._static else []
         declared = frozenset(n if isinstance(n, str) else names[n] for n in self._static)
@@ -315,6 +318,9 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         with self._lock:
             self._cache.clear()
             self._static_ints.clear()
+            self._places.clear()
+            self._fixed.clear()
+            self._replaced.clear()
             self._varying.clear()
             self._hits = self._misses = self._native_hits.value = 0
             if self._entry is not None:
@@ -323,10 +329,20 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
     # -- specialisations ---------------------------------------------------------------------------
 
-    def _key(self, args: Any, kwargs: Any) -> tuple[Any, list[Any], tuple[Any, ...]]:
-        if self._static:
-            args, kwargs = self._mark_static(args, kwargs)
-        return signature.make_key((args, kwargs), self._static_ints, self._varying)
+    def _key(self, args: Any, kwargs: Any) -> _Keyed:
+        marked = self._mark_static(args, kwargs) if self._static else (args, kwargs)
+        key, leaves, structure = signature.make_key(marked, self._static_ints, self._varying)
+        place_key: Any = None
+        places: tuple[Any, ...] = ()
+        if self._places:
+            place_key = _place_key(key)
+            places = self._places.get(place_key, ())
+        if not places:
+            return _Keyed(key, leaves, structure, (args, kwargs), (), key)
+        key_with, leaves, structure = signature.make_key(
+            (*marked, places), self._static_ints, self._varying
+        )
+        return _Keyed(key_with, leaves, structure, (args, kwargs, places), places, key)
 
     def _mark_static(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         names = _parameter_names(self.__wrapped__)
@@ -337,42 +353,65 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         keywords = {k: Static(x) if k in chosen else x for k, x in kwargs.items()}
         return tuple(marked), keywords
 
-    def _find(self, args: Any, kwargs: Any) -> tuple[Specialisation, list[Any]]:
-        found, leaves = self._find_for(args, kwargs, ())
+    def _find(self, args: Any, kwargs: Any) -> tuple[Specialisation, list[Any], Any]:
+        """The specialisation for a call; its leaves; its arguments, with the function's places."""
+        found, leaves, arguments = self._find_for(args, kwargs, ())
+        if found.traced.effects:
+            refuse_shared(arguments)
         if found.traced.stores:
             captured = [given.capture for given in found.traced.inputs if given.leaf is None]
             pattern = aliasing.pattern_of(leaves, captured, found.changed)
             if pattern:
                 return self._find_for(args, kwargs, pattern)
-        return found, leaves
+        return found, leaves, arguments
 
     def _find_for(
         self, args: Any, kwargs: Any, aliases: aliasing.Pattern
-    ) -> tuple[Specialisation, list[Any]]:
+    ) -> tuple[Specialisation, list[Any], Any]:
         """The specialisation for arguments that share memory so."""
-        key, leaves, structure = self._key(args, kwargs)
-        key = (*key, *aliases)
         try:
+            keyed = self._key(args, kwargs)
+            key = (*keyed.key, *aliases)
             found = self._cache.get(key)
         except TypeError:
+            _, leaves, structure = signature.make_key((args, kwargs), {}, Varying())
             self._refuse_unhashable(leaves, structure)
             raise
         if found is not None and found.traced.guards.hold():
             self._hits += 1
             self._touch(key)
-            return found, leaves
+            return found, keyed.leaves, keyed.arguments
         with self._lock:
-            key, leaves, structure = self._key(args, kwargs)  # another thread may have been first
-            found = self._cache.get((*key, *aliases))
+            keyed = self._key(args, kwargs)  # another thread may have been first
+            found = self._cache.get((*keyed.key, *aliases))
             if found is None or not found.traced.guards.hold():
                 self._misses += 1
-                found = self._specialise_for_all(args, kwargs, aliases)
-                key = (*self._key(args, kwargs)[0], *aliases)
+                moved = [] if found is None else found.traced.guards.moved()
+                found = self._specialise_with(moved, args, kwargs, aliases)
+                keyed = self._key(args, kwargs)
+                key = (*keyed.key, *aliases)
                 _report_again(key, found, self._cache)
                 self._cache[key] = found
                 while len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
-            return found, leaves
+            return found, keyed.leaves, keyed.arguments
+
+    def _specialise_with(
+        self, moved: Sequence[Any], args: Any, kwargs: Any, aliases: aliasing.Pattern
+    ) -> Specialisation:
+        """A program for this call, that takes variables as they come which are replaced often."""
+        keyed = self._key(args, kwargs)
+        key = _place_key(keyed.without)
+        self._replaced[key] = self._replaced.get(key, 0) + bool(moved)
+        if not moved or self._replaced[key] < MOST_VALUES or key in self._fixed:
+            return self._specialise_for_all(args, kwargs, aliases)
+        self._places[key] = merged(keyed.places, moved)
+        try:
+            return self._specialise_for_all(args, kwargs, aliases)
+        except errors.JitnetError:
+            self._places[key] = keyed.places
+            self._fixed.add(key)
+            return self._specialise_for_all(args, kwargs, aliases)
 
     def _touch(self, key: Any) -> None:
         with contextlib.suppress(KeyError):  # another thread may just have evicted it
@@ -387,7 +426,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         self, args: Any, kwargs: Any, aliases: aliasing.Pattern
     ) -> Specialisation:
         """A program for this call; for all extents, where these have come with many values."""
-        _, leaves, structure = self._key(args, kwargs)
+        _, leaves, structure, *_ = self._key(args, kwargs)
         static = self._static_ints.get(structure, frozenset())
         self._varying.note(structure, leaves, static)
         if not self._varying.of(structure):
@@ -410,8 +449,10 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
     def _add_entry(self, specialisation: Specialisation, args: Any, kwargs: Any) -> None:
         """Let calls like this one go straight to native code from now on, where they can."""
         with self._lock:
-            key, leaves, structure = self._key(args, kwargs)
-            if len(self._entries) == MOST_ENTRIES or self._cache.get(key) is not specialisation:
+            key, leaves, structure, _, places, _ = self._key(args, kwargs)
+            if places or len(self._entries) == MOST_ENTRIES:
+                return
+            if self._cache.get(key) is not specialisation:
                 return  # or which ints are static is another question meanwhile
             from jitnet.frontend import native  # needs the code generator
 
@@ -440,7 +481,8 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         from jitnet.frontend import tracing  # half of the frontend, which `import jitnet` can spare
 
         while True:
-            _, leaves, structure = self._key(args, kwargs)
+            keyed = self._key(args, kwargs)
+            leaves, structure = keyed.leaves, keyed.structure
             static = self._static_ints.get(structure, frozenset())
             symbolic = self._varying.of(structure)
             tree = TreeDef(structure)
@@ -462,8 +504,19 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
                     restartable=True,
                     aliases=aliases,
                     symbolic=static - ints,
+                    places=keyed.places,
                 )
                 return traced, types
+            except NeedPlaces as need_places:
+                more = merged(keyed.places, need_places.items)
+                if is_same(more, keyed.places):
+                    raise changed(function_name(self.__wrapped__)) from None
+                self._places[_place_key(keyed.without)] = more
+            except errors.JitnetError:
+                read = all_read(keyed.places)  # what one path assigns is kept on the other one
+                if not read:
+                    raise
+                self._places[_place_key(keyed.without)] = merged(keyed.places, read)
             except NeedStatic as need:
                 if not need.leaves.isdisjoint(static - ints):
                     raise
@@ -473,6 +526,28 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
 
 _HAVE_ENTRIES = enable(Jitted)
+
+
+class _Keyed(NamedTuple):
+    """What a call is told apart by.
+
+    Attributes:
+        structure: of the arguments, as tokens.
+        arguments: `(args, kwargs)`, and the places where the function has any.
+        without: the key that the arguments alone make.
+    """
+
+    key: tuple[Any, ...]
+    leaves: list[Any]
+    structure: tuple[Any, ...]
+    arguments: Any
+    places: tuple[Any, ...]
+    without: tuple[Any, ...]
+
+
+def _place_key(key: tuple[Any, ...]) -> Any:
+    """What decides which places a call has: the structure of its arguments, and its objects."""
+    return key[0], *(part for part in key[1:] if type(part) is Identity)
 
 
 def _parameter_names(fn: Callable[..., Any]) -> list[str]:

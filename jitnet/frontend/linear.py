@@ -9,11 +9,12 @@ A Jacobian loops over unit vectors in the IR, so it is one program whatever its 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jitnet import errors, ir, ops, transforms
 from jitnet.frontend.context import current_trace
+from jitnet.frontend.dims import count, retag
 from jitnet.frontend.inner import (
     Argnums,
     Callee,
@@ -33,17 +34,28 @@ from jitnet.frontend.pytree import (
     unflatten,
 )
 from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap
-from jitnet.ir import ArrayType, Builder, Function, Value
+from jitnet.frontend.unit_vectors import for_each
+from jitnet.ir import (
+    ArrayType,
+    Builder,
+    Function,
+    TapeType,
+    Value,
+    substitute_dims,
+    substitute_type,
+)
+from jitnet.ops.residuals import with_extents
 
 
 @dataclass(frozen=True)
-class Linearised:
+class Derivative:
     """A function's derivative at a point, as a linear Function.
 
     Attributes:
         values: the results of the function, in the running trace.
         residuals: what the linear Function needs, in the running trace.
-        linear: `(residuals, tangents of the differentiated leaves) → tangents of moving results`.
+        linear: `(residuals, tangents of the differentiated leaves) → tangents of moving results`,
+            or its transpose, `(residuals, cotangents of moving results) → cotangents of leaves`.
         moving: the results that have tangents.
     """
 
@@ -54,25 +66,56 @@ class Linearised:
     moving: tuple[int, ...]
 
     @property
-    def tangent_types(self) -> list[ArrayType]:
-        return [p.array_type for p in self.linear.params[len(self.residuals) :]]
+    def leaf_types(self) -> list[ArrayType]:
+        return [lift(self.inner.leaves[i]).value.array_type for i in self.inner.chosen]
 
-    def transposed(self) -> Function:
-        """`(residuals, cotangents of moving results) → cotangents of the leaves`."""
-        count = len(self.residuals)
-        return transforms.transpose(
-            self.linear, [i >= count for i in range(len(self.linear.params))]
-        )
+    @property
+    def result_types(self) -> list[ArrayType]:
+        return [self.values[i].array_type for i in self.moving]
 
 
-def linearise(inner: Inner) -> Linearised:
+def forward(inner: Inner) -> Derivative:
     """The results of a function, and its derivative as a linear Function."""
-    known, linear, nonzero = transforms.linearize(inner.function, inner.nonzero)
+    known, linear, moving = transforms.linearize(inner.function, inner.nonzero)
+    return _at_values(inner, known, linear, moving)
+
+
+def backward(inner: Inner) -> Derivative:
+    """The results of a function, and the transpose of its derivative. A tape is no array that a
+    program could hand out: where there is one, the transpose takes the function's params too, and
+    fills the tape once more (which is found to be the same, inside of one program)."""
+    known, linear, moving = transforms.vjp(inner.function, inner.wrt)
+    derivative = _at_values(inner, known, linear, moving)
+    saved = [r for r in derivative.residuals if not isinstance(r.type, TapeType)]
+    if len(saved) == len(derivative.residuals):
+        return derivative
+    again = _with_tapes(known, linear, len(derivative.residuals))
+    return replace(derivative, residuals=(*inner.operands, *saved), linear=again)
+
+
+def _with_tapes(known: Function, linear: Function, count: int) -> Function:
+    """The linear Function, of the known one's params and its own residuals that are no tapes."""
+    with Builder(linear.name) as b:
+        params = b.params_like(known.params)
+        residuals = linear.params[:count]
+        kept = [r for r in residuals if not isinstance(r.type, TapeType)]
+        env = dict(zip(kept, b.params_like(kept)))
+        given = [
+            b.param(substitute_type(p.type, env), p.name) for p in linear.params[len(residuals) :]
+        ]
+        made = b.inline(known, params)[len(known.results) - count :]
+        operands = [env.get(r, m) for r, m in zip(residuals, made, strict=True)]
+        return b.build(*b.inline(linear, [*operands, *given]))
+
+
+def _at_values(
+    inner: Inner, known: Function, linear: Function, moving: Sequence[bool]
+) -> Derivative:
     values = builder().inline(known, inner.operands)
     inner.write_back(values)
-    count = len(inner.function.results)
-    moving = tuple(i for i, moves in enumerate(nonzero) if moves)
-    return Linearised(inner, values[:count], values[count:], linear, moving)
+    shown = len(inner.function.results)
+    places = tuple(i for i, moves in enumerate(moving) if moves)
+    return Derivative(inner, values[:shown], values[shown:], linear, places)
 
 
 # -- pullbacks -------------------------------------------------------------------------------------
@@ -131,9 +174,14 @@ def pull(pullback: Pullback, cotangent: Any) -> tuple[Any, ...]:
     rule = pullback.rule
     leaves = flatten_like(rule.out_tree, cotangent, "the cotangent")
     operands = [lift(r).value for r in pullback.residuals]
+    known = dict(zip(rule.transposed.params, operands))
+    for i, param in enumerate(rule.transposed.params[: len(operands)]):
+        operands[i] = retag(operands[i], substitute_dims(param.dims, known))
     for group, param in zip(rule.groups, rule.transposed.params[len(operands) :]):
-        given = [fitting(leaves[k], param.array_type, "the cotangent") for k in group]
-        total = given[0] if given else zeros(param.array_type)
+        type = substitute_type(param.type, known)
+        assert isinstance(type, ArrayType)
+        given = [fitting(leaves[k], type, "the cotangent") for k in group]
+        total = given[0] if given else zeros(type)
         for term in given[1:]:
             total = ops.add(total, term)
         operands.append(total)
@@ -154,7 +202,7 @@ def vjp(fn: Callee, primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
     inner = trace_inner(fn, primals, {}, range(len(primals)), "vjp")
     if has_aux:
         check_pair(inner, "vjp")
-    derivative = linearise(inner)
+    derivative = backward(inner)
     result = unflatten(inner.traced.out_tree, inner.results(derivative.values))
     aux: tuple[Any, ...] = ()
     if has_aux:
@@ -167,7 +215,7 @@ def vjp(fn: Callee, primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
     leaves = list(inner.leaves)
     for k, i in enumerate(inner.chosen):
         leaves[i] = Slot(k, lift(leaves[i]).flavour)
-    rule = PullbackRule(derivative.transposed(), tree, groups, flatten(primals)[1], tuple(leaves))
+    rule = PullbackRule(derivative.linear, tree, groups, flatten(primals)[1], tuple(leaves))
     return (result, Pullback(rule, _as_leaves(derivative.residuals)), *aux)
 
 
@@ -178,44 +226,80 @@ def _as_leaves(residuals: Sequence[Value]) -> list[Tracer]:
 # -- Jacobians -------------------------------------------------------------------------------------
 
 
-def jacfwd(fn: Callee, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums) -> Any:
-    """The Jacobian by columns: a tree like the result, of trees like the arguments."""
-    derivative = linearise(trace_inner(fn, args, kwargs, argnums, "jacfwd"))
+def jacfwd(
+    fn: Callee,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    argnums: Argnums,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Any:
+    """The Jacobian by columns: a tree like the result, of trees like the arguments; and aux."""
+    inner = trace_inner(fn, args, kwargs, argnums, "jacfwd", holomorphic)
+    derivative = forward(inner)
+    types = derivative.leaf_types
+    _check_complex(inner, types, holomorphic, "jacfwd", "argument")
     columns = [
-        _along_unit_vectors(derivative.linear, derivative.residuals, k, derivative.tangent_types)
-        for k in range(len(derivative.tangent_types))
+        _along_unit_vectors(derivative.linear, derivative.residuals, k, types)
+        for k in range(len(types))
     ]
 
     def block(result: int, leaf: int) -> Value:
         stacked = columns[leaf][derivative.moving.index(result)]
         back = ops.transpose(stacked, (*range(1, stacked.rank), 0))
-        shape = (*stacked.shape[1:], *derivative.tangent_types[leaf].shape)
-        return ops.reshape(back, shape)
+        return ops.reshape(back, (*stacked.dims[1:], *types[leaf].dims))
 
-    return _jacobian(derivative, block, "jacfwd")
+    return _jacobian(derivative, block, has_aux, "jacfwd")
 
 
-def jacrev(fn: Callee, args: Sequence[Any], kwargs: dict[str, Any], argnums: Argnums) -> Any:
-    """The Jacobian by rows: a tree like the result, of trees like the arguments."""
-    derivative = linearise(trace_inner(fn, args, kwargs, argnums, "jacrev"))
-    transposed = derivative.transposed()
-    types = [derivative.values[i].array_type for i in derivative.moving]
+def jacrev(
+    fn: Callee,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    argnums: Argnums,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+) -> Any:
+    """The Jacobian by rows: a tree like the result, of trees like the arguments; and aux."""
+    inner = trace_inner(fn, args, kwargs, argnums, "jacrev", holomorphic)
+    derivative = backward(inner)
+    types = derivative.result_types
+    _check_complex(inner, types, holomorphic, "jacrev", "result")
     rows = [
-        _along_unit_vectors(transposed, derivative.residuals, k, types) for k in range(len(types))
+        _along_unit_vectors(derivative.linear, derivative.residuals, k, types)
+        for k in range(len(types))
     ]
 
     def block(result: int, leaf: int) -> Value:
         k = derivative.moving.index(result)
         stacked = rows[k][leaf]
-        return ops.reshape(stacked, (*types[k].shape, *stacked.shape[1:]))
+        return ops.reshape(stacked, (*types[k].dims, *stacked.dims[1:]))
 
-    return _jacobian(derivative, block, "jacrev")
+    return _jacobian(derivative, block, has_aux, "jacrev")
 
 
-def _jacobian(derivative: Linearised, block: Any, what: str) -> Any:
+def _check_complex(
+    inner: Inner, types: Sequence[ArrayType], holomorphic: bool, what: str, place: str
+) -> None:
+    """Refuse Jacobians that need two numbers for each entry."""
+    if holomorphic or not any(t.dtype.is_complex for t in types):
+        return
+    raise errors.DifferentiationError(
+        f"{what} of {inner.name} in a complex {place}",
+        why="the derivative of a function that need not be holomorphic is no complex number",
+        remedy=f"{what}(..., holomorphic=True) if it is, or differentiate real and imaginary parts",
+    )
+
+
+def _jacobian(derivative: Derivative, block: Any, has_aux: bool, what: str) -> Any:
     inner = derivative.inner
+    result = unflatten(inner.traced.out_tree, inner.results(derivative.values))
+    if has_aux:
+        check_pair(inner, what)
+        result, aux = result
+    leaves, tree = flatten(result)
     out = []
-    for output in inner.outputs:
+    for output in inner.outputs[: len(leaves)]:  # aux comes last
         moves = output.result in derivative.moving
         if not moves:
             _check_float(inner, output, what)
@@ -225,12 +309,13 @@ def _jacobian(derivative: Linearised, block: Any, what: str) -> Any:
                 value = block(output.result, k)
             else:
                 own = () if output.result is None else derivative.values[output.result].dims
-                type = derivative.tangent_types[k]
+                type = derivative.leaf_types[k]
                 value = zeros(type.with_dims((*own, *type.dims)))
             whole = output.flavour == "array" or lift(inner.leaves[leaf]).flavour == "array"
             blocks[leaf] = wrap(value, "array" if whole else output.flavour)
         out.append(inner.like_arguments(blocks))
-    return unflatten(inner.traced.out_tree, out)
+    jacobian = unflatten(tree, out)
+    return (jacobian, aux) if has_aux else jacobian
 
 
 def _check_float(inner: Inner, output: Any, what: str) -> None:
@@ -247,22 +332,22 @@ def _along_unit_vectors(
 ) -> Sequence[Value]:
     """`linear` applied to every unit vector of its k-th tangent, the others zero: its results with
     a leading axis that counts the elements of that tangent in C order."""
-    size = 1
-    for extent in types[k].shape:
-        size *= extent
+    size = count(types[k].dims)
+    known = with_extents([*residuals, *(d for t in types for d in t.dims if isinstance(d, Value))])
     with Builder("unit_vector") as b:
         i = b.param(ir.types.scalar(ir.types.i64), "i")
-        consts = b.params_like(residuals)
-        tangents = [zeros(t) for t in types]
-        tangents[k] = _unit(i, types[k], size)
-        body = b.build(*b.inline(linear, [*consts, *tangents]))
-    stacked: Sequence[Value] = ops.for_(ir.index(size), body, residuals, (), ())
-    return stacked
+        env = dict(zip(known, b.params_like(known)))
+        inner = [t.with_dims(substitute_dims(t.dims, env)) for t in types]
+        tangents = [zeros(t) for t in inner]
+        tangents[k] = _unit(i, inner[k])
+        body = b.build(*b.inline(linear, [*(env.get(v, v) for v in residuals), *tangents]))
+    return for_each(size, body, known)
 
 
-def _unit(i: Value, type: ArrayType, size: int) -> Value:
+def _unit(i: Value, type: ArrayType) -> Value:
     if not type.dims:
         return ir.literal(1, type.dtype)
+    size = count(type.dims)
     counted = ops.iota((size,), 0, ir.types.i64)
     hit = ops.eq(counted, ops.broadcast(i, (size,), ()))
     return ops.reshape(ops.convert(hit, type.dtype), type.dims)

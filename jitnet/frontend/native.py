@@ -10,6 +10,7 @@ needs the code generator.
 from __future__ import annotations
 
 import ctypes
+import math
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from jitnet import errors
 from jitnet.codegen.signature import BufferOutput
 from jitnet.frontend.context import RUNNING
 from jitnet.frontend.effects import Known
-from jitnet.frontend.guards import Guards
+from jitnet.frontend.guards import Guards, user_traceback
 from jitnet.frontend.pytree import LEAF, is_registered
 from jitnet.frontend.signature import LeafType, Static
 from jitnet.frontend.traced import Output, Spread, Traced
@@ -57,12 +59,19 @@ def make_entry(
         return None
     if any(given.axis is not None for given in traced.inputs):
         return None  # extents as they come
-    spec = _call_spec(traced, program, computed, structure, types)
     if any(effect_of(eqn) == Effect.HOST for eqn in traced.function.eqns):
         return None  # run again for its time, or its error, it would print again
-    if traced.stores or traced.effects or spec is None or not dispatch.is_supported(spec, program):
+    stored = [traced.inputs[source] for source in traced.stores.values()]
+    if traced.effects or any(given.leaf is None or given.whole for given in stored):
         return None
-    release = _may_take_long(traced.function) or _seconds(program, inputs) > RELEASE_SECONDS
+    spec = _call_spec(traced, program, computed, structure, types)
+    if spec is None or not dispatch.is_supported(spec, program):
+        return None
+    if not _may_take_long(traced.function):
+        own = [x.copy(order="K") if isinstance(x, np.ndarray) and stored else x for x in inputs]
+        release = _seconds(program, own) > RELEASE_SECONDS
+    else:
+        release = True
     return dispatch.compile_entry(spec, program, slow, otherwise, release, calls)
 
 
@@ -73,7 +82,10 @@ def _may_take_long(function: Function) -> bool:
 
 def _seconds(program: NativeProgram, inputs: Sequence[Any]) -> float:
     started = time.perf_counter()
-    program(inputs)
+    try:
+        program(inputs)
+    except Exception:  # what it has written to its arguments before need not be good for it again
+        return math.inf
     return time.perf_counter() - started
 
 
@@ -84,7 +96,8 @@ def _call_spec(
     structure: tuple[Any, ...],
     types: Sequence[LeafType],
 ) -> CallSpec | None:
-    leaves = [_argument(leaf) for leaf in types]
+    stored = {traced.inputs[source].leaf for source in traced.stores.values()}
+    leaves = [_argument(leaf, i in stored) for i, leaf in enumerate(types)]
     results = [_result(o, traced, program, computed, structure) for o in traced.outputs]
     captured = [source.capture for source in traced.inputs if source.leaf is None]
     if (
@@ -106,14 +119,27 @@ def _call_spec(
         items=items,
         cells=((RUNNING, 0), *cells),
         condition=condition,
+        fail=_failing(program) if stored else None,
     )
 
 
-def _argument(leaf: LeafType) -> Any:
+def _failing(program: NativeProgram) -> Callable[[int, int], None]:
+    """Raises what the program has reported, as `Jitted.__call__` would."""
+
+    def fail(status: int, address: int) -> None:
+        try:
+            program.fail(status, address)
+        except errors.JitnetError as error:
+            raise error.with_traceback(user_traceback(error.__traceback__)) from None
+
+    return fail
+
+
+def _argument(leaf: LeafType, is_stored: bool) -> Any:
     if isinstance(leaf, Static):
         return Constant(leaf.value)
     if leaf.flavour == "array":
-        return dispatch.ArrayLeaf(leaf.dtype, leaf.shape, leaf.layout)
+        return dispatch.ArrayLeaf(leaf.dtype, leaf.shape, leaf.layout, is_stored)
     if leaf.flavour == "scalar":
         return dispatch.ScalarLeaf(leaf.dtype)
     return dispatch.NumberLeaf(float if leaf.dtype.is_float else int)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors
-from jitnet.frontend.arrays import Store, View, dummies, followed, stores_behind
+from jitnet.frontend.arrays import View, dummies, followed, stores_behind
 from jitnet.frontend.context import running_trace
 from jitnet.frontend.dims import static_shape
 from jitnet.frontend.promotion import as_array
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Literal
 from jitnet.ops.slicing import SLICE
@@ -46,7 +47,7 @@ def _overlap(original: Callable[..., bool]) -> Callable[..., bool]:
             raise _unknown(original)
         if first is not second:
             in_doubt = _is_outside(first) and _is_outside(second)
-            if in_doubt or first.is_shared or second.is_shared:
+            if in_doubt or first.may_overlap(second):
                 raise _unknown(original)
             return False
         found: set[bool | None] = set()

@@ -115,6 +115,11 @@ def is_registered(cls: type) -> bool:
     return kind is not None and kind.paths is _registered_paths
 
 
+def declare_node(cls: type, kind: NodeKind) -> None:
+    """Objects of this class of jitnet's own are containers."""
+    _KINDS[cls] = kind
+
+
 def declare_leaf(cls: type) -> None:
     """Objects of this class are leaves, whatever else it is (a dataclass, say)."""
     _KINDS[cls] = None

@@ -205,29 +205,39 @@ class Expressions(ast.NodeTransformer):
         part = node.generators[0]
         return (
             len(node.generators) == 1
-            and not part.ifs
             and not part.is_async
             and not any(isinstance(t, ast.Attribute | ast.Subscript) for t in ast.walk(part.target))
-            and self._movable(node.elt)
-            and not _captures_late(node.elt)
+            and self._movable(node.elt, *part.ifs)
+            and not any(map(_captures_late, (node.elt, *part.ifs)))
         )
 
     def _map(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr:
-        """`J.comprehension(items, lambda target: element, kind)`."""
-        target, items = node.generators[0].target, self.expression(node.generators[0].iter)
-        element = self.expression(node.elt)
-        if isinstance(target, ast.Name):
-            function = thunk(element, target.id)
-        else:
-            # A comprehension over one item unpacks it as the user's would, errors included.
-            item = ast.Tuple([load("_jn_item", target)], ast.Load(), **start(target))
-            one = ast.ListComp(
-                element, [ast.comprehension(target, item, [], 0)], **position(element)
-            )
-            only = ast.Subscript(one, ast.Constant(0, **start(one)), ast.Load(), **position(one))
-            function = thunk(only, "_jn_item")
-        kind = "list" if isinstance(node, ast.ListComp) else "generator"
-        return hook("comprehension", node, items, function, ast.Constant(kind, **start(node)))
+        """`J.comprehension(items, lambda target: element, kind)`, and a function for the condition
+        where there is one."""
+        part = node.generators[0]
+        items = self.expression(part.iter)
+        functions = [_of_item(part.target, self.expression(node.elt))]
+        if part.ifs:
+            first, last = part.ifs[0], part.ifs[-1]
+            both = ast.BoolOp(ast.And(), part.ifs, **position(first))
+            both.end_lineno, both.end_col_offset = last.end_lineno, last.end_col_offset
+            test = first if first is last else both
+            functions.append(_of_item(part.target, self.expression(test)))
+        kind = ast.Constant(
+            "list" if isinstance(node, ast.ListComp) else "generator", **start(node)
+        )
+        return hook("comprehension", node, items, functions[0], kind, *functions[1:])
+
+
+def _of_item(target: ast.expr, value: ast.expr) -> ast.expr:
+    """`lambda target: value`."""
+    if isinstance(target, ast.Name):
+        return thunk(value, target.id)
+    # A comprehension over one item unpacks it as the user's would, errors included.
+    item = ast.Tuple([load("_jn_item", target)], ast.Load(), **start(target))
+    one = ast.ListComp(value, [ast.comprehension(target, item, [], 0)], **position(value))
+    only = ast.Subscript(one, ast.Constant(0, **start(one)), ast.Load(), **position(one))
+    return thunk(only, "_jn_item")
 
 
 def _captures_late(node: ast.AST) -> bool:

@@ -13,12 +13,14 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend import sorting
+from jitnet.frontend.context import ORDERS
 from jitnet.frontend.dims import number, require_equal
 from jitnet.frontend.either import either, is_traced
 from jitnet.frontend.promotion import as_array, as_dtype, result_type
 from jitnet.frontend.tracer import Tracer, wrap
-from jitnet.ir import Dim, Literal, Value, as_dim, as_value
+from jitnet.ir import Builder, Dim, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
+from jitnet.ops.custom_rules import Regions
 
 _WRITTEN_OUT = 16  # terms of a window; more are a loop
 
@@ -81,12 +83,35 @@ def _interpolated(x: Tracer, px: Tracer, py: Tracer, left: Any, right: Any) -> A
     found = slope * (x - x0) + y0
     found = either(np.where, either(np.isnan, found), slope * (x - x1) + y1, found)
     found = either(np.where, either(np.isnan, found) & (y0 == y1), y0, found)
-    found = either(np.where, x == x0, y0, found)
+    found = _exactly(x == x0, y0, found)
     found = either(np.where, before >= n - 1, py[-1], found)
     found = either(np.where, x < px[0], first, found)
     found = either(np.where, x > px[-1], last, found)
     stays_nan = either(np.logical_and, either(np.isnan, x), n != 1)
     return either(np.where, stays_nan, x, found)
+
+
+def _exactly(hit: Tracer, y0: Tracer, found: Tracer) -> Any:
+    """y0 where x is at a point, with the derivative of the line through it and the next one, which
+    gives y0 too, but for the sign of zero and infinite slopes."""
+    exact = either(np.where, hit, y0, found)
+    value = _with_derivative_of(exact.value, as_array(found).value, ORDERS.get())
+    return wrap(value, exact.flavour)
+
+
+def _with_derivative_of(x: Value, y: Value, orders: int) -> Value:
+    """x, whose derivatives up to these orders are y's where y is finite."""
+    if orders == 0:
+        return x
+    extents = [d for d in dict.fromkeys(x.dims) if isinstance(d, Value)]
+    with Builder("primal") as b:
+        primal = b.build(b.params_like([*extents, x, y])[-2])
+    with Builder("push") as b:
+        *_, own, line, own_tangent, line_tangent = b.params_like([*extents, x, y, x, y])
+        moved = ops.select(ops.isfinite(line), line_tangent, own_tangent)
+        push = b.build(_with_derivative_of(own, line, orders - 1), moved)
+    (result,) = ops.custom("interp", extents, [x, y], Regions(primal, push))
+    return result
 
 
 def _taken(v: Tracer, at: Tracer) -> Tracer:

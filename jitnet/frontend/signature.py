@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir
+from jitnet.frontend.places import Identity, is_plain_object
 from jitnet.frontend.pytree import declare_leaf, flatten_into
 from jitnet.frontend.tracer import (
     Flavour,
@@ -113,6 +114,8 @@ def make_key(
             key.append(typed(leaf.value))
         elif isinstance(leaf, np.ndarray):
             key.append((cls, leaf.dtype))  # a subclass, which `abstract` refuses
+        elif is_plain_object(leaf):
+            key.append(Identity(leaf))  # whatever it is equal to
         else:
             key.append((cls, leaf))
     return tuple(key), leaves, structure
@@ -167,6 +170,8 @@ def abstract(leaf: Any, static: bool = False, path: str = "") -> LeafType:
         return Abstract(ir.types.i64, (), "python")
     if cls is Static:
         return Static(leaf.value)
+    if is_plain_object(leaf):
+        return Static(leaf)
     try:
         hash(leaf)
     except TypeError:

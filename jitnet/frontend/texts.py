@@ -21,9 +21,9 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from jitnet import errors
-from jitnet.frontend.arrays import Store
 from jitnet.frontend.context import running_trace
 from jitnet.frontend.promotion import operand
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, lift
 
 

@@ -3,8 +3,8 @@
     traced = trace_function(lambda x, n: x * n, tree, leaves)
     # func @lambda(%x: f64[3], %n: i64) -> (f64[3]) { ... }
 
-The function sees containers rebuilt around tracers. It may not change them: this version returns
-results and leaves its arguments alone, so a container that changed is refused.
+The function sees containers rebuilt around tracers, and copies of what it reads from outside. What
+it changes in them is carried out for the caller after the program has run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Container, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -28,15 +28,17 @@ from jitnet.frontend import (
     outputs,
     ufuncs,
 )
-from jitnet.frontend.arrays import Choice, Grown, Store, View, view_of
-from jitnet.frontend.closures import Substitution, changed
+from jitnet.frontend.arrays import Choice, Grown, View, view_of
+from jitnet.frontend.closures import Substitution
 from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
 from jitnet.frontend.flow import calling, raising
 from jitnet.frontend.flow.growing import stacked
 from jitnet.frontend.flow.hooks import HOOKS
+from jitnet.frontend.places import NeedPlaces, Variables, changed
 from jitnet.frontend.pytree import TreeDef, flatten, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
+from jitnet.frontend.stores import Store
 from jitnet.frontend.texts import Text, known_now
 from jitnet.frontend.traced import (
     Input,
@@ -51,7 +53,7 @@ from jitnet.frontend.traced import (
 from jitnet.frontend.tracer import Tracer, check_array, check_unwritten, lift, lift_array
 from jitnet.frontend.varying import ANY_EXTENT
 from jitnet.frontend.watch import Watch, drew_random_numbers, random_states
-from jitnet.ir import ArrayType, Function, Literal, Value
+from jitnet.ir import ArrayType, Effect, Function, Literal, Value, effect_of
 
 calling.install(HOOKS)
 install(ufuncs.apply, functions.call, indexing.getitem, assigning.setitem, outputs.store)
@@ -65,6 +67,7 @@ def trace_function(
     restartable: bool = False,
     aliases: aliasing.Pattern = (),
     symbolic: Set[int] = frozenset(),
+    places: Sequence[Any] = (),
 ) -> Traced:
     """Trace `fn(*args, **kwargs)`, where `(args, kwargs)` is `tree` with abstract leaves.
 
@@ -72,15 +75,20 @@ def trace_function(
         restartable: the caller handles NeedStatic, so ints among the arguments may be made static.
         aliases: arguments that share memory.
         symbolic: ints among the arguments that must not be made static.
+        places: what the function changes outside; where there is any, it is the third item of the
+            tree, as a tuple.
 
     Raises:
         NeedStatic: when `restartable` and such an int is needed as a value.
+        NeedPlaces: when `restartable` and the function changes something else outside.
         JitnetError: for whatever cannot be traced. What the function itself raises passes through.
     """
     names = argument_names(fn, tree)
     trace = Trace(function_name(fn), current_trace())
     trace.symbolic_ints = frozenset(symbolic)
-    return run_traced(trace, lambda: _trace(fn, tree, leaves, names, trace, restartable, aliases))
+    return run_traced(
+        trace, lambda: _trace(fn, tree, leaves, names, trace, restartable, aliases, places)
+    )
 
 
 def _trace(
@@ -91,10 +99,17 @@ def _trace(
     trace: Trace,
     restartable: bool,
     aliases: aliasing.Pattern,
+    places: Sequence[Any],
 ) -> Traced:
-    held = guards.collect(fn, [leaf.value for leaf in leaves if isinstance(leaf, Static)])
-    outside = Substitution(lift_array)
-    bring_in = outside.of if held.shapes else _as_it_is  # copies only where an array is reached
+    statics = [leaf.value for leaf in leaves if isinstance(leaf, Static)]
+    held = guards.collect(fn, statics, places)
+    _check_unread(places, held)
+    copies_all = restartable and (held.may_change or bool(places))
+    outside = Substitution(lift_array, places, copies_all, held.attributes, held.keys, held.stored)
+    bring_in = outside.of if held.shapes or copies_all else _as_it_is
+    if copies_all:
+        trace.bring_in = outside.of
+        trace.globals = outside.globals
     parts = _parts(trace, aliases, names)
     arguments = [
         parts[i]
@@ -104,45 +119,90 @@ def _trace(
         else bring_in(leaf.value)
         for i, leaf in enumerate(leaves)
     ]
-    whole = unflatten(tree, arguments)
-    containers = effects.Containers(whole)
-    args, kwargs = whole
+    args, kwargs, *given = unflatten(tree, arguments)
+    inner = tuple(map(outside.put, places, *given))
+    containers = effects.Containers((args, kwargs, inner))
     traced_fn = bring_in(fn)
     states = random_states(held.generators)
     with Watch():
-        out = _called(traced_fn, args, kwargs)
+        out = _called(trace, traced_fn, args, kwargs)
     if random_states(held.generators) != states:
         raise drew_random_numbers(function_name(fn), _definition(fn))
-    if trace.written:
+    if trace.written or trace.lost:
         raise _writes_to_outer_array(trace, fn)
-    if not (outside.unchanged() and held.hold()):
+    more = outside.changes()
+    if restartable:
+        more += held.ways_to(_written_from_outside(trace))
+    if more and restartable:
+        raise NeedPlaces(_with_unread(more, guards.names_read(held.codes)))
+    if more or held.has_set() or not held.hold():
+        held.restore()
         raise changed(function_name(fn))
     changes = containers.changes()
     if changes and trace.parent is not None:
         raise _changes_container(fn)
     for array, then, _ in trace.outside.values():
         check_unwritten(array, then)
-    return _freeze(trace, out, names, held, trace.parent is None, containers, changes)
+    return _freeze(trace, out, names, held, trace.parent is None, containers, changes, outside)
 
 
-def _called(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+def _called(trace: Trace, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What the function returns. Where it raises, after what may raise or print when the program
+    runs, the program does so: the first error in program order wins."""
     try:
         return calling.call(fn, *args, **kwargs)
-    except NameError as error:
-        raise calling.unbound(error) from None
     except Exception as error:
-        if not (raising.is_raised_by_user(error) and raising.has_values(error)):
-            raise
-        raising.check_not(ir.literal(True, ir.types.bool_), error)  # the program raises, each time
+        found = raising.of_program(error)
+        if found is None and isinstance(error, NameError):
+            raise calling.unbound(error) from None
+        comes_later = trace.parent is None and any(
+            effect_of(eqn) >= Effect.MAY_RAISE for eqn in trace.builder.eqns
+        )
+        if found is None or not (comes_later or raising.has_values(found)):
+            if found is None or found is error:
+                raise
+            raise found from None
+        raising.check_not(ir.literal(True, ir.types.bool_), found)  # the program raises, each time
         return None
+
+
+def _written_from_outside(trace: Trace) -> list[Any]:
+    """The arrays from outside that the function has written to."""
+    captured = {c.value: c.source for c in trace.captures.values()}
+    return [captured[p] for s, p in trace.stores.items() if s.value is not p and p in captured]
+
+
+def _with_unread(places: Sequence[Any], names: Container[str]) -> list[Any]:
+    """Places, with the variables among them that the code only assigns to marked as such."""
+    return [
+        Variables(p.original, p.names, [n for n in p.names if n not in names])
+        if isinstance(p, Variables)
+        else p
+        for p in places
+    ]
+
+
+def _check_unread(places: Sequence[Any], held: guards.Guards) -> None:
+    """Ask for variables that were only assigned to by other code than that of this trace."""
+    if any(isinstance(p, Variables) and p.unread for p in places):
+        names = guards.names_read(held.codes)
+        read = [
+            Variables(p.original, found)
+            for p in places
+            if isinstance(p, Variables) and (found := [n for n in p.unread if n in names])
+        ]
+        if read:
+            raise NeedPlaces(read)
 
 
 def _writes_to_outer_array(trace: Trace, fn: Callable[..., Any]) -> errors.MutationError:
     for store, (value, owner) in trace.written.items():
         store.value, store.owner = value, owner
+    for store in trace.lost:
+        store.doubt = None
     return errors.MutationError(
         f"{function_name(fn)} writes to an array of the function around it",
-        why="a function that is differentiated may be run more than once, or not at all",
+        why="a function that grad or vmap transforms may be run more than once, or not at all",
         remedy="return the new array, and assign it outside",
         frames=_definition(fn),
     )
@@ -160,13 +220,14 @@ def _freeze(
     views: bool,
     containers: effects.Containers,
     changes: Sequence[effects.Change],
+    outside: Substitution,
 ) -> Traced:
     """The Function of a trace that has returned `out`."""
     leaves, tree = containers.leaves(out) if views else flatten(out)
     changed = [[containers.leaves(item) for item in change.items] for change in changes]
     others = [leaf for items in changed for found, _ in items for leaf in found]
     whole = {leaf.place for leaf in (*leaves, *others) if type(leaf) is Tracer}
-    frozen = _Results(trace, views, whole)
+    frozen = _Results(trace, views, whole, outside)
     drafts = [effects.known_path(leaf) or frozen.draft(leaf) for leaf in leaves]
     drafts_of_others = [effects.known_path(leaf) or frozen.draft(leaf) for leaf in others]
     stored = frozen.stored()
@@ -181,6 +242,7 @@ def _freeze(
             change.keys,
             tuple(tree for _, tree in items),
             tuple(next(remaining) for found, _ in items for _ in found),
+            change.deleted,
         )
         for change, items in zip(changes, changed)
     )
@@ -200,12 +262,14 @@ class _Results:
 
     Attributes:
         values: its results.
+        outside: what came from outside, whose copies mean the originals.
         views: whether views are handed out as such; `whole` the stores that are results
             themselves.
         params: the arrays' stores that came in, with their params.
     """
 
-    def __init__(self, trace: Trace, views: bool, whole: Set[Any]) -> None:
+    def __init__(self, trace: Trace, views: bool, whole: Set[Any], outside: Substitution) -> None:
+        self.outside = outside
         self.trace = trace
         self.views = views
         self.whole = whole
@@ -220,7 +284,7 @@ class _Results:
                 parts = stacked(leaf)
             return Spread(tuple(self._add(v, v) for v in parts), leaf.flavours, leaf.tree)
         if type(leaf) is not Tracer:
-            return _untraced_output(leaf)
+            return _untraced_output(leaf, self.outside.original(leaf))
         place = leaf.place
         if isinstance(place, Store):
             return Output(self._add(place, leaf.value), leaf.flavour, self.params.get(place))
@@ -351,13 +415,15 @@ def _dim(trace: Trace, i: int, axis: int, extent: Any, name: str) -> ir.Dim:
 def _changes_container(fn: Callable[..., Any]) -> errors.MutationError:
     return errors.MutationError(
         f"{function_name(fn)} changes a container among its arguments",
-        why="a function that is differentiated may be run more than once, or not at all",
+        why="a function that grad or vmap transforms may be run more than once, or not at all",
         remedy="return a new container: {**params, 'w': w}, or dataclasses.replace(state, w=w)",
         frames=_definition(fn),
     )
 
 
-def _untraced_output(leaf: Any) -> Output:
+def _untraced_output(leaf: Any, original: Any) -> Output:
+    if leaf is not original:
+        return Output(None, value=original)
     if isinstance(leaf, np.ndarray):
         check_array(leaf, "a result")
     elif type(leaf) is Text:

@@ -156,6 +156,9 @@ def argument_names(fn: Callable[..., Any], tree: TreeDef) -> tuple[str, ...]:
     names = []
     for path in leaf_paths(tree):
         part, first, *rest = path.split(".")
+        if part == "2":  # a place, by its number
+            names.append(".".join(rest) or "outside")
+            continue
         if part == "0":
             i = int(first)
             first = parameters[i] if i < len(parameters) else f"arg{i}"

@@ -20,7 +20,7 @@ from typing import Literal as OneOf
 import numpy as np
 
 from jitnet import errors, ir, ops
-from jitnet.frontend.arrays import Place, Store, last_value, layout_like
+from jitnet.frontend.arrays import Place, last_value, layout_like
 from jitnet.frontend.context import (
     NeedStatic,
     give_name,
@@ -29,6 +29,7 @@ from jitnet.frontend.context import (
 )
 from jitnet.frontend.dispatch import apply, call, getitem, note_place, setitem
 from jitnet.frontend.operators import Operators
+from jitnet.frontend.stores import Store
 from jitnet.ir import ArrayType, Literal, Value
 
 Flavour = OneOf["array", "scalar", "python"]

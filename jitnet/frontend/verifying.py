@@ -24,8 +24,9 @@ import numpy as np
 
 from jitnet import errors
 from jitnet.frontend.copying import copied
-from jitnet.frontend.pytree import flatten
+from jitnet.frontend.pytree import flatten, leaf_paths
 from jitnet.frontend.recording import ELEMENT, Assigned, record
+from jitnet.frontend.restoring import Saved
 from jitnet.frontend.traced import Output, Traced
 from jitnet.interp import evaluate
 from jitnet.ir import ArrayType, Eqn, Frame, Value
@@ -64,9 +65,7 @@ class _Call:
     scale: float
 
 
-def run(
-    fn: Callable[..., Any], program: Program, leaves: Sequence[Any], args: Any, kwargs: Any
-) -> Any:
+def run(fn: Callable[..., Any], program: Program, leaves: Sequence[Any], arguments: Any) -> Any:
     """What the program gives for these arguments, once NumPy has given the same.
 
     Raises:
@@ -76,13 +75,16 @@ def run(
     inputs = program.inputs(leaves)
     params = program.traced.function.params
     own = copied([np.asarray(x, p.dtype.numpy) for x, p in zip(inputs, params)])
+    args, kwargs, *places = arguments
     given = copied((args, kwargs))
+    before = Saved(*places) if places else Saved(())
     call = _Call(fn, program, given, own, _scale(own))
     outside = [x for x, source in zip(inputs, program.traced.inputs) if source.leaf is None]
     numpys = copied(given)
     expected, raised = _by_numpy(fn, numpys, outside)
+    numpys_places = before.taken_back()
     try:
-        got = program.run(leaves, (args, kwargs))
+        got = program.run(leaves, arguments)
     except Exception as error:
         if raised is None or isinstance(error, type(raised)):
             raise
@@ -91,7 +93,8 @@ def run(
     if raised is not None:
         wrong = _Found("the result", raised, got, np.inf, errors.raised_at(raised))
         raise _error(wrong, "the compiled program does not raise") from raised
-    for what, a, b in _compared(program.traced, got, expected, (args, kwargs), numpys):
+    ours = ((args, kwargs), before.contents())
+    for what, a, b in _compared(program.traced, got, expected, ours, (numpys, numpys_places)):
         apart = difference(a, b, call.scale)
         if apart:
             frames = _origins(program.traced).get(what) or _definition(fn)
@@ -126,9 +129,15 @@ def _compared(
         return
     for i, (x, y) in enumerate(zip(a, b)):
         yield "the result" if len(a) == 1 else f"result {i}", x, y
-    (a, tree), (b, other) = flatten(ours), flatten(numpys)
+    (a, tree), (b, other) = flatten(ours[1]), flatten(numpys[1])
     if tree != other:
-        yield "what becomes of the arguments", ours, numpys
+        yield "what becomes of what is outside", ours[1], numpys[1]
+        return
+    for path, x, y in zip(leaf_paths(tree), a, b):
+        yield f"what becomes of {path.partition('.')[2]}", x, y
+    (a, tree), (b, other) = flatten(ours[0]), flatten(numpys[0])
+    if tree != other:
+        yield "what becomes of the arguments", ours[0], numpys[0]
         return
     for name, x, y in zip(traced.names, a, b):
         yield f"what becomes of argument {name}", x, y

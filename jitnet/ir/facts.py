@@ -88,9 +88,27 @@ class Onward(NamedTuple):
     start: Value
 
 
-Entry = Value | Steps | Onward | None
+class Carried(NamedTuple):
+    """A region's param that begins with a value and is, from then on, what the equation's last
+    region returns at a position; `near`: always less than 2**61 from where it began."""
+
+    start: Value
+    position: int
+    near: bool
+
+
+class Retold(NamedTuple):
+    """A bool param that begins with a value and is, from then on, true only where an equation
+    says so; its operands are params, and here they are what those begin with."""
+
+    start: Value
+    eqn: Eqn
+    first: tuple[Value, ...]
+
+
+Entry = Value | Steps | Onward | Carried | Retold | None
 """What a region's param holds each time: what an outer value holds, steps, no less than a value
-before the loop, or unknown."""
+before the loop, what is carried in a way that is told, or unknown."""
 
 
 Exit = Value | tuple[int, int]

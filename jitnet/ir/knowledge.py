@@ -21,22 +21,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jitnet.ir import types as T
 from jitnet.ir.core import Eqn, Function
 from jitnet.ir.facts import (
     Affine,
+    Carried,
     Case,
     Claim,
-    Entry,
     Exit,
     FactRule,
     Fits,
     Onward,
     Order,
     Range,
+    Retold,
     Steps,
+    Truth,
     constant,
     dtype_range,
     is_integer,
@@ -52,6 +55,9 @@ BUDGET = 32
 
 CASE_COST = 4
 """What to look at the cases of a value takes from that."""
+
+ATTEMPTS = 3
+"""How often it is tried to bound what a loop carries; each time less of it."""
 
 ORDERS = 6
 """How many orders are kept for a value, the latest."""
@@ -81,10 +87,13 @@ class Facts:
         self._fitting: dict[Fits, bool] = {}
         self._definitions: dict[Value, Eqn] = {}
         self._counted: dict[tuple[Op, Value, int], Value] = {}
-        self._same: dict[Value, Value] = {}  # bool params, and what they are outside
-        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._same: dict[Value, Value] = {}  # params, and what they are outside
+        self._choices: dict[Value, Sequence[Case]] = {}  # bools that are one of several
+        self._undo: list[_Change] = []
+        self._tried: list[_Change] = []
         self._regions = Counter(id(r) for eqn in f.walk() for r in eqn.regions)
         self._observe = observe
+        self._trying = False
         self._budget = 0
         self.instead: dict[Value, Value] = {}
         self._function(f)
@@ -95,7 +104,7 @@ class Facts:
             return Range(v, v)
         if isinstance(v, Literal):
             return Range(int(v.item), int(v.item))
-        return self._ranges.get(v) or dtype_range(v.dtype)
+        return self._ranges.get(self._same.get(v, v)) or dtype_range(v.dtype)
 
     def affine(self, v: T.Dim) -> Affine:
         """The affine form of a scalar; equal values need not have equal forms."""
@@ -134,8 +143,15 @@ class Facts:
 
     def _form(self, order: Order) -> Affine:
         """What is at least 0 where the order holds."""
-        form = self.affine(order.high).plus(self.affine(order.low), -1)
+        form = self._integer(order.high).plus(self._integer(order.low), -1)
         return form.plus(constant(-order.gap))
+
+    def _integer(self, v: T.Dim) -> Affine:
+        """The affine form as integers are added up: the value itself, where that may wrap."""
+        form = self.affine(v)
+        if form.exact or isinstance(v, int | Literal):
+            return form
+        return Affine({self._same.get(v, v): 1}, 0)
 
     def _proves(self, order: Order) -> bool:
         low, high = self.range(order.low), self.range(order.high)
@@ -193,13 +209,14 @@ class Facts:
         self._undo.append((where, key, where.get(key)))
         where[key] = value
 
+    def _put(self, where: dict[Any, Any], key: Any, value: Any) -> None:
+        """Note what holds for good, or to the end of a walk on trial."""
+        if self._trying:
+            self._tried.append((where, key, where.get(key)))
+        where[key] = value
+
     def _take_back(self, mark: int) -> None:
-        while len(self._undo) > mark:
-            where, key, old = self._undo.pop()
-            if old is None:
-                del where[key]
-            else:
-                where[key] = old
+        _undo(self._undo, mark)
 
     def _assume(self, claim: Claim) -> None:
         if isinstance(claim, Order):
@@ -218,6 +235,17 @@ class Facts:
             for implied in rule.implies(eqn, holds):
                 if _is_about_integers(implied):
                     self._assume(implied)
+        possible = [c for c in self._choices.get(value, ()) if self._may_be(c, holds)]
+        if len(possible) == 1:
+            for implied in (*possible[0].claims, Truth(possible[0].value, holds)):
+                self._assume(implied)
+
+    def _may_be(self, case: Case, holds: bool) -> bool:
+        """Whether a bool may be that in this case."""
+        value = self._same.get(case.value, case.value)
+        if self.truth(value) is not None:
+            return self.truth(value) is holds
+        return all(not isinstance(c, Truth) or c != Truth(value, not holds) for c in case.claims)
 
     def _assume_order(self, order: Order) -> None:
         low, high, gap = order
@@ -245,36 +273,30 @@ class Facts:
         now = self.range(v)
         new = _meet(now, to)
         if new != now and new.lo <= new.hi:
-            self._set(self._ranges, v, new)
+            self._set(self._ranges, self._same.get(v, v), new)
 
     # -- the walk ---------------------------------------------------------------------------------
 
     def _function(self, f: Function) -> None:
         for itemsize, extent in _extents(f.params):
-            self._ranges[extent] = _meet(self.range(extent), Range(0, (2**63 - 1) // itemsize))
+            self._narrow(extent, Range(0, (2**63 - 1) // itemsize))
         for eqn in f.eqns:
             self._eqn(eqn)
 
     def _eqn(self, eqn: Eqn) -> None:
-        if self._observe is not None:
+        if self._observe is not None and not self._trying:
             self._observe(self, eqn)
         rule = eqn.op.facts
-        ends: list[list[Range | None]] = []
-        for i, region in enumerate(eqn.regions):
-            mark = len(self._undo)
-            if rule is not None and self._regions[id(region)] == 1:
-                self._enter_region(eqn, rule, i)
-            self._function(region)
-            ends.append([self.range(v) if is_integer(v) else None for v in region.results])
-            self._take_back(mark)
+        ends, told = self._walk_regions(eqn, rule, self._by_induction(eqn, rule))
         if rule is None:
             return
         if rule.exits:
             self._leave_regions(eqn, rule.exits(eqn), ends)
+            self._note_choices(eqn, rule, told)
         if rule.extents:
             for result in eqn.results:
                 if result.type == T.scalar(T.i64):
-                    self._ranges[result] = Range(0, 2**63 - 1)
+                    self._put(self._ranges, result, Range(0, 2**63 - 1))
                     self._count(eqn, rule, result)
         elif len(eqn.results) == 1 and is_integer(eqn.results[0]):
             self._result(eqn, rule)
@@ -284,7 +306,7 @@ class Facts:
 
     def _result(self, eqn: Eqn, rule: FactRule) -> None:
         result, whole = eqn.results[0], dtype_range(eqn.results[0].dtype)
-        self._definitions[result] = eqn
+        self._put(self._definitions, result, eqn)
         ideal: Range | None = None
         known = [self.range(v) if is_integer(v) else None for v in eqn.operands]
         if rule.range:
@@ -293,16 +315,18 @@ class Facts:
         if ideal is not None and Fits(eqn.op.name, eqn.operands) in self._fitting:
             ideal, fits = _meet(ideal, whole), True
         if ideal is not None and fits:
-            self._ranges[result] = ideal
+            self._put(self._ranges, result, ideal)
         if result.rank or not all(is_integer(v) and v.rank == 0 for v in eqn.operands):
             return
         same_ring = all(v.type == T.scalar(T.i64) for v in (*eqn.operands, result))
         if rule.affine and (fits or same_ring):
             form = rule.affine(eqn, *map(self.affine, eqn.operands))
             if form is not None:
-                self._forms[result] = Affine(form.terms, form.const, form.exact and fits)
-        if rule.cases and not result.dtype.is_bool:
-            self._cases[result] = rule.cases(eqn)
+                self._put(self._forms, result, form._replace(exact=form.exact and fits))
+        if rule.cases and result.dtype.is_bool:
+            self._put(self._choices, result, rule.cases(eqn))
+        elif rule.cases:
+            self._put(self._cases, result, rule.cases(eqn))
             self._settle_case(result)
         if rule.bounds and not result.dtype.is_bool:
             for claim in rule.bounds(eqn, *known):
@@ -313,18 +337,20 @@ class Facts:
         if rule.decided_by is not None:
             position = eqn.results.index(result)
             key = eqn.op, eqn.operands[rule.decided_by], position
-            self._forms[result] = self.affine(self._counted.setdefault(key, result))
+            same = self._counted.setdefault(key, result)
+            self._put(self._forms, result, self.affine(same))
 
     def _settle_case(self, result: Value) -> None:
         """What is known of a value with cases, which is one of them where that one's claims hold
         always."""
         for case in self._cases[result]:
             if all(isinstance(c, Order) and self._proves(c) for c in case.claims):
-                self.instead[result] = case.value
-                self._forms[result] = self.affine(case.value)
-                self._ranges[result] = self.range(case.value)
+                self._put(self.instead, result, case.value)
+                self._put(self._forms, result, self.affine(case.value))
+                self._put(self._ranges, result, self.range(case.value))
                 return
-        self._ranges[result] = _meet(self.range(result), self._range_of_cases(result))
+        met = _meet(self.range(result), self._range_of_cases(result))
+        self._put(self._ranges, result, met)
 
     def _range_of_cases(self, result: Value) -> Range:
         """The range of a value that is one of several, each where its claims hold."""
@@ -340,15 +366,65 @@ class Facts:
 
     # -- regions ----------------------------------------------------------------------------------
 
-    def _enter_region(self, eqn: Eqn, rule: FactRule, i: int) -> None:
+    def _walk_regions(
+        self, eqn: Eqn, rule: FactRule | None, carried: dict[int, Range]
+    ) -> tuple[list[list[Range | None]], list[list[Value]]]:
+        """The ranges of what each region returns, and that with bools that are known in it.
+        `carried`: the ranges of params that are, by their position."""
+        ends: list[list[Range | None]] = []
+        told: list[list[Value]] = []
+        for i, region in enumerate(eqn.regions):
+            mark = len(self._undo)
+            if rule is not None and self._regions[id(region)] == 1:
+                self._enter_region(eqn, rule, i, carried)
+            self._function(region)
+            ends.append([self.range(v) if is_integer(v) else None for v in region.results])
+            told.append([self._as_known(v) for v in region.results])
+            self._take_back(mark)
+        return ends, told
+
+    def _by_induction(self, eqn: Eqn, rule: FactRule | None) -> dict[int, Range]:
+        """The ranges of what a loop carries that is not negative at first, nor after a step if it
+        was not before it; and perhaps never larger than at first. That takes a walk of its own;
+        walks in it make no such attempts."""
+        if rule is None or rule.entry is None or not eqn.regions:
+            return {}
+        entries = [e for e in rule.entry(eqn)[0] if isinstance(e, Carried)]
+        starts = {e.position: self.range(e.start) for e in entries}
+        near = {e.position: _near(starts[e.position]) for e in entries if e.near}
+        near = {j: r for j, r in near.items() if r.within(dtype_range(T.i64))}
+        if self._trying or any(self._regions[id(region)] != 1 for region in eqn.regions):
+            return near
+        whole = {e.position: dtype_range(e.start.dtype).hi for e in entries}
+        whole.update({j: r.hi for j, r in near.items()})
+        guess = {j: Range(0, r.hi) for j, r in starts.items() if r.lo >= 0}
+        for _ in range(ATTEMPTS):
+            if not guess:
+                break
+            self._trying = True
+            returned = self._walk_regions(eqn, rule, {**near, **guess})[0][-1]
+            self._trying = False
+            _undo(self._tried, 0)
+            ends = {j: r for j in guess if (r := returned[j]) is not None and r.lo >= 0}
+            kept = {j for j, r in ends.items() if r.within(guess[j])}
+            if len(kept) == len(guess):
+                return {**near, **{j: starts[j].join(r) for j, r in ends.items()}}
+            guess = {j: guess[j] if j in kept else Range(0, whole[j]) for j in ends}
+        return near
+
+    def _enter_region(self, eqn: Eqn, rule: FactRule, i: int, carried: dict[int, Range]) -> None:
         if rule.entry:
             for param, entry in zip(eqn.regions[i].params, rule.entry(eqn)[i]):
-                self._enter(param, entry)
+                if isinstance(entry, Carried):
+                    if entry.position in carried:
+                        self._put(self._ranges, param, carried[entry.position])
+                else:
+                    self._enter(param, entry)
         if rule.given:
             for claim in rule.given(eqn)[i]:
                 self._assume(claim)
 
-    def _enter(self, param: Value, entry: Entry) -> None:
+    def _enter(self, param: Value, entry: Value | Steps | Onward | Retold | None) -> None:
         if entry is None or not is_integer(param):
             return
         if isinstance(entry, Steps):
@@ -356,13 +432,29 @@ class Facts:
         elif isinstance(entry, Onward):
             low, high = self.range(entry.start)
             if high <= 2**62:
-                self._ranges[param] = Range(low, high + 2**61)
-                self._orders[param] = (self._form(Order(entry.start, param, 0)),)
+                self._put(self._ranges, param, Range(low, high + 2**61))
+                self._put(self._orders, param, (self._form(Order(entry.start, param, 0)),))
+        elif isinstance(entry, Retold):
+            if self._begins_so(entry):
+                self._put(self._definitions, param, entry.eqn)
         else:
-            self._ranges[param] = self.range(entry)
-            self._same[param] = self._same.get(entry, entry)
+            self._put(self._same, param, self._same.get(entry, entry))
             if param.rank == 0:
-                self._forms[param] = self.affine(entry)
+                self._put(self._forms, param, self.affine(entry))
+
+    def _begins_so(self, entry: Retold) -> bool:
+        """Whether what the equation says holds at first, too, if the bool does."""
+        rule = entry.eqn.op.facts
+        if rule is None or rule.implies is None:
+            return False
+        claims = rule.implies(replace(entry.eqn, operands=entry.first), True)
+        mark = len(self._undo)
+        self._assume(Truth(entry.start, True))
+        holds = all(
+            isinstance(c, Order) and _is_about_integers(c) and self._proves(c) for c in claims
+        )
+        self._take_back(mark)
+        return holds
 
     def _leave_regions(
         self, eqn: Eqn, exits: Sequence[Sequence[Exit]], ends: Sequence[Sequence[Range | None]]
@@ -373,15 +465,47 @@ class Facts:
                 found = [
                     self.range(c) if isinstance(c, Value) else ends[c[0]][c[1]] for c in choices
                 ]
-                self._ranges[result] = _join([r for r in found if r is not None])
+                self._put(self._ranges, result, _join([r for r in found if r is not None]))
+
+    def _note_choices(self, eqn: Eqn, rule: FactRule, told: Sequence[Sequence[Value]]) -> None:
+        """Bools that are what one of the regions returns, each run where its claims hold."""
+        if rule.exits is None or rule.given is None:
+            return
+        given = rule.given(eqn)
+        for result, choices in zip(eqn.results, rule.exits(eqn)):
+            regions = [c for c in choices if not isinstance(c, Value)]
+            if result.type == T.scalar(T.bool_) and len(regions) == len(choices):
+                cases = [Case(given[i], told[i][j]) for i, j in regions]
+                self._put(self._choices, result, cases)
+
+    def _as_known(self, v: Value) -> Value:
+        """A bool as a Literal where it is known."""
+        truth = self.truth(v) if v.type == T.scalar(T.bool_) else None
+        return v if truth is None else Literal(truth, T.bool_)
 
     def _enter_steps(self, param: Value, steps: Steps) -> None:
         """The param's own orders stay, as it is known to exist; that there is a step at all holds
         inside."""
         self._assume(Order(steps.low, steps.high, 1))
-        self._ranges[param] = Range(self.range(steps.low).lo, self.range(steps.high).hi - 1)
+        within = Range(self.range(steps.low).lo, self.range(steps.high).hi - 1)
+        self._put(self._ranges, param, within)
         orders = (Order(steps.low, param, 0), Order(param, steps.high, 1))
-        self._orders[param] = tuple(form for o in orders if (form := self._form(o)).exact)
+        exact = tuple(form for o in orders if (form := self._form(o)).exact)
+        self._put(self._orders, param, exact)
+
+
+_Change = tuple[dict[Any, Any], Any, Any]
+"""A dict, a key, and what was there, None for nothing."""
+
+
+def _undo(changes: list[_Change], mark: int) -> None:
+    """Take back the latest changes, down to so many."""
+    while len(changes) > mark:
+        where, key, old = changes.pop()
+        if old is None:
+            where.pop(key, None)
+        else:
+            where[key] = old
 
 
 def _join(ranges: Sequence[Range]) -> Range:
@@ -392,6 +516,11 @@ def _is_about_integers(claim: Claim) -> bool:
     if isinstance(claim, Order):
         return all(isinstance(v, int) or is_integer(v) for v in (claim.low, claim.high))
     return isinstance(claim, Fits) or is_integer(claim.value)
+
+
+def _near(start: Range) -> Range:
+    """Where something may be that began there and goes in small steps, for as long as it likes."""
+    return Range(start.lo - 2**61, start.hi + 2**61)
 
 
 def _meet(a: Range, b: Range) -> Range:

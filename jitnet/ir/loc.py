@@ -9,6 +9,8 @@ from __future__ import annotations
 import linecache
 from typing import NamedTuple
 
+MOST_FRAMES = 16
+
 
 class Frame(NamedTuple):
     """One line of the user's program; columns are 0-based, -1 where unknown."""
@@ -31,6 +33,10 @@ class Loc(NamedTuple):
 
     def tagged(self, tag: str) -> Loc:
         return self._replace(tags=(*self.tags, tag))
+
+    def called_from(self, site: Loc) -> Loc:
+        """The location of what a call at `site` runs."""
+        return Loc((*self.frames, *site.frames)[:MOST_FRAMES], (*self.tags, *site.tags))
 
 
 UNKNOWN = Loc()

@@ -78,11 +78,13 @@ signbit = ScalarOp("signbit", ("f",), "bool", np.signbit, expand=lambda x: lt(bi
 
 
 def _extremum(name: str, numpy: Any, better: ScalarOp, ignore_nan: bool) -> ScalarOp:
-    """Of two equal zeros the second wins, as in NumPy's vector loops."""
+    """Of two equal zeros the second wins, as in NumPy's vector loops. A choice by "is a number",
+    not by "is NaN": two choices of the latter kind become one by two conditions in LLVM, which is
+    a branch, where these are an instruction each."""
 
     def expand(x: Value, y: Value) -> Value:
-        best = select(better(x, y), x, y)
-        return select(isnan(y), x, best) if ignore_nan else select(isnan(x), x, best)
+        best, unsure = select(better(x, y), x, y), y if ignore_nan else x
+        return select(eq(unsure, unsure), best, x)
 
     word = "max" if better is gt else "min"
     union = "or" if better is gt else "and"

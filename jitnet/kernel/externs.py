@@ -67,7 +67,8 @@ def _operand(pointer: Array, flag: int, rows: int, columns: int, lead: int) -> A
 
 
 def _update(out: Array, product: Array, alpha: Any, beta: Any) -> None:
-    """BLAS's rule: with beta = 0 the old content is not read."""
+    """BLAS's rule: with beta = 0 the old content is not read. Complex factors lie in memory."""
+    alpha, beta = np.ravel(alpha)[0], np.ravel(beta)[0]
     out[...] = alpha * product if beta == 0 else alpha * product + beta * out
 
 
@@ -102,6 +103,32 @@ def _blas(routine: str, numpy: Callable[..., None], arguments: str) -> list[Exte
         )
         for letter, real in (("s", "f32"), ("d", "f64"))
     ]
+
+
+def _complex_blas(routine: str, numpy: Callable[..., None], arguments: str) -> list[Extern]:
+    """The same of complex numbers, which lie in memory as pairs of real ones; so do factors."""
+
+    def on_pairs(dtype: str) -> Callable[..., None]:
+        def call(*arguments: Any) -> None:
+            numpy(*(_complex(v, dtype) if isinstance(v, np.ndarray) else v for v in arguments))
+
+        return call
+
+    return [
+        Extern(
+            letter + routine,
+            tuple(arguments.replace("factor", "ptr").split()),
+            f"cblas_{letter}{routine}",
+            (ROW_MAJOR,),
+            on_pairs(dtype),
+        )
+        for letter, dtype in (("c", "complex64"), ("z", "complex128"))
+    ]
+
+
+def _complex(pointer: Array, dtype: str) -> Array:
+    """Memory as complex numbers."""
+    return pointer[: pointer.size // 2 * 2].view(dtype)
 
 
 # -- sorting ---------------------------------------------------------------------------------------
@@ -224,6 +251,8 @@ EXTERNS: dict[str, Extern] = {
         *_blas("gemm", _gemm, "i32 i32 i64 i64 i64 real ptr i64 ptr i64 real ptr i64"),
         # y = alpha * op(A) @ x + beta * y, A stored m x n: trans, m, n, alpha, a, lda, x, incx, ...
         *_blas("gemv", _gemv, "i32 i64 i64 real ptr i64 ptr i64 real ptr i64"),
+        *_complex_blas("gemm", _gemm, "i32 i32 i64 i64 i64 factor ptr i64 ptr i64 factor ptr i64"),
+        *_complex_blas("gemv", _gemv, "i32 i64 i64 factor ptr i64 ptr i64 factor ptr i64"),
         # m, n, a, lda, pivots; trans, n, nrhs, a, lda, pivots, b, ldb; uplo, n, a, lda
         *_lapack("getrf", _getrf, "i64 i64 ptr i64 ptr"),
         *_lapack("getrs", _getrs, "i32 i64 i64 ptr i64 ptr ptr i64"),

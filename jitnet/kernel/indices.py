@@ -77,6 +77,13 @@ def position(i: Value, start: Value, step: int) -> Value:
     return add(start, multiply(i, index(step)))
 
 
+def box_index(
+    at: Sequence[Value], starts: Sequence[Value], steps: Sequence[int]
+) -> tuple[Value, ...]:
+    """The index in an array of what has an index in a box of it."""
+    return tuple(position(i, start, step) for i, start, step in zip(at, starts, steps))
+
+
 def linearise(indices: Sequence[Value], dims: Sequence[Value]) -> Value:
     """The number of an element in C order."""
     number = ZERO

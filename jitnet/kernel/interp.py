@@ -263,6 +263,18 @@ def _tape_get(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]
     return record
 
 
+def _tape_reach(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    tape, length = operands
+    tape.reach(int(length))
+    return ()
+
+
+def _tape_slots(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    tape, position = operands
+    slots: tuple[Any, ...] = tape.slots(int(position))
+    return slots
+
+
 def _tape_free(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
     operands[0].records.clear()
     return ()
@@ -286,5 +298,7 @@ _STATEMENTS: dict[Op, Callable[[_State, Eqn, Sequence[Any]], Sequence[Any]]] = {
     S.TAPE_LENGTH: _tape_length,
     S.TAPE_EXTENT: _tape_extent,
     S.TAPE_GET: _tape_get,
+    S.TAPE_REACH: _tape_reach,
+    S.TAPE_SLOTS: _tape_slots,
     S.TAPE_FREE: _tape_free,
 }

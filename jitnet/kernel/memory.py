@@ -142,20 +142,33 @@ class Tape:
     """A growing log of records."""
 
     type: T.TapeType
-    records: list[tuple[Any, ...]]
+    records: list[tuple[Buffer, ...]]
 
     def extent(self, position: int, field: int, axis: int) -> int:
         return int(self._record(position)[field].array.shape[axis])
 
     def push(self, values: Sequence[Any]) -> None:
         """Append a record; buffers are copied."""
-        copies = (of_array(v.array.copy()) if isinstance(v, Buffer) else v for v in values)
-        self.records.append(tuple(copies))
+        arrays = (v.array if isinstance(v, Buffer) else np.asarray(v) for v in values)
+        self.records.append(tuple(of_array(a.copy()) for a in arrays))
+
+    def reach(self, length: int) -> None:
+        """Append records of zeros until there are `length`."""
+        while len(self.records) < length:
+            boxes = [(t, tuple(d for d in dims if d is not None)) for t, dims in self.type.fields]
+            zeros = (np.zeros(dims, dtype.numpy) for dtype, dims in boxes)
+            self.records.append(tuple(map(of_array, zeros)))
 
     def get(self, position: int) -> tuple[Any, ...]:
+        """The fields: scalars by value, arrays as they lie there."""
+        record = zip(self._record(position), self.type.fields)
+        return tuple(b if dims else b.array[()] for b, (_, dims) in record)
+
+    def slots(self, position: int) -> tuple[Buffer, ...]:
+        """The memory of all fields."""
         return self._record(position)
 
-    def _record(self, position: int) -> tuple[Any, ...]:
+    def _record(self, position: int) -> tuple[Buffer, ...]:
         if not 0 <= position < len(self.records):
             raise IndexError(f"record {position} of a tape of {len(self.records)}")
         return self.records[position]

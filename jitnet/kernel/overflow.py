@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.ir import Eqn, Value
-from jitnet.ir.facts import ADD, MUL, SUB, Claim, FactRule, Fits, Range, dtype_range
+from jitnet.ir import Eqn, Literal, Value
+from jitnet.ir.facts import ADD, MUL, SUB, Claim, FactRule, Fits, Order, Range, dtype_range
 from jitnet.kernel.basic import (
     add,
     bitwise_and,
@@ -46,9 +46,22 @@ def _facts(op: ScalarOp, arithmetic: FactRule) -> FactRule:
         return Range(0, 0) if fits else None
 
     def implies(eqn: Eqn, truth: bool) -> Sequence[Claim]:
-        return () if truth else (Fits(op.name, eqn.operands),)
+        return () if truth else (Fits(op.name, eqn.operands), *_within(op, *eqn.operands))
 
     return FactRule(range=range, implies=implies)
+
+
+def _within(op: ScalarOp, x: Value, c: Value) -> Sequence[Claim]:
+    """The bounds of x where it does not wrap around with a known operand."""
+    if not isinstance(c, Literal) or isinstance(x, Literal):
+        return ()
+    (lo, hi), n = dtype_range(x.dtype), int(c.item)
+    if op is mul and n > 0:
+        lo, hi = -(-lo // n), hi // n
+    elif op is not mul:
+        n = n if op is add else -n
+        lo, hi = lo - min(n, 0), hi - max(n, 0)
+    return Order(lo, x, 0), Order(x, hi, 0)
 
 
 def _wraps(

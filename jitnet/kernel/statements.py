@@ -307,6 +307,18 @@ def _infer_tape_get(operands: Sequence[Value], attrs: Attrs, regions: object) ->
     return tuple(types)
 
 
+def _infer_tape_slots(operands: Sequence[Value], attrs: Attrs, regions: object) -> tuple[Type, ...]:
+    assert isinstance(operands[0].type, TapeType)
+    fields = operands[0].type.fields
+    return tuple(BufferType(dtype, tuple(map(_known, dims))) for dtype, dims in fields)
+
+
+def _known(dim: Dim | None) -> Dim:
+    _check(dim is not None, "a record of ragged extents is never changed")
+    assert dim is not None
+    return dim
+
+
 def _infer_tape_new(operands: Sequence[Value], attrs: Attrs, regions: object) -> tuple[Type, ...]:
     return (attrs["type"],)
 
@@ -323,6 +335,8 @@ TAPE_PUSH = Statement("tape_push", Effect.WRITES, _infer_tape_push)
 TAPE_LENGTH = Statement("tape_length", Effect.PURE, lambda operands, attrs, regions: (INDEX,))
 TAPE_EXTENT = Statement("tape_extent", Effect.PURE, lambda operands, attrs, regions: (INDEX,))
 TAPE_GET = Statement("tape_get", Effect.PURE, _infer_tape_get)
+TAPE_REACH = Statement("tape_reach", Effect.WRITES, lambda operands, attrs, regions: ())
+TAPE_SLOTS = Statement("tape_slots", Effect.PURE, _infer_tape_slots)
 TAPE_FREE = Statement("tape_free", Effect.WRITES, lambda operands, attrs, regions: ())
 
 
@@ -353,6 +367,17 @@ def tape_get(tape: Value, position: Value, ragged: Sequence[Value] = ()) -> tupl
     """The fields of the record at `position`: scalars, and buffers that point into the tape.
     `ragged` are its ragged extents, in the order of fields and axes."""
     return current().bind(TAPE_GET, (tape, position, *ragged))
+
+
+def tape_reach(tape: Value, length: Value) -> None:
+    """Append records of zeros until there are `length`. No extent may be ragged."""
+    current().bind(TAPE_REACH, (tape, length))
+
+
+def tape_slots(tape: Value, position: Value) -> tuple[Value, ...]:
+    """The memory of the fields of the record at `position`: buffers, of rank 0 for scalars. No
+    extent may be ragged."""
+    return current().bind(TAPE_SLOTS, (tape, position))
 
 
 def tape_free(tape: Value) -> None:

@@ -212,8 +212,19 @@ def _constants(x: Value) -> Constants:
     return F64 if x.dtype is T.f64 else F32
 
 
+SPLIT = 6
+"""Polynomials of so many coefficients are two that are computed at the same time."""
+
+
+def _polynomial(coefficients: Sequence[float], x: Value) -> Value:
+    """The sum of coefficients[k] * x**k; the even and the odd powers do not wait for each other."""
+    if len(coefficients) < SPLIT:
+        return _horner(coefficients, x)
+    square = mul(x, x)
+    return fma(_horner(coefficients[1::2], square), x, _horner(coefficients[::2], square))
+
+
 def _horner(coefficients: Sequence[float], x: Value) -> Value:
-    """The sum of coefficients[k] * x**k."""
     total: Value = lit(coefficients[-1], x)
     for c in reversed(coefficients[:-1]):
         total = fma(total, x, c)
@@ -242,7 +253,7 @@ def _expm1_reduced(x: Value, c: Constants) -> tuple[Value, Value, Value]:
     t, bits = _round(x, _PER_LN2, c)
     r = fma(t, -c.exp_ln2[0], x)
     r = fma(t, -c.exp_ln2[1], r)
-    return fma(_horner(c.exp, r), mul(r, r), r), t, bits
+    return fma(_polynomial(c.exp, r), mul(r, r), r), t, bits
 
 
 def _power(n: Value, c: Constants, dtype: DType, offset: int = 0) -> Value:
@@ -271,7 +282,7 @@ def exp2(x: Value) -> Value:
     x = _clamp(x, *c.exp2_range)
     whole, n = _round(x, 1.0, c)
     r = sub(x, whole)
-    return _scale(add(fma(_horner(c.exp2, r), mul(r, r), mul(r, _LN2)), 1.0), n, c)
+    return _scale(add(fma(_polynomial(c.exp2, r), mul(r, r), mul(r, _LN2)), 1.0), n, c)
 
 
 def expm1(x: Value) -> Value:
@@ -289,9 +300,9 @@ def tanh(x: Value) -> Value:
     c = _constants(x)
     a = abs(x)
     z = mul(x, x)
-    ratio = _horner(c.tanh, z)
+    ratio = _polynomial(c.tanh, z)
     if len(c.tanh_over) > 1:
-        ratio = div(ratio, _horner(c.tanh_over, z))
+        ratio = div(ratio, _polynomial(c.tanh_over, z))
     near = fma(mul(a, z), ratio, a)
     doubled = mul(select(gt(a, c.tanh_range), lit(c.tanh_range, a), a), 2.0)
     p, _, n = _expm1_reduced(doubled, c)
@@ -329,13 +340,13 @@ def _log_near_1(f: Value, c: Constants, low: Value) -> Value:
     """log(1 + f) + low, where low is small against f or comes with a larger term."""
     if c is F32:
         f2 = mul(f, f)
-        y = fma(_horner(c.log, f), mul(f2, f), low)
+        y = fma(_polynomial(c.log, f), mul(f2, f), low)
         return add(fma(f2, -0.5, y), f)
     # f - f**2/2 + s * (f**2/2 + R) instead of 2 s + s R: f is exact, s is not (fdlibm's log)
     s = div(f, add(f, 2.0))
     z = mul(s, s)
     half_square = mul(mul(f, f), 0.5)
-    tail = fma(s, fma(_horner(c.log, z), z, half_square), low)
+    tail = fma(s, fma(_polynomial(c.log, z), z, half_square), low)
     return sub(f, sub(half_square, tail))
 
 
@@ -408,8 +419,8 @@ RARELY_COS = _rare_row("cos", np.cos)
 def _sin_and_cos(r: Value, c: Constants) -> tuple[Value, Value]:
     """Of |r| <= pi / 4."""
     z = mul(r, r)
-    sine = fma(mul(_horner(c.sin, z), z), r, r)
-    cosine = fma(mul(z, z), _horner(c.cos, z), fma(z, -0.5, lit(1.0, z)))
+    sine = fma(mul(_polynomial(c.sin, z), z), r, r)
+    cosine = fma(mul(z, z), _polynomial(c.cos, z), fma(z, -0.5, lit(1.0, z)))
     return sine, cosine
 
 

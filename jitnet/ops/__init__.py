@@ -8,6 +8,7 @@ The builder functions are all here; importing this package fills the registry.
 """
 
 from jitnet.ops import (
+    complex_products,
     complex_regions,
     complexes,
     control,
@@ -25,9 +26,12 @@ from jitnet.ops import (
     sorting,
     tape,
 )
+from jitnet.ops.checkpoints import barrier, checkpoint
+from jitnet.ops.complex_products import complex_dot
 from jitnet.ops.complexes import angle, complex, conj, imag, interleave, real
 from jitnet.ops.control import call, check, for_, fused, if_, while_
 from jitnet.ops.create import const, empty, iota
+from jitnet.ops.custom_rules import custom
 from jitnet.ops.host import host_print
 from jitnet.ops.index import compress, gather, scatter
 from jitnet.ops.join import concatenate, pad
@@ -146,6 +150,7 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "barrier",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
@@ -155,8 +160,11 @@ __all__ = [
     "cbrt",
     "ceil",
     "check",
+    "checkpoint",
     "cholesky",
     "complex",
+    "complex_dot",
+    "complex_products",
     "complex_regions",
     "complexes",
     "compress",
@@ -171,6 +179,7 @@ __all__ = [
     "create",
     "cumprod",
     "cumsum",
+    "custom",
     "deg2rad",
     "det",
     "div",

@@ -37,6 +37,7 @@ from jitnet.ops.residuals import (
     with_dims_of,
     with_extents,
 )
+from jitnet.ops.rewinding import entering
 from jitnet.ops.shape import zeros_like
 
 
@@ -47,12 +48,14 @@ class _Branch(NamedTuple):
         operands: after the condition.
         hidden: which of them depend on unknown values.
         unknown: which results do, in one arm at least.
+        states: arrays that are wound back: (operand, by number, and result that it becomes).
         plans: the ways of each arm's residuals.
     """
 
     eqn: Eqn
     hidden: tuple[bool, ...]
     unknown: tuple[bool, ...]
+    states: tuple[tuple[int, int], ...]
     plans: tuple[Plan, ...]
 
     @property
@@ -75,25 +78,40 @@ def split_if(
     unknown: Collection[Value],
     is_free: Callable[[Value], bool],
     split: SplitTransform,
+    states: Collection[Value] | None,
 ) -> Parts:
     hidden = tuple(v in unknown for v in eqn.operands[1:])
     forced = [False] * len(eqn.results)
     for region in eqn.regions:
         out = split(region, hidden, forced, frozenset()).unknown
         forced = [a or b for a, b in zip(forced, out)]
-    arms: list[Halves] = []
-    for region in eqn.regions:
-        known = frozenset(pick(region.params, hidden, False))
-        free = {p for p, v in zip(region.params, eqn.operands[1:]) if p in known and is_free(v)}
-        arms.append(split(region, hidden, forced, frozenset(free), known))
+    wound = _states(eqn, states or ())
+    while True:
+        arms: list[Halves] = []
+        for region in eqn.regions:
+            known = frozenset(pick(region.params, hidden, False))
+            free = {p for p, v in zip(region.params, eqn.operands[1:]) if p in known and is_free(v)}
+            pairs = tuple((region.params[i], j) for i, j in wound)
+            arms.append(split(region, hidden, forced, frozenset(free), known, pairs))
+        lost = {r.params.index(p) for r, arm in zip(eqn.regions, arms) for p in arm.lost}
+        if not lost:
+            break
+        wound = tuple((i, j) for i, j in wound if i not in lost)
     before, linear = Builder("known"), Builder("linear")
     with before, before.at(primal_loc(eqn.loc)):
         plans = tuple(plan(arm, {}, stable=arm.known.params) for arm in arms)
-        branch = _Branch(eqn, hidden, tuple(forced), plans)
+        branch = _Branch(eqn, hidden, tuple(forced), wound, plans)
         saved, tapes = _known_if(before, branch)
     with linear, linear.at(eqn.loc):
         _linear_if(linear, branch, saved, tapes)
     return before.eqns, linear.eqns, pick(eqn.results, forced, True)
+
+
+def _states(eqn: Eqn, states: Collection[Value]) -> tuple[tuple[int, int], ...]:
+    """The operands whose state the branch changes, and the results that they become."""
+    found = [(entering(eqn, r), j) for j, r in enumerate(eqn.results) if r in states]
+    pairs = [(i - 1, j) for i, j in found if i is not None]
+    return tuple((i, j) for i, j in pairs if eqn.operands.count(eqn.operands[1 + i]) == 1)
 
 
 def _known_if(before: Builder, branch: _Branch) -> tuple[list[Value], list[Value]]:
@@ -136,7 +154,10 @@ def _linear_if(b: Builder, branch: _Branch, saved: Sequence[Value], tapes: Seque
     extents = [d for r in results for d in value_dims(r.type)]
     logs = [t.first for t in branch.tapes if t.first is not None]
     moving = pick(branch.operands, branch.hidden, True)
-    operands = with_extents([*read, *extents, *saved, *tapes, *logs, *moving])
+    wound = [branch.operands[i] for i, _ in branch.states]
+    after = [branch.eqn.results[j] for _, j in branch.states]
+    read = [v for v in read if v not in wound]
+    operands = with_extents([*read, *extents, *saved, *tapes, *logs, *wound, *moving])
     regions: list[Function] = []
     for arm, p in enumerate(branch.plans):
         with Builder(branch.eqn.regions[arm].name) as inner:
@@ -149,8 +170,9 @@ def _linear_if(b: Builder, branch: _Branch, saved: Sequence[Value], tapes: Seque
             own = [handles[id(t)] for t in p.tapes]
             position = next((env[t.first] for t in p.tapes if t.first is not None), index(0))
             found.update(recorded(p, own, position))
-            args = [*arguments(p, found), *(env[v] for v in moving)]
+            args = [*arguments(p, found), *(env[v] for v in (*wound, *moving))]
             values = inner.inline(p.halves.linear, args)
-            regions.append(inner.build(*(with_dims_of(v, r, env) for v, r in zip(values, results))))
+            ends = zip(values, [*results, *after])
+            regions.append(inner.build(*(with_dims_of(v, r, env) for v, r in ends)))
     b.bind(branch.eqn.op, (branch.eqn.operands[0], *operands), {}, regions)
-    adopt(b, results)
+    adopt(b, [*results, *after])

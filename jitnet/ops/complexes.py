@@ -5,8 +5,8 @@
     %w = mul %z, complex(0.0, 1.0):c128 {}
 
 No backend has complex numbers: `passes.pairs` puts two real values in place of each, by the rules
-that ops carry. Those of the pointwise ops, of products and of folds are given to them here, for
-they are made of these ops themselves. An op that gets none does not take complex operands.
+that ops carry. Those of the pointwise ops and of folds are given to them here, for they are made of
+these ops themselves. An op that gets none does not take complex operands.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from jitnet.ops import pointwise as p
 from jitnet.ops.control import for_
 from jitnet.ops.create import CONST, EMPTY, IOTA, const, empty, iota
 from jitnet.ops.index import SCATTER
+from jitnet.ops.lanes import batch_together
 from jitnet.ops.lift import OnPairs, Pointwise, accumulate, add, mul, neg, select, sub, zmul
-from jitnet.ops.linalg import DOT
 from jitnet.ops.loops import nest
 from jitnet.ops.pairs import Split, each_half, flat, pair
 from jitnet.ops.primitive import (
@@ -66,7 +66,6 @@ from jitnet.ops.reduce import (
     reduce_any,
     reduce_max,
     reduce_min,
-    reduce_sum,
 )
 from jitnet.ops.samples import SHAPES, generator, smooth
 from jitnet.ops.scan import CUMPROD
@@ -136,6 +135,7 @@ COMPLEX = Primitive(
     numpy=_numpy_complex,
     jvp=moves_data,
     transpose=not_linear,
+    batch=batch_together,
     lower=[Structured()],
     samples=_complex_samples,
     pairs=lambda eqn, operands, split: (Pair(*operands),),  # type: ignore[arg-type]
@@ -146,6 +146,7 @@ REAL = Primitive(
     numpy=lambda eqn, z: (z.real.copy(),),
     jvp=moves_data,
     transpose=not_linear,
+    batch=batch_together,
     lower=[Structured()],
     samples=_half_samples,
     pairs=lambda eqn, operands, split: (pair(operands[0]).re,),
@@ -156,6 +157,7 @@ IMAG = Primitive(
     numpy=lambda eqn, z: (z.imag.copy(),),
     jvp=moves_data,
     transpose=not_linear,
+    batch=batch_together,
     lower=[Structured()],
     samples=_half_samples,
     pairs=lambda eqn, operands, split: (pair(operands[0]).im,),
@@ -166,6 +168,7 @@ CONJ = Primitive(
     numpy=lambda eqn, z: (np.conjugate(z),),
     jvp=moves_data,
     transpose=not_linear,
+    batch=batch_together,
     lower=[Structured()],
     samples=_half_samples,
     pairs=lambda eqn, operands, split: (_conjugate(pair(operands[0])),),
@@ -267,6 +270,7 @@ INTERLEAVE = Primitive(
     numpy=lambda eqn, re, im: (np.stack([re, im], axis=-1),),
     jvp=moves_data,
     transpose=_transpose_interleave,
+    batch=batch_together,
     lower=[Kernel(_emit_interleave)],
     samples=_interleave_samples,
 )
@@ -358,23 +362,7 @@ def _pairs_const(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence
     return (Pair(const(array.real), const(array.imag)),)
 
 
-# -- products and folds ----------------------------------------------------------------------------
-
-
-def _pairs_dot(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
-    """Four real products; of vectors, two sums of products."""
-    x, y = (pair(v) for v in operands)
-    if x.re.rank == y.re.rank == len(eqn.attrs["contract"][0]) == 1:
-        re = sub(mul(x.re, y.re), mul(x.im, y.im))
-        im = add(mul(x.re, y.im), mul(x.im, y.re))
-        return (Pair(reduce_sum(re, (0,)), reduce_sum(im, (0,))),)
-
-    def dot(a: Value, b: Value) -> Value:
-        (found,) = current().bind(DOT, (a, b), eqn.attrs)
-        return found
-
-    re = sub(dot(x.re, y.re), dot(x.im, y.im))
-    return (Pair(re, add(dot(x.re, y.im), dot(x.im, y.re))),)
+# -- folds -----------------------------------------------------------------------------------------
 
 
 def _in_front(v: Value, axes: Sequence[int]) -> Value:
@@ -527,7 +515,6 @@ p.CONVERT.pairs = _pairs_convert
 IOTA.pairs = _pairs_iota
 EMPTY.pairs = _pairs_empty
 CONST.pairs = _pairs_const
-DOT.pairs = _pairs_dot
 REDUCE_PROD.pairs = _pairs_prod
 REDUCE_MAX.pairs = _pairs_extremum(greatest=True)
 REDUCE_MIN.pairs = _pairs_extremum(greatest=False)

@@ -24,6 +24,7 @@ from jitnet.ir import (
     Effect,
     Eqn,
     Function,
+    Literal,
     ResultDim,
     Type,
     Value,
@@ -32,7 +33,8 @@ from jitnet.ir import (
     substitute_type,
 )
 from jitnet.ir import types as T
-from jitnet.ir.facts import Claim, Entry, Exit, FactRule, Onward, Steps, Truth
+from jitnet.ir.facts import Claim, Entry, Exit, FactRule, Steps, Truth
+from jitnet.ops import control_batches as batches
 from jitnet.ops import loop_derivatives as d
 from jitnet.ops.branch_splits import split_if
 from jitnet.ops.counters import carried
@@ -42,6 +44,8 @@ from jitnet.ops.primitive import (
     Primitive,
     Structured,
     Tangents,
+    lane_by_lane,
+    never,
     nondifferentiable,
     not_linear,
 )
@@ -133,6 +137,7 @@ IF = Primitive(
     numpy=_numpy_if,
     jvp=d.jvp_if,
     transpose=d.transpose_if,
+    batch=batches.batch_if,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
@@ -199,7 +204,8 @@ def _numpy_for(eqn: Eqn, evaluate: Evaluate, n: Any, *operands: Any) -> tuple[An
 def _enter_for(eqn: Eqn) -> Sequence[Sequence[Entry]]:
     (n, *rest), (body,) = eqn.operands, eqn.regions
     consts, fixed = eqn.attrs["consts"], eqn.attrs["consts"] + eqn.attrs["carries"]
-    carries = carried(body, body.params[1 + consts : 1 + fixed], rest[consts:fixed])
+    same = list(zip(body.params[1:], rest[:consts]))
+    carries = carried(body, body.params[1 + consts : 1 + fixed], rest[consts:fixed], same)
     return [[Steps(0, as_dim(n)), *rest[:consts], *carries, *[None] * (len(rest) - fixed)]]
 
 
@@ -216,6 +222,8 @@ FOR = Primitive(
     numpy=_numpy_for,
     jvp=d.jvp_for,
     transpose=d.transpose_for,
+    batch=batches.batch_for,
+    total=lambda eqn: isinstance(eqn.operands[0], Literal),
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
@@ -290,9 +298,10 @@ def _numpy_while(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...
 
 def _enter_while(eqn: Eqn) -> Sequence[Sequence[Entry]]:
     consts, (cond, body) = eqn.attrs["consts"], eqn.regions
-    carries = carried(body, body.params[consts:], eqn.operands[consts:])
+    same = list(zip(body.params, eqn.operands[:consts]))
+    carries = carried(body, body.params[consts:], eqn.operands[consts:], same)
     first = [*eqn.operands[:consts], *carries]
-    return first, [p if isinstance(e, Onward | None) else e for e, p in zip(first, cond.params)]
+    return first, [e if isinstance(e, Value) else p for e, p in zip(first, cond.params)]
 
 
 def _given_in_while(eqn: Eqn) -> Sequence[Sequence[Claim]]:
@@ -306,6 +315,8 @@ WHILE = Primitive(
     numpy=_numpy_while,
     jvp=d.jvp_while,
     transpose=not_linear,
+    batch=batches.batch_while,
+    total=never,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
@@ -353,6 +364,7 @@ CALL = Primitive(
     numpy=_numpy_call,
     jvp=d.jvp_call,
     transpose=d.transpose_call,
+    batch=batches.batch_call,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
@@ -365,6 +377,7 @@ FUSED = Primitive(
     numpy=_numpy_call,
     jvp=d.jvp_call,
     transpose=d.transpose_call,
+    batch=batches.batch_call,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
@@ -399,6 +412,7 @@ INVOKE = Primitive(
     numpy=_numpy_invoke,
     jvp=_after_transforms,
     transpose=not_linear,
+    batch=lane_by_lane,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
@@ -437,6 +451,7 @@ CHECK = Primitive(
     numpy=_numpy_check,
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=batches.batch_check,
     lower=[Structured()],
     samples=no_samples,
     effect=Effect.MAY_RAISE,

@@ -33,6 +33,7 @@ from jitnet.ir import (
 from jitnet.ir import types as T
 from jitnet.ir.facts import FactRule, Range
 from jitnet.kernel import scalars as s
+from jitnet.ops.lanes import made_alike
 from jitnet.ops.primitive import (
     Context,
     Element,
@@ -100,6 +101,7 @@ IOTA = Primitive(
     numpy=_numpy_iota,
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=made_alike,
     lower=[Element(_emit_iota)],
     samples=lambda: [
         Sample((np.int64(5),), {"axis": 0, "dtype": T.f64}),
@@ -146,6 +148,7 @@ EMPTY = Primitive(
     numpy=_numpy_empty,
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=made_alike,
     lower=[Structured()],
     samples=lambda: [Sample((np.int64(0), np.int64(4)), {"dtype": T.f64})],
 )
@@ -178,6 +181,7 @@ CONST = Primitive(
     numpy=lambda eqn: (eqn.attrs["data"].array[()],),
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=made_alike,
     lower=[Structured()],
     samples=lambda: [
         Sample((), {"data": Dense(np.arange(6.0).reshape(2, 3))}),

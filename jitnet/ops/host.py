@@ -47,6 +47,7 @@ from jitnet.ops.primitive import (
     Kernel,
     Paired,
     Primitive,
+    lane_by_lane,
     nondifferentiable,
     not_linear,
 )
@@ -130,6 +131,7 @@ HOST_PRINT = Primitive(
     numpy=_numpy,
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=lane_by_lane,
     lower=[Kernel(_emit)],
     samples=no_samples,
     effect=Effect.HOST,

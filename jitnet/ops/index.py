@@ -35,6 +35,7 @@ from jitnet.ir.facts import COUNT, SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import branch, load, loop, store
+from jitnet.ops import index_batches
 from jitnet.ops.create import iota
 from jitnet.ops.lift import accumulate, mul, select
 from jitnet.ops.loops import nest
@@ -51,6 +52,7 @@ from jitnet.ops.primitive import (
     Tangents,
     TransposeTransform,
     as_array,
+    never,
     not_linear,
 )
 from jitnet.ops.samples import generator, smooth
@@ -180,6 +182,8 @@ GATHER = Primitive(
     numpy=_numpy_gather,
     jvp=moves_data,
     transpose=_transpose_gather,
+    batch=index_batches.batch_gather,
+    total=never,
     lower=[Element(_emit_gather)],
     samples=_gather_samples,
     pairs=each_half,
@@ -321,6 +325,8 @@ SCATTER = Primitive(
     numpy=_numpy_scatter,
     jvp=moves_data,
     transpose=_transpose_scatter,
+    batch=index_batches.batch_scatter,
+    total=never,
     lower=[Kernel(_emit_scatter, elementwise=True)],
     samples=_scatter_samples,
     writes=0,
@@ -422,6 +428,7 @@ COMPRESS = Primitive(
     numpy=_numpy_compress,
     jvp=_jvp_compress,
     transpose=not_linear,
+    batch=index_batches.batch_compress,
     lower=[Kernel(_emit_compress, bound=_bound_compress, elementwise=True)],
     samples=_compress_samples,
     pairs=side_by_side,

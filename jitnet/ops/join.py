@@ -19,6 +19,7 @@ from jitnet.ir import (
     Dim,
     Eqn,
     Function,
+    Literal,
     Type,
     TypeRuleError,
     Value,
@@ -32,10 +33,12 @@ from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import branch, store
 from jitnet.ops.create import dims_of
-from jitnet.ops.lift import accumulate, add
+from jitnet.ops.lanes import Batched, all_spread, spread
+from jitnet.ops.lift import accumulate, add, select
 from jitnet.ops.loops import nest
 from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
+    BatchTransform,
     Context,
     Element,
     Kernel,
@@ -47,7 +50,7 @@ from jitnet.ops.primitive import (
 )
 from jitnet.ops.reduce import reduce_sum
 from jitnet.ops.samples import generator, smooth
-from jitnet.ops.shape import array_of, linear_type, moves_data, zeros_like
+from jitnet.ops.shape import array_of, broadcast, full, linear_type, moves_data, zeros_like
 from jitnet.ops.slicing import scalar_operand, slice, update
 
 
@@ -126,6 +129,18 @@ def _transpose_concatenate(
     return totals
 
 
+def _batch_concatenate(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    pieces = all_spread(operands[:-1], batched[:-1], extent)
+    attrs = {"axis": eqn.attrs["axis"] + 1}
+    return current().rebind(eqn, (*pieces, operands[-1]), attrs=attrs), [True]
+
+
 def _concatenate_samples() -> Iterator[Sample]:
     rng = generator("concatenate")
     cases: list[tuple[tuple[tuple[int, ...], ...], int, int]] = [
@@ -147,6 +162,7 @@ CONCATENATE = Primitive(
     numpy=_numpy_concatenate,
     jvp=moves_data,
     transpose=_transpose_concatenate,
+    batch=_batch_concatenate,
     lower=[Kernel(_emit_concatenate)],
     samples=_concatenate_samples,
     pairs=each_half,
@@ -229,6 +245,32 @@ def _transpose_pad(
     return [ct_x, ct_value, *rest]
 
 
+def _batch_pad(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    """A value that differs from lane to lane is chosen where a padded mask says so."""
+    x, value, *dims = operands
+    low, high = (0, *eqn.attrs["low"]), (0, *eqn.attrs["high"])
+    extents = [as_value(extent), *dims]
+    inside = x if batched[0] else spread(x, extent)
+    if not batched[1]:
+        return current().rebind(eqn, (inside, value, *extents), attrs={"low": low, "high": high}), [
+            True
+        ]
+
+    def padded(v: Value) -> Value:
+        zero = Literal(0, v.dtype)
+        return current().bind(PAD, (v, zero, *extents), {"low": low, "high": high})[0]
+
+    result = padded(inside)
+    mask = padded(full(Literal(True, T.bool_), inside.dims))
+    return (select(mask, result, broadcast(value, result.dims, (0,))),), [True]
+
+
 def _pad_samples() -> Iterator[Sample]:
     rng = generator("pad")
     cases: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
@@ -252,6 +294,7 @@ PAD = Primitive(
     numpy=_numpy_pad,
     jvp=moves_data,
     transpose=_transpose_pad,
+    batch=_batch_pad,
     lower=[Element(_emit_pad)],
     samples=_pad_samples,
     pairs=each_half,

@@ -34,6 +34,7 @@ from jitnet.ir import (
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
 from jitnet.kernel.scalars import ScalarOp
+from jitnet.ops.lanes import batch_elements
 from jitnet.ops.pairs import Split
 from jitnet.ops.primitive import (
     Context,
@@ -49,6 +50,7 @@ from jitnet.ops.primitive import (
     TransposeTransform,
     nondifferentiable,
     not_linear,
+    not_linear_error,
 )
 from jitnet.ops.samples import Domain, pointwise_samples
 
@@ -121,6 +123,7 @@ class Pointwise(Primitive):
             numpy=reference,
             jvp=jvp,
             transpose=transpose,
+            batch=batch_elements,
             lower=[Element(emit, pointwise=True, cost=row.cost)],
             samples=samples,
             facts=row.facts,
@@ -295,7 +298,8 @@ def transpose_of(*contributions: Contribution | None) -> TransposeRule:
             return totals
         for i, (operand, contribution) in enumerate(zip(operands, contributions, strict=True)):
             if isinstance(operand, Linear):
-                assert contribution is not None, f"{eqn.op.name} is not linear in operand {i}"
+                if contribution is None:
+                    raise not_linear_error(eqn.op.name)
                 totals[i] = accumulate(totals[i], contribution(ct, *operands))
         return totals
 
@@ -312,6 +316,17 @@ def _difference(eqn: Eqn, primals: Sequence[Value], tangents: Tangents) -> Value
 def _selected(eqn: Eqn, primals: Sequence[Value], tangents: Tangents) -> Value | None:
     _, tx, ty = tangents
     return select(primals[0], 0.0 if tx is None else tx, 0.0 if ty is None else ty)
+
+
+def factor(v: Value | Linear) -> Value:
+    """A factor of a product that is linear in the other one.
+
+    Raises:
+        DifferentiationError: for a second tangent.
+    """
+    if isinstance(v, Linear):
+        raise not_linear_error("a product")
+    return v
 
 
 def same(ct: Value, *operands: object) -> Value:
@@ -341,13 +356,17 @@ mul: Pointwise = pointwise(
     "mul",
     s.mul,
     partials=(lambda x, y, z: y, lambda x, y, z: x),
-    transpose=transpose_of(lambda ct, x, y: mul(ct, y), lambda ct, x, y: mul(ct, x)),
+    transpose=transpose_of(
+        lambda ct, x, y: mul(ct, factor(y)), lambda ct, x, y: mul(ct, factor(x))
+    ),
 )
 zmul: Pointwise = pointwise(
     "zmul",
     s.zmul,
     partials=(lambda x, y, z: y, lambda x, y, z: x),
-    transpose=transpose_of(lambda ct, x, y: zmul(y, ct), lambda ct, x, y: zmul(x, ct)),
+    transpose=transpose_of(
+        lambda ct, x, y: zmul(factor(y), ct), lambda ct, x, y: zmul(factor(x), ct)
+    ),
 )
 select: Pointwise = pointwise(
     "select",

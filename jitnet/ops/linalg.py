@@ -4,7 +4,8 @@
     %z = dot %x, %y {contract=((2,), (1,)), batch=((0,), (0,))} // a stack of matrix times vector
 
 The result's axes are the batch axes (in the order given), then x's other axes, then y's. Integers
-wrap, bools are any-of-both. How it is computed is in `ops.products`.
+wrap, bools are any-of-both. How it is computed is in
+`ops.products` and `ops.blas`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from jitnet.ir import (
     ArrayType,
     Attrs,
+    Dim,
     Eqn,
     Function,
     Type,
@@ -25,9 +27,11 @@ from jitnet.ir import (
     current,
 )
 from jitnet.ir import types as T
-from jitnet.ops import products
-from jitnet.ops.lift import accumulate
+from jitnet.ops import blas, products
+from jitnet.ops.lanes import Batched, behind, moved
+from jitnet.ops.lift import accumulate, factor, mul
 from jitnet.ops.primitive import (
+    BatchTransform,
     JvpTransform,
     Kernel,
     Linear,
@@ -38,25 +42,35 @@ from jitnet.ops.primitive import (
 )
 from jitnet.ops.products import Axes, Pairs, roles
 from jitnet.ops.samples import generator, smooth
+from jitnet.ops.shape import broadcast
 from jitnet.ops.shape import transpose as permute
 
 
 def _infer(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
-    x, y = operands
+    x, y = (v.array_type for v in operands)
+    return (product_type(x, y, attrs),)
+
+
+def product_type(x: ArrayType, y: ArrayType, attrs: Attrs) -> ArrayType:
+    """The type of a product of arrays.
+
+    Raises:
+        TypeRuleError: for dtypes or axes that do not fit.
+    """
     if x.dtype != y.dtype:
-        raise TypeRuleError(f"dot of {x.type} and {y.type}: convert first")
+        raise TypeRuleError(f"dot of {x} and {y}: convert first")
     for v, *groups in ((x, attrs["batch"][0], attrs["contract"][0]), (y, *_second(attrs))):
         axes = [a for group in groups for a in group]
         if len(set(axes)) != len(axes) or any(not 0 <= a < v.rank for a in axes):
-            raise TypeRuleError(f"dot: axes {axes} of {v.type}: each once, in range")
+            raise TypeRuleError(f"dot: axes {axes} of {v}: each once, in range")
     for pairs in (attrs["batch"], attrs["contract"]):
         if [x.dims[a] for a in pairs[0]] != [y.dims[a] for a in pairs[1]]:
-            raise TypeRuleError(f"dot of {x.type} and {y.type}: axes {pairs} do not match")
+            raise TypeRuleError(f"dot of {x} and {y}: axes {pairs} do not match")
     r = roles(attrs, x.rank, y.rank)
     dims = [x.dims[a] for a in (*r.batch[0], *r.free[0])] + [y.dims[a] for a in r.free[1]]
-    return (ArrayType(x.dtype, tuple(dims)),)
+    return ArrayType(x.dtype, tuple(dims))
 
 
 def _second(attrs: Attrs) -> tuple[Axes, Axes]:
@@ -64,9 +78,14 @@ def _second(attrs: Attrs) -> tuple[Axes, Axes]:
 
 
 def _reference(eqn: Eqn, x: Any, y: Any) -> tuple[Any, ...]:
+    return (numpy_product(np.asarray(x), np.asarray(y), eqn.attrs),)
+
+
+def numpy_product(
+    x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], attrs: Attrs
+) -> np.ndarray[Any, Any]:
     """Both operands as stacks of matrices, for np.matmul."""
-    x, y = np.asarray(x), np.asarray(y)
-    r = roles(eqn.attrs, x.ndim, y.ndim)
+    r = roles(attrs, x.ndim, y.ndim)
 
     def stack(v: Any, *groups: Axes) -> Any:
         sizes = [int(np.prod([v.shape[a] for a in group], dtype=np.int64)) for group in groups]
@@ -77,7 +96,7 @@ def _reference(eqn: Eqn, x: Any, y: Any) -> tuple[Any, ...]:
         stack(y, r.batch[1], r.contract[1], r.free[1]),
     )
     shape = [x.shape[a] for a in (*r.batch[0], *r.free[0])] + [y.shape[a] for a in r.free[1]]
-    return (product.reshape(shape),)
+    return np.asarray(product.reshape(shape))
 
 
 # -- derivatives -----------------------------------------------------------------------------------
@@ -107,13 +126,24 @@ def _transpose(
     free_x = tuple(range(len(batch), len(batch) + len(r.free[0])))
     free_y = tuple(range(len(batch) + len(r.free[0]), ct.rank))
     if isinstance(x, Linear):
-        assert isinstance(y, Value), "dot is linear in one operand at a time"
+        y = factor(y)
         order = (*r.batch[0], *r.free[0], *_by_partner(r.contract[0], r.contract[1]))
-        part = dot(ct, y, contract=(free_y, r.free[1]), batch=(batch, r.batch[1]))
+        part = _product(ct, y, contract=(free_y, r.free[1]), batch=(batch, r.batch[1]))
         return [accumulate(total_x, _restore(part, order)), None]
     order = (*r.batch[1], *_by_partner(r.contract[1], r.contract[0]), *r.free[1])
-    part = dot(x, ct, contract=(r.free[0], free_x), batch=(r.batch[0], batch))
+    part = _product(x, ct, contract=(r.free[0], free_x), batch=(r.batch[0], batch))
     return [None, accumulate(total_y, _restore(part, order))]
+
+
+def _product(x: Value, y: Value, contract: Pairs, batch: Pairs) -> Value:
+    """As `dot`. Where nothing is summed up, elementwise: that is fused with what it is added to."""
+    count = len(batch[0])
+    leading = tuple(range(count))
+    if contract[0] or batch != (leading, leading):
+        return dot(x, y, contract, batch)
+    dims = (*x.dims, *y.dims[count:])
+    apart = (*leading, *range(x.rank, len(dims)))
+    return mul(broadcast(x, dims, range(x.rank)), broadcast(y, dims, apart))
 
 
 def _rank(operand: Value | Linear) -> int:
@@ -130,6 +160,32 @@ def _restore(part: Value, order: Axes) -> Value:
     """Put the axis that is `order[i]`-th in the operand from place i to its own place."""
     perm = tuple(order.index(i) for i in range(len(order)))
     return part if perm == tuple(range(len(perm))) else permute(part, perm)
+
+
+# -- batching --------------------------------------------------------------------------------------
+
+
+def _batch(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    """Lanes of one operand are an axis of its own like its others: the product of a batch and one
+    matrix is one product. Lanes of both are one more batch axis."""
+    (x, y), r = operands, roles(eqn.attrs, *(v.rank - b for v, b in zip(operands, batched)))
+    first, second = (behind if b else tuple for b in batched)
+    contract = (first(r.contract[0]), second(r.contract[1]))
+    pairs = (first(r.batch[0]), second(r.batch[1]))
+    if all(batched):
+        lanes = ((0, *pairs[0]), (0, *pairs[1]))
+        return (dot(x, y, contract, lanes),), [True]
+    if batched[1] and not r.free[1]:  # y's lanes are its rows, and come first
+        part = dot(y, x, (contract[1], contract[0]), (pairs[1], pairs[0]))
+        return (moved(part, len(pairs[0]), 0),), [True]
+    place = len(pairs[0]) + (0 if batched[0] else len(r.free[0]))
+    return (moved(dot(x, y, contract, pairs), place, 0),), [True]
 
 
 # -- the op ----------------------------------------------------------------------------------------
@@ -174,10 +230,12 @@ DOT = Primitive(
     numpy=_reference,
     jvp=_jvp,
     transpose=_transpose,
+    batch=_batch,
+    dense=True,
     lower=[
         Kernel(products.emit_inner, when=products.is_inner),
         Kernel(products.emit_loops, when=products.wants_loops),
-        Kernel(products.emit_blas),
+        Kernel(blas.emit_blas),
     ],
     samples=_samples,
 )

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from jitnet.ir import Builder, Eqn, Function, TapeType, Value, current
 from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import JvpTransform, Linear, Tangents, TransposeTransform
-from jitnet.ops.tape import beginning, tangent_type, zero_tangent
+from jitnet.ops.tape import beginning, is_read, tangent_type, zero_tangent
 
 Operands = Sequence[Value | Linear]
 Accumulators = Sequence[Value | None]
@@ -329,9 +329,9 @@ def _transpose_body(
     consts, carries = [*range(c), *kept], [j for j in range(c, k) if j not in kept]
     order = [*consts, *carries, *range(k, len(rest))]
     linear = {j: j in carries or isinstance(rest[j], Linear) for j in order}
-    # a tape whose records nobody read is not carried back
+    # a tape whose records nobody reads is not carried back
     ends = {j: cotangents[j - c] for j in carries}
-    ends = {j: ct for j, ct in ends.items() if ct or not isinstance(rest[j].type, TapeType)}
+    ends = {j: ct for j, ct in ends.items() if ct or not _is_unread(body, params[j])}
     ys = [r for r, ct in zip(body.results[k - c :], cotangents[k - c :]) if ct is not None]
     results = (*(body.results[j - c] for j in ends), *ys)
     region = Function(body.name, (i, *(params[j] for j in order)), body.eqns, results)
@@ -351,6 +351,10 @@ def _transpose_body(
     step = Function(body.name, takes, back.eqns, gives)
     ends_of_kept = {j: cotangents[j - c] for j in kept if linear[j]}
     return _Back(step, known, known_xs, summed, xs, ends, moving, ends_of_kept)
+
+
+def _is_unread(body: Function, p: Value) -> bool:
+    return isinstance(p.type, TapeType) and not is_read(body, p)
 
 
 def _or_zero(ct: Value | None, like: Value | Linear) -> Value:

@@ -45,8 +45,10 @@ from jitnet.ops.residuals import (
     size_in_bytes,
     with_extents,
 )
+from jitnet.ops.rewinding import rewind, rewound
 from jitnet.ops.shape import full
 from jitnet.ops.slicing import slice, update
+from jitnet.ops.state_choice import Carried, chosen_states
 
 IsFree = Callable[[Value], bool]
 
@@ -78,6 +80,8 @@ class _Loop(NamedTuple):
         counter: that param.
         consts, carries, xs: the operands by role. A carry is hidden if any step makes it so.
         fixed: the known params that are the same in each step, and their values outside.
+        states: the carries, by number, that the linear half winds back.
+        around: those of them that whatever is around this loop winds back, too.
         plan: the ways of the body's residuals.
     """
 
@@ -88,6 +92,8 @@ class _Loop(NamedTuple):
     carries: _Part
     xs: _Part
     fixed: dict[Value, Value]
+    states: tuple[int, ...]
+    around: tuple[int, ...]
     plan: Plan
 
     @property
@@ -123,20 +129,28 @@ class _Known(NamedTuple):
 
 
 def split_for(
-    eqn: Eqn, unknown: Collection[Value], is_free: IsFree, split: SplitTransform
+    eqn: Eqn,
+    unknown: Collection[Value],
+    is_free: IsFree,
+    split: SplitTransform,
+    states: Collection[Value] | None,
 ) -> Parts:
     (body,) = eqn.regions
     n = eqn.operands[0]
     trips = int(n.item) if isinstance(n, Literal) else None
-    settled = _settle(eqn, body, eqn.operands[1:], trips, unknown, is_free, split)
+    settled = _settle(eqn, body, eqn.operands[1:], trips, unknown, is_free, split, states)
     return _split_loop(eqn, body, eqn.operands[1:], settled)
 
 
 def split_while(
-    eqn: Eqn, unknown: Collection[Value], is_free: IsFree, split: SplitTransform
+    eqn: Eqn,
+    unknown: Collection[Value],
+    is_free: IsFree,
+    split: SplitTransform,
+    states: Collection[Value] | None,
 ) -> Parts:
     body = eqn.regions[1]
-    settled = _settle(eqn, body, eqn.operands, None, unknown, is_free, split)
+    settled = _settle(eqn, body, eqn.operands, None, unknown, is_free, split, states)
     return _split_loop(eqn, body, eqn.operands, settled)
 
 
@@ -146,11 +160,14 @@ class _Settled(NamedTuple):
     Attributes:
         hidden: which operands do.
         fixed: the known params that are the same in each step, and their values outside.
+        states, around: as of a `_Loop`.
     """
 
     halves: Halves
     hidden: list[bool]
     fixed: dict[Value, Value]
+    states: tuple[int, ...]
+    around: tuple[int, ...]
 
 
 def _settle(
@@ -161,6 +178,7 @@ def _settle(
     unknown: Collection[Value],
     is_free: IsFree,
     split: SplitTransform,
+    states: Collection[Value] | None,
 ) -> _Settled:
     lead = body.params[: len(body.params) - len(operands)]
     params = body.params[len(lead) :]
@@ -180,8 +198,20 @@ def _settle(
     everything = frozenset((*lead, *fixed))
     if free != everything and trips is not None:
         whole = split(*question, everything, given)
-        halves = min((halves, whole), key=lambda h: _saved_bytes(h, trips, everything - free))
-    return _Settled(halves, hidden, fixed)
+        kept = everything - free
+        if _saved_bytes(whole, trips, kept) < _saved_bytes(halves, trips, kept):
+            halves, free = whole, everything
+    settled = _Settled(halves, hidden, fixed, (), ())
+    if states is None:
+        return settled
+
+    def asked(chosen: Sequence[int]) -> Halves:
+        pairs = tuple((params[c + j], j) for j in chosen)
+        return split(*question, free, given, pairs)
+
+    places = range(c, k)
+    carried = [Carried(operands[p], params[p], eqn.results[p - c], hidden[p]) for p in places]
+    return settled._replace(**chosen_states(carried, operands, fixed, trips, states, halves, asked))
 
 
 def _saved_bytes(halves: Halves, trips: int, fixed: frozenset[Value]) -> float:
@@ -204,7 +234,7 @@ def _fixed(
 
 
 def _split_loop(eqn: Eqn, body: Function, operands: Sequence[Value], settled: _Settled) -> Parts:
-    halves, hidden, fixed = settled
+    halves, hidden, fixed, states, around = settled
     is_while = len(eqn.regions) == 2
     lead = body.params[: len(body.params) - len(operands)]
     params = body.params[len(lead) :]
@@ -219,7 +249,8 @@ def _split_loop(eqn: Eqn, body: Function, operands: Sequence[Value], settled: _S
     before, linear = Builder("known"), Builder("linear")
     with before, before.at(primal_loc(eqn.loc)):
         ways = plan(halves, outside, log_all=is_while)
-        loop = _Loop(eqn, body, lead[0] if lead else None, consts, carries, xs, fixed, ways)
+        counter = lead[0] if lead else None
+        loop = _Loop(eqn, body, counter, consts, carries, xs, fixed, states, around, ways)
         known = _known_while(before, loop) if is_while else _known_for(before, loop)
     with linear, linear.at(eqn.loc):
         _linear_loop(linear, loop, known)
@@ -377,12 +408,14 @@ def _linear_loop(b: Builder, loop: _Loop, known: _Known) -> None:
     scanned = [p for p in loop.xs.inner(False) if p in loop.plan.halves.residuals]
     rows = dict(zip(loop.xs.params, loop.xs.operands))
     xs = [*known.stacked, *(rows[p] for p in scanned), *loop.xs.outer(True)]
-    consts = _linear_consts(loop, known, [*starts, *xs])
+    arrays = [_state_before(loop, j) for j in loop.states]
+    consts = _linear_consts(loop, known, [*starts, *arrays, *xs])
     with Builder(loop.body.name) as inner:
         inner.loc = b.loc
         i = inner.param(INDEX, (loop.counter.name if loop.counter else "") or "i")
-        params = inner.params_like([*consts, *starts])
+        params = inner.params_like([*consts, *starts, *arrays])
         env, carried = dict(zip(consts, params)), params[len(consts) :]
+        carried, wound = carried[: len(starts)], carried[len(starts) :]
         types = (substitute_type(x.array_type.with_dims(x.dims[1:]), env) for x in xs)
         values = [inner.param(t, x.name) for t, x in zip(types, xs)]
         found = dict(zip([*loop.plan.stacked, *scanned], values))
@@ -392,17 +425,29 @@ def _linear_loop(b: Builder, loop: _Loop, known: _Known) -> None:
         for v, p, box in zip(carried, loop.carries.inner(True), boxes):
             moving.append(v if box is None else _part(v, substitute_dims(p.dims, found)))
         moving += values[len(known.stacked) + len(scanned) :]
-        results = inner.inline(loop.plan.halves.linear, [*residuals, *moving])
+        results = inner.inline(loop.plan.halves.linear, [*residuals, *wound, *moving])
+        results, left = results[: len(results) - len(wound)], results[len(results) - len(wound) :]
         ends = [_into(v, r, box) for v, r, box in zip(carried, results, boxes)]
-    body = inner.build(*ends, *results[len(ends) :])
-    attrs = _attrs(consts, starts, xs, loop.reverse)
-    b.bind(registry("array")["for"], (known.trips, *consts, *starts, *xs), attrs, (body,))
+    body = inner.build(*ends, *left, *results[len(ends) :])
+    carries = [*starts, *arrays]
+    attrs = _attrs(consts, carries, xs, loop.reverse)
+    b.bind(registry("array")["for"], (known.trips, *consts, *carries, *xs), attrs, (body,))
     own, ys = loop.results(True)
-    after = adopt(b, [*(None if box else r for r, box in zip(own, boxes)), *ys])
+    states = [loop.eqn.results[j] if j in loop.around else None for j in loop.states]
+    after = adopt(b, [*(None if box else r for r, box in zip(own, boxes)), *states, *ys])
+    for j, state in zip(loop.states, after[len(own) :]):
+        if j not in loop.around:
+            rewind(state, loop.eqn.results[j])
     for r, v, box in zip(own, after, boxes):
         if box is not None:
             _part(v, r.dims)
             adopt(b, [r])
+
+
+def _state_before(loop: _Loop, j: int) -> Value:
+    """An array that is wound back, in front of the linear loop."""
+    operand = loop.carries.operands[j]
+    return operand if j in loop.around else rewound(operand.array_type)
 
 
 def _linear_consts(loop: _Loop, known: _Known, others: Sequence[Value]) -> list[Value]:

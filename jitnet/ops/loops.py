@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from jitnet.ir import Value
+from jitnet.ir import Value, current
+from jitnet.kernel.collapse import collapse
 from jitnet.kernel.indices import ONE, ZERO
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.kernel.statements import as_index, load, loop, store
@@ -27,7 +28,8 @@ def nest(
         extents: ints or kernel i64 scalars. An axis of extent 1 gets no loop, its index is 0.
         body: emits the statements for one element; called once. Rank 0 takes no indices.
         innermost: kind of the last loop: "vector" only where elements are independent and the body
-            has no loops of its own. The other loops are sequential.
+            has no loops of its own. The other loops are sequential; where elements are
+            independent, loops that can be one become one.
     """
     values = [as_index(d) for d in extents]
     looped = [axis for axis, extent in enumerate(values) if extent != ONE]
@@ -44,6 +46,8 @@ def nest(
         loop(ZERO, values[axis], lambda i: level((*indices, i)), kind=kind, name=f"i{axis}")
 
     level(())
+    if innermost == "vector":
+        collapse(current())
 
 
 def copy(source: Value, target: Value, extents: Sequence[Value | int]) -> None:

@@ -31,14 +31,17 @@ from jitnet.ir import (
     literal,
 )
 from jitnet.kernel import scalars as s
+from jitnet.ops.lanes import batch_elements
 from jitnet.ops.lift import (
     Pointwise,
     accumulate,
     add,
+    factor,
     jvp_of_linear,
     mul,
     neg,
     pointwise,
+    same,
     select,
     sub,
     transpose_of,
@@ -87,7 +90,7 @@ div: Pointwise = pointwise(
     "div",
     s.div,
     partials=(lambda x, y, z: reciprocal(y), lambda x, y, z: neg(div(z, y))),
-    transpose=transpose_of(lambda ct, x, y: div(ct, y), None),
+    transpose=transpose_of(lambda ct, x, y: div(ct, factor(y)), None),
     domain=("any", "positive"),
 )
 floordiv: Pointwise = pointwise("floordiv", s.floordiv, domain=("any", "positive"))
@@ -129,6 +132,9 @@ fma: Pointwise = pointwise(
         lambda x, y, z, w: y,
         lambda x, y, z, w: x,
         lambda x, y, z, w: literal(1.0, w.dtype),
+    ),
+    transpose=transpose_of(
+        lambda ct, x, y, z: mul(ct, factor(y)), lambda ct, x, y, z: mul(ct, factor(x)), same
     ),
 )
 deg2rad: Pointwise = pointwise(
@@ -374,6 +380,7 @@ CONVERT = Primitive(
     numpy=_numpy_convert,
     jvp=_jvp_convert,
     transpose=_transpose_convert,
+    batch=batch_elements,
     lower=[Element(_emit_convert, pointwise=True)],
     samples=convert_samples,
     facts=s.CAST.facts,
@@ -384,6 +391,7 @@ STOP_GRADIENT = Primitive(
     numpy=lambda eqn, x: (x,),
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=batch_elements,
     lower=[
         Element(
             lambda context, eqn, index: context.load(0, index),

@@ -3,7 +3,7 @@
     sqrt = pointwise("sqrt", s.sqrt, partials=(lambda x, y: div(0.5, y),), samples=positive_floats)
 
 Rules run inside an open builder: they call ops, which bind into it. A rule that does not exist is
-stated (`nondifferentiable`, `not_linear`), never left out.
+stated (`nondifferentiable`, `not_linear`, `lane_by_lane`), never left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jitnet import errors
 from jitnet.ir import (
     ArrayType,
     Attrs,
@@ -70,10 +71,13 @@ class Halves(NamedTuple):
 
     Attributes:
         known: known params → known results in order, then the residuals that it makes.
-        linear: residuals (all of them), unknown params → unknown results in order.
+        linear: residuals (all of them), states, unknown params → unknown results in order, then
+            the states' last ones.
         unknown: which results are unknown.
         residuals: what `linear` takes first, as values of the Function that was split.
         made: those of them that `known` returns.
+        lost: the params asked for as states that cannot be wound back. Where there are any, the
+            other attributes mean nothing.
     """
 
     known: Function
@@ -81,18 +85,21 @@ class Halves(NamedTuple):
     unknown: tuple[bool, ...]
     residuals: tuple[Value, ...]
     made: tuple[Value, ...]
+    lost: tuple[Value, ...] = ()
 
 
 SplitTransform = Callable[..., Halves]
 """`transforms.split.split`."""
 
 SplitRule = Callable[
-    [Eqn, Collection[Value], Callable[[Value], bool], SplitTransform],
+    [Eqn, Collection[Value], Callable[[Value], bool], SplitTransform, Collection[Value] | None],
     tuple[Sequence[Eqn], Sequence[Eqn], Sequence[Value]],
 ]
-"""`(eqn, unknown values, is_free, split) -> (known equations, linear equations, unknown results)`:
-how an equation with regions falls in two. The known equations bind the eqn's own known results.
-`is_free` tells of a known operand whether the linear half has it anyway."""
+"""`(eqn, unknown values, is_free, split, states) -> (known equations, linear equations, unknown
+results)`: how an equation with regions falls in two. The known equations bind the eqn's own known
+results. `is_free` tells of a known operand whether the linear half has it anyway. `states` are
+arrays that are wound back, see `ops.rewinding`: an equation that takes one and gives another of
+them does so in the linear half, too; None where nothing is to be wound back."""
 
 
 def nondifferentiable(
@@ -110,8 +117,58 @@ def not_linear(
     accumulators: Sequence[Value | None],
     transpose: TransposeTransform,
 ) -> Sequence[Value | None]:
-    """This op never appears on a tangent's way, so nothing transposes it."""
-    raise AssertionError(f"{eqn.op.name} is not linear: no transform puts tangents through it")
+    """No transform puts tangents through this op. A user's derivative rule may.
+
+    Raises:
+        DifferentiationError: always.
+    """
+    raise not_linear_error(eqn.op.name)
+
+
+def not_linear_error(what: str) -> errors.DifferentiationError:
+    """For an equation on a tangent's way that is not linear in it."""
+    return errors.DifferentiationError(
+        f"{what} of a tangent, which is not linear in it",
+        why="reverse mode runs the computation of tangents backwards, and it must be linear",
+        remedy="let the rule compute only sums, and products with what is no tangent",
+        frames=current().loc.frames or None,
+    )
+
+
+# -- batching --------------------------------------------------------------------------------------
+
+BatchTransform = Callable[
+    [Function, Sequence[bool], Sequence[bool]], tuple[Function, tuple[bool, ...]] | None
+]
+"""`(f, batched params, results that are to be batched) -> (f over all lanes, batched results)`.
+
+The new function takes the number of lanes first where that is a Value, then f's params. None where
+it would have an array whose extent differs from lane to lane."""
+
+BatchRule = Callable[
+    [Eqn, Sequence[Value], Sequence[bool], Dim, BatchTransform],
+    tuple[Sequence[Value], Sequence[bool]] | None,
+]
+"""`(eqn, operands, batched, extent, batch) -> (results, which of them are batched)`.
+
+A batched value has an axis of `extent` lanes in front; at least one operand is batched. Operands
+that extents of the results are made of never are. None, before anything is bound, has the equation
+run lane by lane, in a loop: see `transforms.vmap`."""
+
+
+def lane_by_lane(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> None:
+    """No rule: a loop over the lanes."""
+
+
+def never(eqn: Eqn) -> bool:
+    """`Primitive.total` of an op that takes indices, or may go on for ever."""
+    return False
 
 
 # -- complex numbers -------------------------------------------------------------------------------
@@ -253,12 +310,16 @@ class Primitive(Op):
         numpy: `(eqn, *operand arrays) -> tuple of result arrays`: the reference, on
             NumPy arrays and NumPy scalars for rank 0. Region ops get an evaluator first:
             `(eqn, evaluate, *operands)` with `evaluate(Function, arrays) -> arrays`.
+        batch: how it computes for many lanes at once.
         lower: alternatives in order of preference.
         writes: the operand whose storage the result may take over.
         facts: what the op tells of the integers that it makes.
         samples: a function so that importing the op costs nothing.
         split: for ops with regions, how the equation falls into a known and a linear one.
         pairs: how it computes on complex numbers; None where it does not.
+        total: whether an equation is defined for all values of its operands, and ends; so that it
+            may be computed where the program does not ask for it.
+        dense: many of it at once are much faster than one after the other, as products are.
     """
 
     level = "array"
@@ -271,6 +332,7 @@ class Primitive(Op):
         numpy: Callable[..., tuple[Any, ...]],
         jvp: JvpRule,
         transpose: TransposeRule,
+        batch: BatchRule,
         lower: Sequence[Lowering],
         samples: Callable[[], Iterable[Sample]],
         effect: Effect = Effect.PURE,
@@ -279,12 +341,15 @@ class Primitive(Op):
         facts: FactRule | None = None,
         split: SplitRule | None = None,
         pairs: PairsRule | None = None,
+        total: Callable[[Eqn], bool] = lambda eqn: True,
+        dense: bool = False,
     ) -> None:
         self.name = name
         self.type_rule = infer
         self.numpy = numpy
         self.jvp = jvp
         self.transpose = transpose
+        self.batch = batch
         self.lower = tuple(lower)
         self.samples = samples
         self.effect = effect
@@ -293,6 +358,8 @@ class Primitive(Op):
         self.split = split
         self.pairs = pairs
         self.facts = facts
+        self.total = total
+        self.dense = dense
         register(self)
 
     def infer(

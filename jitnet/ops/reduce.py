@@ -34,6 +34,7 @@ from jitnet.ir import types as T
 from jitnet.ir.facts import ALL, ANY, FactRule
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import load, loop, store
+from jitnet.ops.lanes import batch_along
 from jitnet.ops.lift import accumulate, mul, scale, select
 from jitnet.ops.loops import nest
 from jitnet.ops.pairs import each_half
@@ -220,6 +221,7 @@ def _reduction(
         numpy=_reference(ufunc, identity),
         jvp=jvp,
         transpose=transpose,
+        batch=batch_along("axes"),
         lower=[Reduction(combine, identity, compensated)],
         samples=_samples(name, dtypes),
         pairs=pairs,
@@ -371,6 +373,8 @@ def _position(name: str, numpy: Callable[..., Any], better: s.ScalarOp) -> Primi
         numpy=lambda eqn, x: (np.asarray(numpy(x, axis=eqn.attrs["axis"]), np.int64),),
         jvp=nondifferentiable,
         transpose=not_linear,
+        batch=batch_along("axis"),
+        total=lambda eqn: eqn.operands[0].array_type.is_static and 0 not in eqn.operands[0].dims,
         lower=[Kernel(_emit_position(better))],
         samples=lambda: _position_samples(name),
     )

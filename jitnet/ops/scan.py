@@ -32,6 +32,7 @@ from jitnet.kernel import scalars as s
 from jitnet.kernel.indices import ONE, ZERO, subtract
 from jitnet.kernel.statements import load, loop, store
 from jitnet.ops.control import for_
+from jitnet.ops.lanes import batch_along
 from jitnet.ops.lift import accumulate, add, zmul
 from jitnet.ops.loops import nest
 from jitnet.ops.pairs import each_half
@@ -219,6 +220,7 @@ def _scan(
         numpy=_reference(ufunc),
         jvp=jvp,
         transpose=transpose,
+        batch=batch_along("axis"),
         lower=[Kernel(_emit(combine, int(ufunc.identity)))],
         samples=lambda: _samples(name),
         pairs=pairs,

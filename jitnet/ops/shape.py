@@ -25,6 +25,7 @@ from jitnet.ir import (
     Type,
     TypeRuleError,
     Value,
+    as_dim,
     as_value,
     current,
     registry,
@@ -34,9 +35,11 @@ from jitnet.ir.facts import SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.ops import regroup
 from jitnet.ops.create import dims_of, extents
+from jitnet.ops.lanes import Batched, behind
 from jitnet.ops.lift import accumulate, jvp_of_linear
 from jitnet.ops.pairs import each_half
 from jitnet.ops.primitive import (
+    BatchTransform,
     Context,
     Element,
     JvpRule,
@@ -167,6 +170,17 @@ def _pull_broadcast(eqn: Eqn, ct: Value, x: ArrayType) -> Value:
     return reshape(ct, x.dims)
 
 
+def _batch_broadcast(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    x, *dims = operands
+    return (broadcast(x, [extent, *map(as_dim, dims)], (0, *behind(eqn.attrs["axes"]))),), [True]
+
+
 def _broadcast_samples() -> Iterator[Sample]:
     rng = generator("broadcast")
     cases: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
@@ -190,6 +204,7 @@ BROADCAST = Primitive(
     numpy=_numpy_broadcast,
     jvp=moves_data,
     transpose=transpose_unary(_pull_broadcast),
+    batch=_batch_broadcast,
     lower=[Element(_emit_broadcast, view=True, strided=_stride_broadcast)],
     samples=_broadcast_samples,
     pairs=each_half,
@@ -247,6 +262,17 @@ def _stride_reshape(
     return None if result is None else (offset, tuple(result))
 
 
+def _batch_reshape(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    x, *dims = operands
+    return (reshape(x, [extent, *map(as_dim, dims)]),), [True]
+
+
 def _reshape_samples() -> Iterator[Sample]:
     rng = generator("reshape")
     cases: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
@@ -269,6 +295,7 @@ RESHAPE = Primitive(
     numpy=_numpy_reshape,
     jvp=moves_data,
     transpose=transpose_unary(lambda eqn, ct, x: reshape(ct, x.dims)),
+    batch=_batch_reshape,
     lower=[Element(_emit_reshape, view=True, strided=_stride_reshape)],
     samples=_reshape_samples,
     pairs=each_half,
@@ -310,6 +337,16 @@ def _stride_transpose(
     return offset, tuple(strides[p] for p in eqn.attrs["perm"])
 
 
+def _batch_transpose(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    return (transpose(operands[0], (0, *behind(eqn.attrs["perm"]))),), [True]
+
+
 def _transpose_samples() -> Iterator[Sample]:
     rng = generator("transpose")
     for shape, perm in (((), ()), ((2, 3), (1, 0)), ((2, 3, 4), (1, 2, 0)), ((0, 3), (1, 0))):
@@ -323,6 +360,7 @@ TRANSPOSE = Primitive(
     numpy=lambda eqn, x: (np.transpose(x, eqn.attrs["perm"]).copy(),),
     jvp=moves_data,
     transpose=transpose_unary(lambda eqn, ct, x: transpose(ct, _inverse(eqn.attrs["perm"]))),
+    batch=_batch_transpose,
     lower=[Element(_emit_transpose, view=True, strided=_stride_transpose)],
     samples=_transpose_samples,
     pairs=each_half,

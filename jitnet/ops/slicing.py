@@ -34,6 +34,7 @@ from jitnet.ir import types as T
 from jitnet.ir.facts import SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.kernel.statements import store
+from jitnet.ops import index_batches
 from jitnet.ops.create import dims_of
 from jitnet.ops.lift import accumulate, add
 from jitnet.ops.loops import nest
@@ -94,6 +95,13 @@ def window(
         stop = last + (1 if step > 0 else -1)
         index.append(builtins.slice(start, None if stop < 0 else stop, step))
     return tuple(index)
+
+
+def _has_known_place(eqn: Eqn) -> bool:
+    """Whether a box lies at literals in arrays of known extents: then it is in bounds."""
+    scalars = (v for v in eqn.operands if not v.rank)
+    known = all(isinstance(v, Literal) for v in scalars)
+    return known and all(v.array_type.is_static for v in eqn.operands)
 
 
 # -- slice -----------------------------------------------------------------------------------------
@@ -192,6 +200,8 @@ SLICE = Primitive(
     numpy=_numpy_slice,
     jvp=moves_data,
     transpose=_transpose_slice,
+    batch=index_batches.batch_slice,
+    total=_has_known_place,
     lower=[Element(_emit_slice, view=True, strided=_stride_slice)],
     samples=_slice_samples,
     pairs=each_half,
@@ -290,6 +300,8 @@ UPDATE = Primitive(
     numpy=_numpy_update,
     jvp=moves_data,
     transpose=_transpose_update,
+    batch=index_batches.batch_update,
+    total=_has_known_place,
     lower=[Kernel(_emit_update)],
     samples=_update_samples,
     writes=0,

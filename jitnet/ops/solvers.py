@@ -18,12 +18,15 @@ import numpy as np
 from jitnet.ir import (
     ArrayType,
     Attrs,
+    Dim,
     Eqn,
     Function,
     Literal,
     Type,
     TypeRuleError,
     Value,
+    as_dim,
+    as_value,
     current,
 )
 from jitnet.ir import types as T
@@ -32,12 +35,14 @@ from jitnet.ops.complex_pivots import complex_det, complex_slogdet
 from jitnet.ops.complexes import conj
 from jitnet.ops.create import iota
 from jitnet.ops.join import concatenate
-from jitnet.ops.lift import accumulate, add, mul, neg, select, zmul
+from jitnet.ops.lanes import Batched, batch_together, moved
+from jitnet.ops.lift import accumulate, add, mul, neg, select, sub, zmul
 from jitnet.ops.linalg import dot
 from jitnet.ops.matrix_stacks import fits_loops, fits_registers
 from jitnet.ops.pairs import pair
 from jitnet.ops.pointwise import convert, eq, lt
 from jitnet.ops.primitive import (
+    BatchTransform,
     JvpTransform,
     Kernel,
     Linear,
@@ -147,6 +152,23 @@ def _transpose_solve(
     return [None, total if ct is None else accumulate(total, solve(_swapped(a), ct)[0])]
 
 
+def _batch_solve(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    """Right sides in lanes, of one matrix, are so many more columns."""
+    a, b = operands
+    if batched[0]:
+        return batch_together(eqn, operands, batched, extent, batch)
+    beside = moved(b, 0, b.rank - 2)
+    both = as_dim(mul(as_value(beside.dims[-2]), as_value(beside.dims[-1])))
+    x, singular = solve(a, reshape(beside, (*beside.dims[:-2], both)))
+    return (moved(reshape(x, beside.dims), b.rank - 2, 0), singular), [True, False]
+
+
 def _pairs_solve(
     eqn: Eqn, operands: Sequence[Paired], split: Callable[[Function], Function]
 ) -> Sequence[Paired]:
@@ -192,6 +214,8 @@ SOLVE = Primitive(
     numpy=_numpy_solve,
     jvp=_jvp_solve,
     transpose=_transpose_solve,
+    batch=_batch_solve,
+    dense=True,
     lower=[
         Kernel(small_matrices.solve, when=fits_registers),
         Kernel(eliminations.solve_loops, when=fits_loops),
@@ -261,7 +285,37 @@ def _jvp_det(
 ) -> tuple[Sequence[Value], Tangents]:
     results = current().rebind(eqn, primals)
     (a,), (ta,) = primals, tangents
-    return results, (None if ta is None else zmul(results[0], _relative_change(a, ta)),)
+    if ta is None:
+        return results, (None,)
+    if a.dims[-1] in (1, 2, 3):
+        return results, (_change_by_cofactors(a, ta),)
+    return results, (zmul(results[0], _relative_change(a, ta)),)
+
+
+def _change_by_cofactors(a: Value, ta: Value) -> Value | None:
+    """The sum of each element's change times its cofactor: finite for singular matrices too."""
+    total: Value | None = None
+    n = a.dims[-1]
+    assert isinstance(n, int)
+    for i, j in np.ndindex(n, n):
+        rows = [(i + k) % n for k in range(1, n)]  # a rotation of rows and columns has no sign
+        columns = [(j + k) % n for k in range(1, n)]
+        minor = [[_element(a, r, c) for c in columns] for r in rows]
+        term = _element(ta, i, j)
+        if n == 2:
+            term = zmul(minor[0][0] if i == j else neg(minor[0][0]), term)
+        elif n == 3:
+            (p, q), (r, s) = minor
+            term = zmul(sub(mul(p, s), mul(q, r)), term)
+        total = accumulate(total, term)
+    return total
+
+
+def _element(a: Value, row: int, column: int) -> Value:
+    """One element of each matrix of a stack."""
+    stack = a.dims[:-2]
+    zeros = [0] * len(stack)
+    return reshape(slice(a, [*zeros, row, column], [*stack, 1, 1]), stack)
 
 
 def _jvp_slogdet(
@@ -286,6 +340,7 @@ DET = Primitive(
     numpy=_numpy_det,
     jvp=_jvp_det,
     transpose=not_linear,
+    batch=batch_together,
     lower=[Kernel(small_matrices.det, when=fits_registers), Kernel(eliminations.det_in_memory)],
     samples=_det_samples,
 )
@@ -296,6 +351,7 @@ SLOGDET = Primitive(
     numpy=_numpy_slogdet,
     jvp=_jvp_slogdet,
     transpose=not_linear,
+    batch=batch_together,
     lower=[
         Kernel(small_matrices.slogdet, when=fits_registers),
         Kernel(eliminations.slogdet_in_memory),
@@ -405,6 +461,7 @@ CHOLESKY = Primitive(
     numpy=_numpy_cholesky,
     jvp=_jvp_cholesky,
     transpose=not_linear,
+    batch=batch_together,
     lower=[
         Kernel(small_matrices.cholesky, when=fits_registers),
         Kernel(eliminations.cholesky_loops, when=fits_loops),

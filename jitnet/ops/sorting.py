@@ -19,6 +19,7 @@ import numpy as np
 
 from jitnet.ir import (
     Attrs,
+    Dim,
     Eqn,
     Function,
     Type,
@@ -30,6 +31,7 @@ from jitnet.ir import (
     index,
 )
 from jitnet.ir import types as T
+from jitnet.ir.facts import FactRule, Range
 from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel.externs import SORTS
@@ -45,8 +47,10 @@ from jitnet.kernel.statements import (
 )
 from jitnet.ops.create import iota
 from jitnet.ops.index import gather
+from jitnet.ops.lanes import Batched, batch_along
 from jitnet.ops.loops import copy, nest
 from jitnet.ops.primitive import (
+    BatchTransform,
     Context,
     JvpTransform,
     Kernel,
@@ -211,6 +215,7 @@ SORT = Primitive(
     numpy=_numpy_sort,
     jvp=_jvp_sort,
     transpose=not_linear,
+    batch=batch_along("axis"),
     lower=[Kernel(_emit_sort)],
     samples=_sort_samples,
     writes=0,
@@ -222,6 +227,7 @@ ARGSORT = Primitive(
     numpy=_numpy_argsort,
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=batch_along("axis"),
     lower=[Kernel(_emit_argsort)],
     samples=_sort_samples,
 )
@@ -321,6 +327,22 @@ def _search(n: Value, passes: Passes) -> Value:
     return found
 
 
+def _batch_search(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    """Many values are looked up in one row at once; many rows are searched one after the other."""
+    return None if batched[0] else (current().rebind(eqn, operands), [True])
+
+
+def _search_range(eqn: Eqn, row: Range | None, values: Range | None) -> Range:
+    (extent,) = eqn.operands[0].dims
+    return Range(0, extent if isinstance(extent, int) else 2**63 - 1)
+
+
 def _search_samples() -> Iterator[Sample]:
     rng = generator("searchsorted")
     for side in ("left", "right"):
@@ -341,8 +363,10 @@ SEARCHSORTED = Primitive(
     numpy=_numpy_search,
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=_batch_search,
     lower=[Kernel(_emit_search)],
     samples=_search_samples,
+    facts=FactRule(range=_search_range),
 )
 
 

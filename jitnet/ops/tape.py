@@ -13,9 +13,14 @@ of the first tape, and known:
     %du: tape[f64[?]] = tape_put %dt, %p, %drow        // %p: the length of %t
     %drow: f64[%k] = tape_at %du, %p, %k
 
-These two are each other's transposes. The records of a tape must be read in the opposite order of
-that in which they were written, as reverse mode does: their cotangents are then put on a tape in
-the first order again.
+Such a tape is zero where nothing has been put: a record beyond its end reads as zeros. What is read
+at a position is transposed to an addition there, so records may be read in any order, and often:
+
+    %ct: tape[f64] = tape_add %ct0, %p, %ct_row
+
+The records of a tape of ragged extents cannot be made up like that. They must be read in the
+opposite order of that in which they were written, as reverse mode does: their cotangents are then
+put on a tape in the first order again.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ import numpy as np
 from jitnet.ir import (
     ArrayType,
     Attrs,
+    Dim,
     Eqn,
     Function,
     ResultDim,
@@ -39,19 +45,22 @@ from jitnet.ir import (
     current,
 )
 from jitnet.ir.facts import EXTENTS
+from jitnet.ops.lanes import Batched, all_spread, made_alike
 from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import (
+    BatchTransform,
     JvpTransform,
     Linear,
     Primitive,
     Structured,
     Tangents,
     TransposeTransform,
+    never,
     nondifferentiable,
     not_linear,
 )
 from jitnet.ops.regions import INDEX, no_samples, require
-from jitnet.ops.shape import zeros_like
+from jitnet.ops.shape import reshape, zeros_like
 
 
 def tape_type(tape: Value) -> TapeType:
@@ -75,8 +84,8 @@ def _infer_put(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
     tape, position, *values = operands
-    require(position.type == INDEX, f"tape_put: the position is {position.type}, not i64")
-    _check_record("tape_put", tape_type(tape), values)
+    require(position.type == INDEX, f"a position on a tape is {position.type}, not i64")
+    _check_record("a tape", tape_type(tape), values)
     return (tape.type,)
 
 
@@ -123,9 +132,32 @@ def _infer_at(
     return tuple(_field_types(tape_type(tape), numbers[1:]))
 
 
+def _reaching(type: TapeType, tape: Any, length: int) -> Any:
+    """The records, and zeros behind them up to this length."""
+    if ragged_axes(type):
+        return tape
+    boxes = [(dtype, tuple(d for d in dims if d is not None)) for dtype, dims in type.fields]
+    zeros = tuple(np.zeros(dims, dtype.numpy)[()] for dtype, dims in boxes)
+    return (*tape, *[zeros] * (length - len(tape)))
+
+
 def _numpy_put(eqn: Eqn, tape: Any, position: Any, *values: Any) -> tuple[Any, ...]:
+    tape = _reaching(tape_type(eqn.operands[0]), tape, int(position))
     assert position == len(tape), f"tape_put at {position} of a tape of {len(tape)}"
     return ((*tape, values),)
+
+
+def _numpy_add(eqn: Eqn, tape: Any, position: Any, *values: Any) -> tuple[Any, ...]:
+    tape = _reaching(tape_type(eqn.operands[0]), tape, int(position) + 1)
+    sums = tuple(x + y for x, y in zip(tape[int(position)], values))
+    return ((*tape[:position], sums, *tape[position + 1 :]),)
+
+
+def _numpy_at(eqn: Eqn, tape: Any, position: Any, *extents: Any) -> tuple[Any, ...]:
+    fields: tuple[Any, ...] = _reaching(tape_type(eqn.operands[0]), tape, int(position) + 1)[
+        int(position)
+    ]
+    return fields
 
 
 def _numpy_get(eqn: Eqn, tape: Any, position: Any) -> tuple[Any, ...]:
@@ -149,6 +181,23 @@ def beginning(f: Function, tape: Value) -> Value:
     return tape
 
 
+def is_read(f: Function, tape: Value) -> bool:
+    """Whether f reads records of one of its params, or of what that becomes."""
+    tapes = {tape}
+    for eqn in f.eqns:
+        if tapes.isdisjoint(eqn.operands):
+            continue
+        if eqn.op in (TAPE_GET, TAPE_AT):
+            return True
+        for region in eqn.regions:
+            entering = eqn.operands[len(eqn.operands) - len(region.params) :]
+            inside = zip(entering, region.params)
+            if any(is_read(region, p) for v, p in inside if v in tapes):
+                return True
+        tapes.update(r for r in eqn.results if isinstance(r.type, TapeType))
+    return False
+
+
 # -- derivatives -----------------------------------------------------------------------------------
 
 
@@ -160,8 +209,8 @@ def tangent_type(type: Type) -> Type:
 
 
 def zero_tangent(type: Type) -> Value:
-    """A zero tangent of this type. That of a tape is an empty tape: it is only asked for where the
-    tape itself is still empty."""
+    """A zero tangent of this type. That of a tape is an empty one; where extents are ragged it is
+    only asked for while the tape itself is empty."""
     if isinstance(type, TapeType):
         return tape_new(type)
     assert isinstance(type, ArrayType)
@@ -246,7 +295,6 @@ def _transpose_at(
     accumulators: Sequence[Value | None],
     transpose: TransposeTransform,
 ) -> Sequence[Value | None]:
-    """Records were read last to first, so their cotangents come first to last."""
     tape, position, *extents = operands
     assert isinstance(tape.type, TapeType)
     assert isinstance(position, Value)
@@ -255,7 +303,123 @@ def _transpose_at(
     if total is None:
         total = tape_new(tape.type)
     record = [zero_tangent(t) if ct is None else ct for t, ct in zip(types, cotangents)]
-    return [tape_put(total, position, record), *accumulators[1:]]
+    if extents:  # records were read last to first, so their cotangents come first to last
+        return [tape_put(total, position, record), *accumulators[1:]]
+    return [tape_add(total, position, record), *accumulators[1:]]
+
+
+def _jvp_add(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    tape, position, *values = primals
+    beside = tangents[0]
+    if beside is None:
+        beside = zero_tangent(tangent_type(tape.type))
+    moved = [zero_tangent(v.type) if t is None else t for v, t in zip(values, tangents[2:])]
+    return current().rebind(eqn, primals), (tape_add(beside, position, moved),)
+
+
+def _transpose_add(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    """The sum's cotangent is that of the record, which stays, and of what was added to it."""
+    return _transpose_put(eqn, operands, cotangents, accumulators, transpose)
+
+
+# -- batching --------------------------------------------------------------------------------------
+#
+# One tape for all lanes: they log at the same time, side by side. Where they do not, each has to
+# have its own; `transforms.vmap` then runs all that has to do with the tape lane by lane.
+
+
+def _batch_push(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    tape, *values = operands
+    if not batched[0]:
+        return None
+    return (tape_push(tape, all_spread(values, batched[1:], extent)),), [True]
+
+
+def _batch_put(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    tape, position, *values = operands
+    if not batched[0] or batched[1]:
+        return None
+    return (tape_put(tape, position, all_spread(values, batched[2:], extent)),), [True]
+
+
+def _batch_add(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    """Records of ragged extents are not added to: the number of lanes has to be an int."""
+    tape, position, *values = operands
+    if not batched[0] or batched[1] or not isinstance(extent, int):
+        return None
+    return (tape_add(tape, position, all_spread(values, batched[2:], extent)),), [True]
+
+
+def _batch_length(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    return (tape_length(operands[0]),), [False]
+
+
+def _batch_get(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    """The number of lanes, where it is no int, is an extent like others that a record has."""
+    tape, position = operands
+    if batched[1]:
+        return None
+    values = tape_get(tape, position)
+    count = len(ragged_axes(tape_type(tape)))
+    ragged = zip(ragged_axes(tape_type(tape)), values[:count])
+    extents = [v for (_, axis), v in ragged if axis > 0]
+    fields = [reshape(v, (extent, *v.dims[1:])) for v in values[count:]]
+    return [*extents, *fields], [*[False] * len(extents), *[True] * len(fields)]
+
+
+def _batch_at(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    tape, position, *extents = operands
+    if batched[1]:
+        return None
+    inner = iter(extents)
+    ragged = ragged_axes(tape_type(tape))
+    given = [next(inner) if axis > 0 else as_value(extent) for _, axis in ragged]
+    values = tape_at(tape, position, given)
+    return values, [True] * len(values)
 
 
 TAPE_NEW = Primitive(
@@ -264,6 +428,7 @@ TAPE_NEW = Primitive(
     numpy=lambda eqn: ((),),
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=made_alike,
     lower=[Structured()],
     samples=no_samples,
 )
@@ -273,6 +438,7 @@ TAPE_PUSH = Primitive(
     numpy=lambda eqn, tape, *values: ((*tape, values),),
     jvp=_jvp_push,
     transpose=not_linear,
+    batch=_batch_push,
     lower=[Structured()],
     samples=no_samples,
     writes=0,
@@ -283,6 +449,18 @@ TAPE_PUT = Primitive(
     numpy=_numpy_put,
     jvp=_jvp_put,
     transpose=_transpose_put,
+    batch=_batch_put,
+    lower=[Structured()],
+    samples=no_samples,
+    writes=0,
+)
+TAPE_ADD = Primitive(
+    "tape_add",
+    infer=_infer_put,
+    numpy=_numpy_add,
+    jvp=_jvp_add,
+    transpose=_transpose_add,
+    batch=_batch_add,
     lower=[Structured()],
     samples=no_samples,
     writes=0,
@@ -293,6 +471,7 @@ TAPE_LENGTH = Primitive(
     numpy=lambda eqn, tape: (np.int64(len(tape)),),
     jvp=nondifferentiable,
     transpose=not_linear,
+    batch=_batch_length,
     lower=[Structured()],
     samples=no_samples,
     facts=EXTENTS,
@@ -303,15 +482,19 @@ TAPE_GET = Primitive(
     numpy=_numpy_get,
     jvp=_jvp_get,
     transpose=not_linear,
+    batch=_batch_get,
+    total=never,
     lower=[Structured()],
     samples=no_samples,
 )
 TAPE_AT = Primitive(
     "tape_at",
     infer=_infer_at,
-    numpy=lambda eqn, tape, position, *extents: tape[int(position)],
+    numpy=_numpy_at,
     jvp=_jvp_get,
     transpose=_transpose_at,
+    batch=_batch_at,
+    total=never,
     lower=[Structured()],
     samples=no_samples,
 )
@@ -332,6 +515,12 @@ def tape_push(tape: Value, values: Sequence[Value]) -> Value:
 def tape_put(tape: Value, position: Value, values: Sequence[Value]) -> Value:
     """The tape with one more record; `position` is its length before."""
     (result,) = current().bind(TAPE_PUT, (tape, position, *values))
+    return result
+
+
+def tape_add(tape: Value, position: Value, values: Sequence[Value]) -> Value:
+    """The tape with these values added to the record at `position`."""
+    (result,) = current().bind(TAPE_ADD, (tape, position, *values))
     return result
 
 

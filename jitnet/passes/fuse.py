@@ -34,10 +34,20 @@ from jitnet.ir import (
 )
 from jitnet.ops.complexes import INTERLEAVE
 from jitnet.ops.control import FUSED
-from jitnet.ops.primitive import Element, Primitive, Reduction
+from jitnet.ops.index import GATHER
+from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
 from jitnet.ops.slicing import UPDATE
 from jitnet.passes.early import outdated, read_early
+from jitnet.passes.members import (
+    ENDS,
+    is_free,
+    iteration_dims,
+    kept_rows,
+    primitive,
+    strip_units,
+    written,
+)
 from jitnet.passes.stream import streamed
 
 CHEAP = 4
@@ -51,12 +61,6 @@ def fuse(f: Function) -> Function:
     for segment in _segments(fused):
         body.group(segment)
     return body.rebuild()
-
-
-def primitive(eqn: Eqn) -> Primitive:
-    """The equation's op as an array op."""
-    assert isinstance(eqn.op, Primitive), f"{eqn.op.name} is no array op"
-    return eqn.op
 
 
 def _fuse_regions(eqn: Eqn) -> Eqn:
@@ -78,43 +82,6 @@ def _segments(eqns: Sequence[Eqn]) -> list[range]:
             start = i + 1
     runs.append(range(start, len(eqns)))
     return runs
-
-
-def strip_units(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
-    """The dims without trailing ones: `[R, 1]` iterates as `[R]`."""
-    n = len(dims)
-    while n and dims[n - 1] == 1:
-        n -= 1
-    return dims[:n]
-
-
-def is_free(eqn: Eqn) -> bool:
-    """Whether the equation costs nothing where it is read: a view, or made from scalars alone."""
-    op = primitive(eqn)
-    return op.is_element and (op.is_view or all(v.rank == 0 for v in eqn.operands))
-
-
-def iteration_dims(eqn: Eqn) -> tuple[Dim, ...]:
-    """The dims that a group member loops over."""
-    if isinstance(primitive(eqn).lowering(eqn), Reduction):
-        return eqn.operands[0].dims
-    return written_values(eqn)[0].dims if eqn.op in ENDS else eqn.result.dims
-
-
-ENDS = (UPDATE, INTERLEAVE)
-"""What ends a group: it is written as its operands are computed, and read outside only."""
-
-
-def written_values(eqn: Eqn) -> Sequence[Value]:
-    """What an equation that ends a group writes: the new content of a slice, the two halves."""
-    return eqn.operands[1:2] if eqn.op is UPDATE else eqn.operands
-
-
-def kept_rows(eqn: Eqn) -> int | None:
-    """How many leading dims a reduction over all trailing ones keeps; None for other axes."""
-    rank = eqn.operands[0].rank
-    axes = tuple(eqn.attrs["axes"])
-    return rank - len(axes) if axes == tuple(range(rank - len(axes), rank)) else None
 
 
 @dataclass(eq=False)
@@ -160,6 +127,7 @@ class _Body:
                 self.uses.setdefault(v, []).append(i)
         self.streamed = streamed(eqns, self.uses, f.results)
         self.outdated = outdated(eqns)
+        self.halves: set[int] = set()
         self.groups: dict[int, _Group] = {}
         self.segment = range(0)
         self.segments: list[range] = []
@@ -173,6 +141,24 @@ class _Body:
         i = self.index.get(v)
         return None if i is None else self.eqns[i]
 
+    def is_written_in_halves(self, i: int) -> bool:
+        """Whether nothing reads an `interleave` but an update, which writes the halves itself."""
+        eqn = self.eqns[i]
+        if not _interleaves_arrays(eqn) or eqn.result in self.f.results:
+            return False
+        readers = [self.eqns[j] for j in self.uses.get(eqn.result, ()) if j in self.segment]
+        if len(readers) != len(self.uses.get(eqn.result, ())):
+            return False
+        return all(r.op is UPDATE and r.operands[1] is eqn.result for r in readers)
+
+    def producer(self, v: Value) -> Eqn | None:
+        """The equation that binds v, if what reads v in a group computes it itself."""
+        i = self.index.get(v)
+        if i is None or i in self.outdated:
+            return None
+        is_kept = self.eqns[i].op is INTERLEAVE and i not in self.halves
+        return None if is_kept else self.eqns[i]
+
     def resolve(self, v: Value) -> _Read:
         """Look through views to the value they show."""
         kind = "same"
@@ -185,12 +171,14 @@ class _Body:
     def reads(self, eqn: Eqn) -> list[_Read]:
         """What a member reads of values of rank > 0, and of scalars that a group makes."""
         direct: Sequence[Value] = eqn.operands if primitive(eqn).is_pointwise else ()
-        if isinstance(primitive(eqn).lowering(eqn), Reduction):
+        if eqn.op is GATHER and eqn.result.dims == eqn.operands[1].dims:
+            direct = eqn.operands[1:]
+        elif isinstance(primitive(eqn).lowering(eqn), Reduction):
             direct = eqn.operands[:1]
         elif eqn.op in ENDS:
-            direct = written_values(eqn)
+            direct = written(eqn, self.producer).values
         found: list[_Read] = []
-        for v in eqn.operands[1:] if eqn.op is UPDATE else eqn.operands:
+        for v in (*direct, *eqn.operands[2:]) if eqn.op is UPDATE else eqn.operands:
             read = self.resolve(v)
             if read.base.rank or self.is_folded(read.base):
                 near = any(v is d for d in direct)
@@ -219,6 +207,13 @@ class _Body:
         rule = primitive(self.eqns[i]).lowering(self.eqns[i])
         return isinstance(rule, Element) and self.costs[v] <= CHEAP
 
+    def inline(self, v: Value) -> None:
+        """Let readers compute v's elements from memory."""
+        if v not in self.inlined and self.may_inline(v):
+            self.inlined.add(v)
+            for o in self.eqns[self.index[v]].operands:
+                self.inline(self.resolve(o).base)
+
     # -- grouping ---------------------------------------------------------------------------------
 
     def group(self, segment: range) -> None:
@@ -227,8 +222,9 @@ class _Body:
         self.costs.clear()
         self.count_costs(segment)
         self.readers.clear()
+        self.halves.update(filter(self.is_written_in_halves, segment))
         for i in segment:
-            if i not in self.streamed and self.is_member(self.eqns[i]):
+            if i not in self.streamed | self.halves and self.is_member(self.eqns[i]):
                 self.place(i)
 
     def is_member(self, eqn: Eqn) -> bool:
@@ -240,7 +236,7 @@ class _Body:
     def place(self, i: int) -> None:
         """Put a member into the groups of its producers, or of its siblings, or a new one."""
         eqn = self.eqns[i]
-        dims = iteration_dims(eqn)
+        dims = iteration_dims(eqn, self.producer)
         reads = self.reads(eqn)
         home = self.alone(i)
         blocked = home.blocked
@@ -250,7 +246,7 @@ class _Body:
             if group is None or self.index[read.base] not in self.segment:
                 continue
             if read.kind == "mapped" and self.may_inline(read.base):
-                self.inlined.add(read.base)
+                self.inline(read.base)
                 continue
             joined = self.can_join(read, group, dims)
             if joined is None:
@@ -269,8 +265,11 @@ class _Body:
     def alone(self, i: int) -> _Group:
         """A group of one member."""
         eqn = self.eqns[i]
-        blocked: set[Value] = set(eqn.operands[:1]) if eqn.op is UPDATE else set()
-        return _Group(iteration_dims(eqn), [i], {i}, blocked, updates=int(eqn.op is UPDATE))
+        blocked: set[Value] = set()
+        if eqn.op is UPDATE:  # what it writes to is there before the kernel, and what that shows
+            blocked = {eqn.operands[0], self.resolve(eqn.operands[0]).base}
+        dims = iteration_dims(eqn, self.producer)
+        return _Group(dims, [i], {i}, blocked, updates=int(eqn.op is UPDATE))
 
     def can_join(self, read: _Read, group: _Group, dims: tuple[Dim, ...]) -> _Joined | None:
         """How a member over `dims` may read this value inside its group, if at all."""
@@ -352,7 +351,7 @@ class _Body:
                     if left and j in inside:
                         return True
                     continue
-                if primitive(self.eqns[j]).is_view and not left:
+                if (j in self.halves or primitive(self.eqns[j]).is_view) and not left:
                     stack.append((j, False))
                 elif j not in seen:
                     unit = self.groups.get(j)
@@ -445,6 +444,8 @@ class _Body:
         eqn = self.eqns[i]
         if i in self.outdated:
             return False
+        if i in self.halves:
+            return True
         free = is_free(eqn) and eqn.result.rank > 0  # scalars are what they are where they stand
         return free or (i in segment and eqn.results[0] in self.inlined)
 
@@ -454,7 +455,11 @@ class _Body:
         if not outputs:
             return None
         region = _Region(self, group.inside, segment)
-        for m in self.live_members(group, outputs):
+        live = self.live_members(group, outputs)
+        for eqn in (self.eqns[m] for m in live):
+            if eqn.op is UPDATE:
+                region.capture(eqn.operands[0])  # what is written in place lives outside
+        for m in live:
             region.copy(self.eqns[m].result)
         body = region.builder.build(*(region.env[v] for v in outputs))
         loc = self.eqns[group.members[-1]].loc
@@ -515,8 +520,6 @@ class _Region:
         return self.env[v]
 
     def copy_eqn(self, eqn: Eqn) -> None:
-        if eqn.op is UPDATE and eqn.operands[0] not in self.captured:
-            self.capture(eqn.operands[0])  # what is written in place lives outside
         for d in (d for r in eqn.results for d in _value_dims(r.type)):
             if d not in self.env:
                 self.capture(d)  # what sizes the loops is known in front of them

@@ -39,8 +39,9 @@ from jitnet.ir import (
     effect_of,
 )
 from jitnet.ir.verifier import value_dims
-from jitnet.ops.control import INVOKE
+from jitnet.ops.control import CALL, INVOKE
 from jitnet.passes.dependences import with_dims
+from jitnet.passes.inline import inline_calls
 
 LARGE = 2000
 """Equations from which on a program is searched: about a second to compile."""
@@ -54,75 +55,169 @@ _Tokens = np.ndarray[Any, np.dtype[np.int64]]
 
 def outline(f: Function) -> Function:
     """`f` with repeated runs of equations as invoked Functions, where it is large."""
-    return _Outliner().function(f) if _size(f) >= LARGE else f
-
-
-def throughout(step: Callable[[Function], Function], f: Function) -> Function:
-    """`step` on f and on each Function that it invokes, once for all that invoke it."""
-    done: dict[int, Function] = {}
-
-    def callee(eqn: Eqn) -> Eqn:
-        g = eqn.attrs["callee"]
-        if id(g) not in done:
-            done[id(g)] = throughout(step, g)
-        return eqn if done[id(g)] is g else replace(eqn, attrs={"callee": done[id(g)]})
-
-    return step(_with_invokes(f, callee))
-
-
-def _with_invokes(f: Function, change: Callable[[Eqn], Eqn]) -> Function:
-    """`f` with each `invoke` changed, in regions too."""
-    eqns = []
-    for eqn in f.eqns:
-        regions = tuple(_with_invokes(r, change) for r in eqn.regions)
-        same = all(a is b for a, b in zip(regions, eqn.regions))
-        eqns.append(
-            change(eqn) if eqn.op is INVOKE else eqn if same else replace(eqn, regions=regions)
-        )
-    if all(a is b for a, b in zip(eqns, f.eqns)):
+    if _size(f, {}) < LARGE:
         return f
-    return Function(f.name, f.params, tuple(eqns), f.results, f.level)
+    names = _Names()
+    f = throughout(inline_calls, _SharedCalls(f, names).function(f))
+    return _Outliner(f, names).program()
 
 
-def _size(f: Function) -> int:
-    return sum(1 for _ in f.walk())
+def throughout(
+    step: Callable[[Function], Function], f: Function, done: dict[int, Function] | None = None
+) -> Function:
+    """`step` on f and on each Function that it invokes, once for all that invoke it. `done` is what
+    became of them, by identity."""
+    known: dict[int, Function] = {} if done is None else done
+
+    def change(eqn: Eqn) -> Eqn:
+        regions = tuple(_with_eqns(r, tuple(map(change, r.eqns))) for r in eqn.regions)
+        if eqn.op is INVOKE:
+            g = eqn.attrs["callee"]
+            if id(g) not in known:
+                known[id(g)] = throughout(step, g, known)
+            return eqn if known[id(g)] is g else replace(eqn, attrs={"callee": known[id(g)]})
+        return eqn if _same(regions, eqn.regions) else replace(eqn, regions=regions)
+
+    return step(_with_eqns(f, tuple(map(change, f.eqns))))
+
+
+def _with_eqns(f: Function, eqns: tuple[Eqn, ...]) -> Function:
+    same = _same(eqns, f.eqns)
+    return f if same else Function(f.name, f.params, eqns, f.results, f.level)
+
+
+def _same(xs: Sequence[object], ys: Sequence[object]) -> bool:
+    return len(xs) == len(ys) and all(a is b for a, b in zip(xs, ys))
+
+
+def _size(f: Function, known: dict[int, int]) -> int:
+    """How many equations there are when all calls are in place."""
+    if id(f) not in known:
+        regions = (r for eqn in f.eqns for r in eqn.regions)
+        known[id(f)] = len(f.eqns) + sum(_size(r, known) for r in regions)
+    return known[id(f)]
+
+
+class _Names:
+    """Names for new Functions, each another one."""
+
+    def __init__(self) -> None:
+        self._used: Counter[str] = Counter()
+
+    def new(self, of: str) -> str:
+        of = of if of.isidentifier() else "part"
+        self._used[of] += 1
+        return f"{of}_{self._used[of]}"
+
+
+# -- what is called -------------------------------------------------------------------------------
+
+
+class _SharedCalls:
+    """Makes calls of a Function that is called more than once an `invoke`."""
+
+    def __init__(self, f: Function, names: _Names) -> None:
+        self.names = names
+        self.sizes: dict[int, int] = {}
+        self.done: dict[int, tuple[Function, Function]] = {}
+        called = (eqn.regions[0] for g in _bodies(f) for eqn in g.eqns if eqn.op is CALL)
+        self.times = Counter(map(id, called))
+
+    def function(self, f: Function) -> Function:
+        if id(f) not in self.done:
+            new = _with_eqns(f, tuple(map(self.eqn, f.eqns)))
+            if self.is_shared(f):
+                new = Function(self.names.new(f.name), f.params, new.eqns, f.results, f.level)
+            self.done[id(f)] = f, new
+        return self.done[id(f)][1]
+
+    def eqn(self, eqn: Eqn) -> Eqn:
+        regions = tuple(map(self.function, eqn.regions))
+        if eqn.op is CALL and self.is_shared(eqn.regions[0]):
+            return replace(eqn, op=INVOKE, attrs={"callee": regions[0]}, regions=())
+        return eqn if _same(regions, eqn.regions) else replace(eqn, regions=regions)
+
+    def is_shared(self, f: Function) -> bool:
+        return self.times[id(f)] > 1 and _size(f, self.sizes) >= SHORTEST
+
+
+def _bodies(f: Function) -> list[Function]:
+    """`f`, and the Functions inside of it and those that it invokes: each once."""
+    found: dict[int, Function] = {}
+    pending = [f]
+    while pending:
+        g = pending.pop()
+        if id(g) in found:
+            continue
+        found[id(g)] = g
+        for eqn in g.eqns:
+            pending += eqn.regions
+            pending += [eqn.attrs["callee"]] if eqn.op is INVOKE else []
+    return list(found.values())
+
+
+# -- what is said again ----------------------------------------------------------------------------
 
 
 class _Outliner:
-    """Attributes:
-    tokens: a number for each kind of equation.
-    names: how many Functions were made of a user's function.
+    """A program being searched, all its Functions as one list.
+
+    Attributes:
+        eqns: of all bodies, one behind the other; None behind each.
+        tokens: a number for each, equal for equations of a kind.
+        kinds: the number of each kind.
     """
 
-    def __init__(self) -> None:
-        self.tokens: dict[Hashable, int] = {}
-        self.names: Counter[str] = Counter()
+    def __init__(self, f: Function, names: _Names) -> None:
+        self.f = f
+        self.names = names
+        self.kinds: dict[Hashable, int] = {}
+        self.bodies = _bodies(f)
+        self.eqns: list[Eqn | None] = [e for g in self.bodies for e in (*g.eqns, None)]
+        self.tokens = [self.token(eqn) for eqn in self.eqns]
+        self.results = [r for g in self.bodies for r in g.results]
 
-    def function(self, f: Function) -> Function:
-        eqns = [
-            replace(eqn, regions=tuple(map(self.function, eqn.regions)))
-            if any(_size(r) >= LARGE for r in eqn.regions)
-            else eqn
-            for eqn in f.eqns
-        ]
-        tokens = [self.token(eqn) for eqn in eqns]
-        while len(eqns) > 2 * SHORTEST:
-            positions, length = _most_repeated(np.array(tokens, np.int64))
+    def program(self) -> Function:
+        while True:
+            positions, length = _most_repeated(np.array(self.tokens, np.int64))
             if not _is_worth(len(positions), length):
-                break
-            alike = _alike(eqns, positions, length)
-            if not _is_worth(len(alike), length):
+                return self.whole()
+            alike = self.alike(positions, length)
+            if _is_worth(len(alike), length):
+                self.replace(alike, length)
+            else:
                 for p in positions:
-                    tokens[p] = self.new_token()
-                continue
-            eqns, tokens = self.replaced(f, eqns, tokens, alike, length)
-        return Function(f.name, f.params, tuple(eqns), f.results, f.level)
+                    self.tokens[p] = self.new_token()
+
+    def whole(self) -> Function:
+        """The program, its Functions put together from the list."""
+        parts: dict[int, list[Eqn]] = {}
+        rest = iter(self.eqns)
+        for g in self.bodies:
+            parts[id(g)] = list(iter(lambda: next(rest), None))
+        done: dict[int, tuple[Function, Function]] = {}
+
+        def function(g: Function) -> Function:
+            if id(g) not in done:
+                eqns = tuple(map(eqn, parts.get(id(g), g.eqns)))
+                done[id(g)] = g, _with_eqns(g, eqns)
+            return done[id(g)][1]
+
+        def eqn(old: Eqn) -> Eqn:
+            if old.op is INVOKE:
+                return replace(old, attrs={"callee": function(old.attrs["callee"])})
+            regions = tuple(map(function, old.regions))
+            return old if _same(regions, old.regions) else replace(old, regions=regions)
+
+        return function(self.f)
 
     def new_token(self) -> int:
-        return self.tokens.setdefault(object(), len(self.tokens))
+        return self.kinds.setdefault(object(), len(self.kinds))
 
-    def token(self, eqn: Eqn) -> int:
+    def token(self, eqn: Eqn | None) -> int:
         """The same for equations that differ at most in which values they read."""
+        if eqn is None:
+            return self.new_token()
         effect = effect_of(eqn)
         values = (*eqn.operands, *eqn.results)
         if effect > Effect.MAY_RAISE or any(isinstance(v.type, TapeType) for v in values):
@@ -130,29 +225,35 @@ class _Outliner:
         kinds = tuple(map(_kind, values))
         lines = eqn.loc.frames[:1] if effect == Effect.MAY_RAISE else ()
         key = (eqn.op, attrs_key(eqn.attrs), kinds, eqn.regions, lines)
-        return self.tokens.setdefault(key, len(self.tokens))
+        return self.kinds.setdefault(key, len(self.kinds))
 
-    def replaced(
-        self, f: Function, eqns: list[Eqn], tokens: list[int], starts: Sequence[int], length: int
-    ) -> tuple[list[Eqn], list[int]]:
-        """The equations with an `invoke` in the place of each of these runs."""
-        runs = [_Run(tuple(eqns[p : p + length])) for p in starts]
-        reads = _reads(eqns, f.results)
+    def run(self, start: int, length: int) -> _Run:
+        return _Run(tuple(e for e in self.eqns[start : start + length] if e is not None))
+
+    def alike(self, positions: Sequence[int], length: int) -> list[int]:
+        """Of runs with equal tokens, most that values flow through in one and the same way."""
+        groups: dict[Hashable, list[int]] = {}
+        for p in positions:
+            groups.setdefault(self.run(p, length).flow(), []).append(p)
+        return max(groups.values(), key=len)
+
+    def replace(self, starts: Sequence[int], length: int) -> None:
+        """Put an `invoke` in the place of each of these runs."""
+        runs = [self.run(p, length) for p in starts]
+        reads = _reads(self.eqns, self.results)
         live = sorted(set().union(*(run.live(reads) for run in runs)))
-        callee = runs[0].as_function(self.name(eqns[starts[0]]), live, _common_locs(runs))
-        new_eqns, new_tokens, position = [], [], 0
+        frames = runs[0].eqns[0].loc.frames
+        name = self.names.new(frames[0].function if frames else "")
+        callee = runs[0].as_function(name, live, _common_locs(runs))
+        eqns: list[Eqn | None] = []
+        tokens: list[int] = []
+        position = 0
         for p, run in zip(starts, runs):
             invoke = run.as_invoke(callee, live)
-            new_eqns += [*eqns[position:p], invoke]
-            new_tokens += [*tokens[position:p], self.token(invoke)]
+            eqns += [*self.eqns[position:p], invoke]
+            tokens += [*self.tokens[position:p], self.token(invoke)]
             position = p + length
-        return new_eqns + eqns[position:], new_tokens + tokens[position:]
-
-    def name(self, eqn: Eqn) -> str:
-        of = eqn.loc.frames[0].function if eqn.loc.frames else "part"
-        of = of if of.isidentifier() else "part"
-        self.names[of] += 1
-        return f"{of}_{self.names[of]}"
+        self.eqns, self.tokens = eqns + self.eqns[position:], tokens + self.tokens[position:]
 
 
 def _kind(value: Value) -> Hashable:
@@ -215,14 +316,6 @@ def _extended(tokens: _Tokens, positions: list[int], length: int) -> tuple[list[
     return starts.tolist(), int(end[0] - starts[0])
 
 
-def _alike(eqns: Sequence[Eqn], positions: Sequence[int], length: int) -> list[int]:
-    """Of runs with equal tokens, most that values flow through in one and the same way."""
-    groups: dict[Hashable, list[int]] = {}
-    for p in positions:
-        groups.setdefault(_Run(tuple(eqns[p : p + length])).flow(), []).append(p)
-    return max(groups.values(), key=len)
-
-
 # -- one run ---------------------------------------------------------------------------------------
 
 
@@ -282,9 +375,9 @@ def _common_locs(runs: Sequence[_Run]) -> list[Loc]:
     return found
 
 
-def _reads(eqns: Sequence[Eqn], results: Sequence[Value]) -> Counter[Value]:
+def _reads(eqns: Sequence[Eqn | None], results: Sequence[Value]) -> Counter[Value]:
     """How often each value is read."""
     found = Counter(results)
     for eqn in eqns:
-        found.update(eqn.operands)
+        found.update(eqn.operands if eqn is not None else ())
     return found

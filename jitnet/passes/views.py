@@ -20,9 +20,12 @@ from jitnet.ir import (
     Rule,
     Value,
     as_dim,
+    as_value,
     current,
     rule,
 )
+from jitnet.ops.complex_products import COMPLEX_DOT
+from jitnet.ops.complexes import INTERLEAVE
 from jitnet.ops.join import CONCATENATE, PAD
 from jitnet.ops.lift import add, mul
 from jitnet.ops.linalg import DOT, dot
@@ -287,7 +290,7 @@ def quantifier_of_uniform(eqn: Eqn, definition: Definition) -> Value | None:
     return full(neutral, eqn.result.dims) if same else None
 
 
-@rule(DOT)
+@rule(DOT, COMPLEX_DOT)
 def dot_of_transposed(eqn: Eqn, definition: Definition) -> Value | None:
     """A transpose in front is a matter of axis numbers, if the free axes stay in order."""
     operands = list(eqn.operands)
@@ -297,6 +300,8 @@ def dot_of_transposed(eqn: Eqn, definition: Definition) -> Value | None:
         if inner is None or inner.op is not TRANSPOSE:
             continue
         perm = inner.attrs["perm"]
+        if eqn.op is COMPLEX_DOT and perm[-1] != len(perm) - 1:
+            continue
         paired = (*contract[k], *batch[k])
         free = [perm[a] for a in range(len(perm)) if a not in paired]
         if free == sorted(free):
@@ -305,8 +310,8 @@ def dot_of_transposed(eqn: Eqn, definition: Definition) -> Value | None:
             batch[k] = tuple(perm[a] for a in batch[k])
     if operands == list(eqn.operands):
         return None
-    x, y = operands
-    return dot(x, y, (contract[0], contract[1]), (batch[0], batch[1]))
+    attrs = {"contract": tuple(contract), "batch": tuple(batch)}
+    return current().rebind(eqn, operands, attrs=attrs)[0]
 
 
 @rule(TRANSPOSE)
@@ -323,7 +328,46 @@ def transposed_dot(eqn: Eqn, definition: Definition) -> Value | None:
     return dot(y, x, contract[::-1], batch[::-1]) if perm == swapped else None
 
 
+# -- halves of complex numbers ---------------------------------------------------------------------
+
+
+@rule(INTERLEAVE)
+def interleave_of_halves(eqn: Eqn, definition: Definition) -> Value | None:
+    """The halves of one array, seen in the same way, are that view of the array itself."""
+    re, im = eqn.operands
+    return _joined(re, im, definition)
+
+
+def _joined(re: Value, im: Value, definition: Definition) -> Value | None:
+    """What these are the halves of, where that is an array in memory or a view of one; a single
+    number is no array."""
+    a, b = definition(re), definition(im)
+    if not re.rank or a is None or b is None or a.op is not b.op or a.attrs != b.attrs:
+        return None
+    x, y = a.operands[0], b.operands[0]
+    if a.op is SLICE and x is y:
+        (*at, first), (*there, second) = _starts(a), _starts(b)
+        if at != there or x.dims[-1] != 2 or (first, second) != (as_value(0), as_value(1)):
+            return None
+        both = slice(x, [*map(as_dim, at), 0], [*re.dims[:-1], 2], a.attrs["steps"])
+        return reshape(both, (*re.dims, 2))
+    if a.op not in (SLICE, RESHAPE, TRANSPOSE, BROADCAST) or a.operands[1:] != b.operands[1:]:
+        return None
+    whole = _joined(x, y, definition)
+    if whole is None:
+        return None
+    if a.op is SLICE:
+        starts = [*map(as_dim, _starts(a)), 0]
+        return slice(whole, starts, (*re.dims, 2), (*a.attrs["steps"], 1))
+    if a.op is RESHAPE:
+        return reshape(whole, (*re.dims, 2))
+    if a.op is TRANSPOSE:
+        return transpose(whole, (*a.attrs["perm"], x.rank))
+    return broadcast(whole, (*re.dims, 2), (*a.attrs["axes"], re.rank))
+
+
 VIEWS: tuple[Rule, ...] = (
+    interleave_of_halves,
     of_uniform,
     moved_uniform,
     view_of_itself,

@@ -136,7 +136,8 @@ def _parse_text(text: str) -> Any:
 def _run_passes(which: str, llvm: Any, machine: Any, parsed: Any) -> None:
     # The vectoriser and the unroller double the time, and what they find in such loops is
     # seldom faster: loops worth vectorising are written as vectors.
-    options = llvm.create_pipeline_tuning_options(1)
+    # Level 2: jumps on what an earlier branch has decided are worth its time, level 3 is not.
+    options = llvm.create_pipeline_tuning_options(2)
     options.loop_vectorization = False
     options.slp_vectorization = False
     options.loop_interleaving = False

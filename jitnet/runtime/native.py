@@ -177,6 +177,10 @@ class NativeProgram:
                 values += [1] * (spec.strides - spec.rank)
         return values, aside
 
+    def fail(self, status: int, address: int) -> NoReturn:
+        """Raise what the program has reported, whose results are there."""
+        self._fail(status, ctypes.string_at(address, 8 * self.native.module.slots))
+
     def _fail(self, status: int, results: bytes) -> NoReturn:
         site = self.native.module.sites[status - 1]
         values = [_scalar(results, i, dtype) for i, dtype in enumerate(site.dtypes)]
@@ -211,7 +215,8 @@ def _collect(
         elif isinstance(output, ScalarOutput):
             collected.append(_scalar(results, output.slot, output.dtype))
         elif isinstance(output, AliasOutput):
-            collected.append(args[output.input])
+            x = args[output.input]
+            collected.append(np.stack((x.real, x.imag), -1) if output.in_halves else x)
         else:
             collected.append(_wrap(output, results, owned))
     return collected

@@ -7,17 +7,16 @@
                                              return %y, %dy
 
 Tangents that are known to be zero do not exist: they are None while the rules run, and have no
-params and no results.
+params and no results. Complex numbers do not come here: see `realforms`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitnet import errors
-from jitnet.ir import Builder, Eqn, Function, Value
+from jitnet.ir import Builder, Function, Value
 from jitnet.ops.pairs import is_complex
-from jitnet.ops.primitive import JvpTransform, Primitive, Tangents
+from jitnet.ops.primitive import JvpTransform, Primitive
 from jitnet.ops.tape import tangent_type
 
 Pushed = tuple[Function, tuple[bool, ...]]
@@ -57,7 +56,7 @@ def _jvp(f: Function, nonzero: Sequence[bool], jvp: JvpTransform) -> Pushed:
             if all(t is None for t in moving):
                 primals.update(zip(eqn.results, b.rebind(eqn, operands)))
                 continue
-            _refuse_complex(eqn, moving)
+            assert not any(map(is_complex, eqn.operands)), "derivatives are taken in real numbers"
             with b.at(eqn.loc.tagged("jvp")):
                 results, moved = op.jvp(eqn, operands, moving, jvp)
             primals.update(zip(eqn.results, results))
@@ -68,16 +67,3 @@ def _jvp(f: Function, nonzero: Sequence[bool], jvp: JvpTransform) -> Pushed:
     out = tuple(v in tangents for v in f.results)
     values = (primals.get(v, v) for v in f.results)
     return b.build(*values, *(tangents[v] for v in f.results if v in tangents)), out
-
-
-def _refuse_complex(eqn: Eqn, tangents: Tangents) -> None:
-    """Derivatives are those of real numbers. Regions are looked at when their equations are."""
-    moving = [v for v, t in zip(eqn.operands, tangents) if t is not None]
-    if any(map(is_complex, moving)) or (not eqn.regions and any(map(is_complex, eqn.results))):
-        raise errors.DifferentiationError(
-            f"the derivative of {eqn.op.name} in complex numbers",
-            why="this version differentiates real numbers only",
-            remedy="compute with the real and the imaginary parts as two arrays, or put "
-            "jitnet.stop_gradient around what is constant",
-            frames=eqn.loc.frames,
-        )

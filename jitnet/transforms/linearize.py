@@ -21,8 +21,13 @@ from jitnet.transforms.jvp import jvp
 from jitnet.transforms.split import split
 
 
-def linearize(f: Function, nonzero: Sequence[bool]) -> tuple[Function, Function, tuple[bool, ...]]:
+def linearize(
+    f: Function, nonzero: Sequence[bool], rewinds: bool = False
+) -> tuple[Function, Function, tuple[bool, ...]]:
     """`(known, linear, nonzero results)` for tangents of the params marked in `nonzero`.
+
+    With `rewinds`, the linear half may wind arrays back (`ops.rewinding`), and is there to be
+    transposed only.
 
     `known` takes f's params and returns f's results, then the residuals. `linear` takes the
     residuals, then a tangent for each nonzero param; it returns a tangent for each nonzero result.
@@ -31,6 +36,6 @@ def linearize(f: Function, nonzero: Sequence[bool]) -> tuple[Function, Function,
     count = len(f.params)
     unknown = [i >= count for i in range(len(pushed.params))]
     forced = [i >= len(f.results) for i in range(len(pushed.results))]
-    halves = split(cse(pushed), unknown, forced)
+    halves = split(cse(pushed), unknown, forced, rewinds=rewinds)
     assert not any(halves.unknown[: len(f.results)]), "a primal depends on tangents"
     return halves.known, halves.linear, moving

@@ -12,16 +12,23 @@ in two by its op's own rule: see `ops.loop_splits`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from jitnet.ir import Builder, Effect, Eqn, Function, Literal, Value, effect_of
 from jitnet.ir.verifier import value_dims
-from jitnet.ops.primitive import Halves, Primitive, SplitTransform
+from jitnet.ops.primitive import Element, Halves, Primitive, SplitTransform
+from jitnet.ops.rewinding import is_write, step
+from jitnet.ops.state_choice import size_in_bytes
 from jitnet.ops.tape import TAPE_NEW
+from jitnet.transforms.cut import least_saved
+from jitnet.transforms.states import State, Wanted, in_order, states_of
 
 Values = frozenset[Value]
+
+QUICK = 4
+"""Flops up to which an element is computed again rather than saved: those of a division."""
 
 
 def split(
@@ -30,6 +37,7 @@ def split(
     forced: Sequence[bool] = (),
     free: Values | None = None,
     given: Values = frozenset(),
+    rewinds: bool = False,
 ) -> Halves:
     """Split f by the params marked `unknown`.
 
@@ -38,6 +46,9 @@ def split(
         free: of a region: the known params that the linear half has anyway, so that recomputing
             from them is free. None: f is no region; whatever its regions read is saved once.
         given: known params that need not be returned by `known` where they are residuals.
+        rewinds: whether arrays may be wound back (`ops.rewinding`); the linear half is there to be
+            transposed only, then. Which ones of a region are, the rules of its equation say:
+            `states` are known params, and the results that they become.
     """
     done: dict[Any, tuple[Function, Halves]] = {}
 
@@ -47,24 +58,28 @@ def split(
         forced: Sequence[bool] = (),
         free: Values | None = None,
         given: Values = frozenset(),
+        states: Wanted = (),
     ) -> Halves:
         """Loops ask for their regions until their carries are settled, and so do loops in them:
         each question is answered once."""
-        key = (id(f), tuple(unknown), tuple(forced), free, given)
+        key = (id(f), tuple(unknown), tuple(forced), free, given, states)
         if key not in done:
-            done[key] = f, _split(f, _Wanted(tuple(unknown), tuple(forced), free, given), once)
+            asked = _Asked(tuple(unknown), tuple(forced), free, given, states, rewinds)
+            done[key] = f, _split(f, asked, once)
         return done[key][1]
 
     return once(f, unknown, forced, free, given)
 
 
-class _Wanted(NamedTuple):
+class _Asked(NamedTuple):
     """The arguments of `split`."""
 
     unknown: tuple[bool, ...]
     forced: tuple[bool, ...]
     free: Values | None
     given: Values
+    states: Wanted
+    rewinds: bool
 
 
 @dataclass
@@ -75,55 +90,100 @@ class _Work:
         known, linear: the equations of the two halves, on the values of the Function that is split.
         unknown: the values that depend on unknown params.
         available: known values that the linear half has anyway, or computes again from these.
+        states: those of arrays that are wound back.
+        logged: values that are saved, come what may.
+        lost: the arrays, as params, that cannot be wound back.
+        given: known params that cost nothing to save.
+        is_region: what is saved is saved in each of its runs.
     """
 
     unknown: set[Value]
     available: set[Value]
+    states: Mapping[Value, State]
+    lost: set[Value]
+    given: Values
+    is_region: bool
     known: list[Eqn] = field(default_factory=list)
     linear: list[Eqn] = field(default_factory=list)
+    logged: set[Value] = field(default_factory=set)
 
     def add_known(self, eqn: Eqn) -> None:
+        if any(r in self.states for r in eqn.results):
+            self._add_change(eqn)
         self.known.append(eqn)
+        self.note(eqn)
+
+    def note(self, eqn: Eqn) -> None:
+        """See what is available from here on."""
         if _is_cheap(eqn) and all(
             isinstance(v, Literal) or v in self.available for v in eqn.operands
         ):
             self.available.update(eqn.results)
 
+    def _add_change(self, eqn: Eqn) -> None:
+        """Log what an equation overwrites, in front of it."""
+        if not is_write(eqn):
+            self.lose(eqn.results)
+            return
+        change = step(eqn)
+        self.known.extend(change.log)
+        self.logged.add(change.old)
+        self.linear.append(change.undone)
 
-def _split(f: Function, wanted: _Wanted, split: SplitTransform) -> Halves:
-    params = list(zip(f.params, wanted.unknown, strict=True))
+    def lose(self, values: Iterable[Value]) -> None:
+        self.lost.update(self.states[v].first for v in values if v in self.states)
+
+
+def _split(f: Function, asked: _Asked, split: SplitTransform) -> Halves:
+    params = list(zip(f.params, asked.unknown, strict=True))
     known_params = [p for p, u in params if not u]
     unknown_params = [p for p, u in params if u]
-    work = _Work(set(unknown_params), set(wanted.free or ()))
+    states, lost = states_of(f, asked.states)
+    work = _Work(
+        set(unknown_params),
+        {*(asked.free or ()), *states},
+        states,
+        lost,
+        asked.given,
+        asked.free is not None,
+    )
 
     def is_free(v: Value) -> bool:
-        return wanted.free is None or isinstance(v, Literal) or v in work.available
+        return asked.free is None or isinstance(v, Literal) or v in work.available
 
     for eqn in f.eqns:
-        _assign(eqn, work, is_free, split)
-    forced = [*wanted.forced, *[False] * len(f.results)]
+        _assign(eqn, work, is_free, split, asked.rewinds)
+    forced = [*asked.forced, *[False] * len(f.results)]
     out = tuple(v in work.unknown or fo for v, fo in zip(f.results, forced))
-    results = [v for v, u in zip(f.results, out) if u]
-    linear = _live(work.linear, results)
-    ends = [*results, *unknown_params]
-    again, saved = _residuals(work, _read(linear, ends, work.unknown), ends)
+    first, last = [p for p, _ in asked.states], [f.results[j] for _, j in asked.states]
+    results = [*(v for v, u in zip(f.results, out) if u), *last]
+    ends = [*results, *first, *unknown_params]
+    eqns, saved = _linear_half(work, _live(work.linear, results), ends)
+    if work.lost:
+        return Halves(f, f, out, (), (), tuple(work.lost))
     order = {v: i for i, v in enumerate([*f.params, *(r for e in work.known for r in e.results)])}
     residuals = sorted(saved, key=lambda v: (bool(getattr(v.type, "dims", True)), order[v]))
-    made = [r for r in residuals if r not in wanted.given]
+    made = [r for r in residuals if r not in asked.given]
     known_results = [*(v for v, u in zip(f.results, out) if not u), *made]
     known = _close(f.name, known_params, _live(work.known, known_results), known_results)
-    second = _close(f.name, [*residuals, *unknown_params], [*again, *linear], results)
+    second = _close(f.name, [*residuals, *first, *unknown_params], eqns, results)
     return Halves(known, second, out, tuple(residuals), tuple(made))
 
 
-def _assign(eqn: Eqn, work: _Work, is_free: Callable[[Value], bool], split: SplitTransform) -> None:
+def _assign(
+    eqn: Eqn, work: _Work, is_free: Callable[[Value], bool], split: SplitTransform, rewinds: bool
+) -> None:
     """Put an equation in the half where it belongs."""
     if not any(v in work.unknown for v in eqn.operands):
         work.add_known(eqn)
     elif isinstance(eqn.op, Primitive) and eqn.op.split is not None:
-        known, linear, moving = eqn.op.split(eqn, work.unknown, is_free, split)
+        states = work.states if rewinds else None
+        known, linear, moving = eqn.op.split(eqn, work.unknown, is_free, split, states)
+        changed = {r for e in linear for r in e.results}
+        work.lose(r for r in eqn.results if r not in changed)
         for known_eqn in known:
-            work.add_known(known_eqn)
+            work.known.append(known_eqn)
+            work.note(known_eqn)
         work.linear.extend(linear)
         work.unknown.update(moving)
     else:
@@ -158,26 +218,43 @@ def _read(linear: Sequence[Eqn], ends: Sequence[Value], unknown: set[Value]) -> 
 # -- residuals -------------------------------------------------------------------------------------
 
 
+def _linear_half(
+    work: _Work, linear: Sequence[Eqn], ends: Sequence[Value]
+) -> tuple[list[Eqn], set[Value]]:
+    """The linear half's equations, and what it needs saved."""
+    read = [v for v in _read(linear, ends, work.unknown) if v not in work.states]
+    barred = set(work.logged)
+    while not work.lost:
+        again, saved = _residuals(work, read, ends, barred)
+        eqns, torn = in_order(linear, again, work.states)
+        if not torn:
+            return eqns, saved
+        work.lose(torn)
+        barred |= torn
+    return [], set()
+
+
 def _residuals(
-    work: _Work, read: Sequence[Value], ends: Sequence[Value]
+    work: _Work, read: Sequence[Value], ends: Sequence[Value], fixed: Values | set[Value]
 ) -> tuple[list[Eqn], set[Value]]:
     """The known equations that the linear half computes again, and what it needs saved.
 
     `ends` are the linear half's params and results: the extents in their types are saved, so that
-    both sides of it name the same value.
+    both sides of it name the same value. `fixed` is never computed again.
     """
     definition = {r: eqn for eqn in work.known for r in eqn.results}
-    barred: set[Value] = set()
+    barred = set(fixed)
     while True:
         again: set[Value] = set()
         saved = set(_dims(ends))
+        cut = _cut(work, [v for v in read if v not in saved], definition, saved | barred)
         stack = [v for v in read if v not in saved]
         while stack:
             v = stack.pop()
-            if v in saved or v in again:
+            if v in saved or v in again or v in work.states:
                 continue
             eqn = definition.get(v)
-            if eqn is None or v in barred or not (v in work.available or _is_small_view(eqn)):
+            if eqn is None or v in barred or v in cut:
                 saved.add(v)
                 saved.update(_dims([v]))
                 continue
@@ -187,6 +264,42 @@ def _residuals(
         if not torn:
             return [eqn for eqn in work.known if any(r in again for r in eqn.results)], saved
         barred.update(r for v in torn for r in definition[v].results)
+
+
+def _cut(
+    work: _Work, read: Sequence[Value], definition: Mapping[Value, Eqn], kept: set[Value]
+) -> set[Value]:
+    """The values to save; `kept` ones are."""
+
+    def has(v: Value) -> bool:
+        return v not in kept and (v in work.available or v in work.states)
+
+    def again(eqn: Eqn) -> bool:
+        if not kept.isdisjoint(eqn.results):
+            return False
+        return _is_small_view(eqn) or (work.is_region and _is_quick(eqn))
+
+    def size(v: Value) -> float:
+        if v in work.given or v in kept:
+            return 0.0
+        made, own = definition.get(v), size_in_bytes(v)
+        if made is None or not isinstance(made.op, Primitive) or not made.op.is_view:
+            return own
+        if not v.array_type.is_static and made.operands[0].array_type.is_static:
+            return min(own, 0.5 * size_in_bytes(made.operands[0]))  # the half of it, say
+        return own + 0.5  # its source may serve others, too
+
+    return least_saved(read, definition, has, again, size)
+
+
+def _is_quick(eqn: Eqn) -> bool:
+    """Whether it takes less time to compute than to save and to read again."""
+    if _is_cheap(eqn):
+        return True
+    if not isinstance(eqn.op, Primitive) or not eqn.op.is_pointwise or len(eqn.results) != 1:
+        return False
+    rule = eqn.op.lowering(eqn)
+    return isinstance(rule, Element) and rule.cost <= QUICK
 
 
 def _is_cheap(eqn: Eqn) -> bool:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitnet.ir import Builder, Eqn, Function, Value, substitute_type
+from jitnet.ir import Builder, Eqn, Function, Value, current, substitute_type
 from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import Linear, Primitive
+from jitnet.ops.rewinding import PEEK, REWIND, REWOUND
 from jitnet.ops.tape import zero_tangent
 
 
@@ -27,16 +28,14 @@ def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ())
     linear params, added to their accumulators.
     """
     chosen = [p for p, lin in zip(f.params, linear, strict=True) if lin]
-    moving = set(chosen)
-    for eqn in f.eqns:
-        if any(v in moving for v in eqn.operands):
-            moving.update(eqn.results)
+    moving, late = _parts(f, chosen)
     with Builder(f.name) as b:
         env: dict[Value, Value] = {}
         for p, lin in zip(f.params, linear):
             if not lin:
                 env[p] = b.param(substitute_type(p.type, env), p.name)
-        known = [eqn for eqn in f.eqns if not any(r in moving for r in eqn.results)]
+        kinds = (moving, late)
+        known = [e for e in f.eqns if not any(v in k for k in kinds for v in _values(e))]
         given = [b.param(substitute_type(r.type, env), _ct_name(r)) for r in f.results]
         for eqn in known:
             env.update(zip(eqn.results, b.rebind(eqn, [env.get(v, v) for v in eqn.operands])))
@@ -47,11 +46,55 @@ def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ())
         for r, ct in zip(f.results, given):
             if r in moving:
                 cts[r] = accumulate(cts.get(r), ct)
+        waiting = [e for e in f.eqns if any(r in late for r in e.results)]
+        waiting = _bound(waiting, env, late, cts)
         for eqn in reversed(f.eqns):
-            if any(r in moving for r in eqn.results):
+            if eqn.op is REWIND:
+                cts[eqn.operands[0]] = env[eqn.operands[1]]
+            elif any(r in moving for r in eqn.results):
                 _pull(b, eqn, env, moving, cts)
+            if waiting:
+                waiting = _bound(waiting, env, late, cts)
         results = [_or_zero(cts.get(p), p, env) for p in chosen]
     return b.build(*results)
+
+
+def _parts(f: Function, chosen: Sequence[Value]) -> tuple[set[Value], set[Value]]:
+    """What depends on the linear params, and what on arrays that are wound back: these are dealt
+    with as if they were linear, their contents being their cotangents."""
+    moving, late = set(chosen), set[Value]()
+    for eqn in f.eqns:
+        if eqn.op is REWOUND or (eqn.op is not PEEK and any(v in moving for v in eqn.operands)):
+            moving.update(eqn.results)
+        elif eqn.op is PEEK or any(v in late for v in eqn.operands):
+            late.update(eqn.results)
+    return moving, late
+
+
+def _values(eqn: Eqn) -> tuple[Value, ...]:
+    return (*eqn.operands, *eqn.results)
+
+
+def _bound(
+    waiting: Sequence[Eqn],
+    env: dict[Value, Value],
+    late: set[Value],
+    cts: dict[Value, Value | None],
+) -> list[Eqn]:
+    """Compute what is there to be computed, now that an array has been wound back to where it is;
+    the equations that still have to wait."""
+    left: list[Eqn] = []
+    for eqn in waiting:
+        if eqn.op is PEEK:
+            now = cts.get(eqn.operands[0])
+            if now is not None:
+                env[eqn.result] = now
+        elif all(v in env for v in eqn.operands if v in late):
+            operands = [env.get(v, v) for v in eqn.operands]
+            env.update(zip(eqn.results, current().rebind(eqn, operands)))
+        if eqn.results[0] not in env:
+            left.append(eqn)
+    return left
 
 
 def _ct_name(v: Value) -> str:

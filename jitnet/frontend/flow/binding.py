@@ -8,7 +8,7 @@ looks for them: into variables, containers and the memory of arrays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from jitnet import errors, ir, ops
@@ -18,9 +18,9 @@ from jitnet.frontend.context import (
     running_trace,
 )
 from jitnet.frontend.flow import regions
-from jitnet.frontend.flow.carrying import Slot, contents, slots_of
-from jitnet.frontend.flow.joins import brought_to
-from jitnet.frontend.flow.memory import Lost, final_places, may_be_first, peers_after, share_first
+from jitnet.frontend.flow.carrying import Slot, contents
+from jitnet.frontend.flow.joins import brought_to, stores_of
+from jitnet.frontend.flow.memory import Lost, final_places
 from jitnet.frontend.flow.plans import INDEX, Loop, Peel, Plan, TracedStep, inside
 from jitnet.frontend.flow.sharing import share_afterwards
 from jitnet.frontend.flow.signals import (
@@ -33,11 +33,11 @@ from jitnet.frontend.flow.signals import (
     known,
 )
 from jitnet.frontend.flow.world import (
-    RETURNED,
     UNBOUND,
     World,
     as_left,
 )
+from jitnet.frontend.stores import Doubt, Store
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import ArrayType, Value, as_value
 from jitnet.ir import types as T
@@ -57,6 +57,9 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
             why="its variable is bound to a new array afterwards",
             remedy="take a copy in front of the loop: x = x.copy()",
         ) from None
+    lost = _lost(plan, step, places)
+    if loop.may_peel and any(store.is_callers() for store in lost):
+        raise Peel
     is_for = loop.steps is not None and not exits
     region = step.region
     code = step.signal.kind if exits else None
@@ -73,11 +76,10 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
     else:
         results = _bind_while(loop, step, params, before, after)
     region.active = False
-    entries = [slot for slot in plan.entry_slots() if slot.kind.flavour == "array"]
-    arrays = [slot for slot in plan.slots() if slot.kind.flavour == "array"]
-    firsts = {slot: may_be_first(slot, entries, loop.once) for slot in arrays}
     _settle(plan, results)
-    _hand_on(plan, places, step, loop, firsts)
+    _hand_on(plan, places, lost)
+    share_afterwards(plan, loop, list(places.values()))
+    _let_be(plan)
     if not exits:
         return known(FALL)
     value = ABSENT if plan.returned is None else contents(plan.returned, _made)
@@ -186,33 +188,34 @@ def _made(slot: Slot) -> Any:
     return slot.made
 
 
-def _hand_on(
-    plan: Plan,
-    places: Mapping[Slot, Tracer],
-    step: TracedStep,
-    loop: Loop,
-    firsts: Mapping[Slot, Sequence[Slot]],
-) -> None:
-    """Let the world be what the last step has left."""
-    carried = [location for location, _ in plan.shapes.values()]
-    for location, shape in (*plan.shapes.values(), *plan.late.values()):
-        for slot in slots_of([shape]):
-            assert slot.result is not None
-            if slot in places:
-                slot.made = places[slot]
-                slot.made.place.write(slot.result)
-            elif slot.kind.flavour == "array":
-                peers_after(slot.last, _made(slot), step.region, location)
-                share_first(firsts[slot], _made(slot), carried, loop.deciding())
-    for slot in slots_of([plan.returned] if plan.returned is not None else []):
-        if slot.kind.flavour == "array":
-            peers_after(slot.last, _made(slot), step.region, RETURNED)
-    share_afterwards(plan, loop.once)
-    for location, shape in (*plan.shapes.values(), *plan.late.values()):
-        location.set(contents(shape, _made))
-    for location in plan.dead.values():
-        location.set(UNBOUND)
+def _lost(plan: Plan, step: TracedStep, places: Mapping[Slot, Tracer]) -> dict[Store, Doubt]:
+    """Memory around the loop of which it is not known whether it was written to; what a variable's
+    array ends in is known."""
+    known = {store for array in places.values() for store in stores_of(array)}
+    known -= set(plan.memories)
+    return {store: doubt for store, doubt in step.state.lost.items() if store not in known}
+
+
+def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], lost: Mapping[Store, Doubt]) -> None:
+    """Let memory be what the last step has left, and arrays that are new have some."""
     for memory in plan.memories.values():
         assert memory.result is not None
         give_name(running_trace(), memory.result)
         memory.store.write(memory.result)
+    for slot in plan.slots():
+        if slot in places:
+            assert slot.result is not None
+            slot.made = places[slot]
+            slot.made.place.write(slot.result)
+        else:
+            _made(slot)
+    for store, doubt in lost.items():
+        store.lose(doubt)
+
+
+def _let_be(plan: Plan) -> None:
+    """Let variables and containers hold what the last step has left in them."""
+    for location, shape in (*plan.shapes.values(), *plan.late.values()):
+        location.set(contents(shape, _made))
+    for location in plan.dead.values():
+        location.set(UNBOUND)

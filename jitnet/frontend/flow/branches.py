@@ -17,30 +17,40 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jitnet import errors, ir, ops
-from jitnet.frontend.arrays import Choice, Place, Store
+from jitnet.frontend.arrays import Choice, Place, leaves_of, stores_behind
 from jitnet.frontend.context import Trace, bring_in, give_name, resume, running_trace
 from jitnet.frontend.flow import regions
 from jitnet.frontend.flow.growing import Grows, added, put_on_tape
-from jitnet.frontend.flow.joins import Conflict, Joiner, Pair, brought_to, kind_in, stores_of
+from jitnet.frontend.flow.joins import (
+    Conflict,
+    Joiner,
+    Pair,
+    bind_to_each_other,
+    brought_to,
+    kind_in,
+    stores_of,
+)
 from jitnet.frontend.flow.liveness import names_from_outside
-from jitnet.frontend.flow.raising import check_not, has_values, is_raised_by_user, unbound_local
+from jitnet.frontend.flow.raising import check_not, has_values, of_program
 from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, normal, without
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import (
     RETURNED,
     UNBOUND,
     Content,
+    Left,
     Location,
     State,
     Variable,
     World,
     as_left,
-    is_in_doubt,
+    known_elsewhere,
     put_again,
     same_content,
     survey,
     take_back,
 )
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Effect, Literal, Value, as_value, effect_of
 from jitnet.ir import types as T
@@ -126,7 +136,7 @@ def _traced(world: World, region: Trace, thunk: Thunk | None) -> tuple[State, Si
             signal = normal(thunk() if thunk is not None else None)
     except BaseException as error:
         take_back(world, region)
-        found = error if is_raised_by_user(error) else unbound_local(error)
+        found = of_program(error)
         if found is None:
             raise
         return Raised(found, region)
@@ -167,14 +177,12 @@ def _join(
     (a, signal_a), (b, signal_b) = one, other
     location: list[Location] = []
 
-    def peers_of(x: Any, y: Any) -> Sequence[Store]:
-        if len({*stores_of(x), *stores_of(y)}) < 2 and x.place is y.place:
-            return ()
+    def is_watched(x: Any, y: Any) -> bool:
         where = location[-1]
-        return [s for s in (*stores_of(x), *stores_of(y)) if is_in_doubt(s, where)]
+        return any(known_elsewhere(s, where) for s in (*stores_of(x), *stores_of(y)))
 
     kinds = (lambda x: kind_in(a.region, x), lambda x: kind_in(b.region, x))
-    joiner = Joiner(kinds, peers_of)
+    joiner = Joiner(kinds, is_watched, Left(world, (a, b)))
     makers: list[tuple[Location, Callable[[], Any]]] = []
     for key in {**a.changed, **b.changed}:
         where = (a.changed.get(key) or b.changed[key])[0]
@@ -189,35 +197,97 @@ def _join(
     location.append(RETURNED)
     make_signal = _join_signals(joiner, signal_a, signal_b)
     written = _written(a, b)
+    for pair in joiner.pairs:
+        if pair.is_watched and None not in pair.kind.dims:
+            pair.leaves = _leaves(pair, a.region, b.region)
     results = _bind(condition, a, b, joiner.pairs, written)
+    flags = iter(results[len(joiner.pairs) + len(written) :])
     for pair, result in zip(joiner.pairs, results):
         pair.result = result
-        if pair.peers and None not in pair.kind.dims:
-            pair.choice = _choice(condition, pair, result, a.region, b.region)
+        if pair.leaves:
+            _place(pair, result, [next(flags) for _ in pair.leaves], (a.region, b.region))
+        elif pair.is_watched and None not in pair.kind.dims:
+            _choose(pair, result, condition, (a.region, b.region))
     for (store, _, _), result in zip(written, results[len(joiner.pairs) :]):
         give_name(running_trace(), result)
         store.write(result)
+    for store, doubt in {**b.lost, **a.lost}.items():
+        store.lose(doubt)
     for where, make in makers:
         where.set(make())
-    return make_signal()
+    signal = make_signal()
+    bind_to_each_other(joiner.pairs)
+    return signal
 
 
-def _choice(
-    condition: Value, pair: Pair, result: Value, then: Trace, orelse: Trace
-) -> tuple[Value, Place, Place] | None:
-    """The places of an array that is in other memory on each path; what was made on a path is in
-    memory of its own. None where one is found by what only its path has computed."""
+def _choose(pair: Pair, result: Value, condition: Value, regions: Sequence[Trace]) -> None:
+    """Let an array be where the condition says, if it is in a known place on each path; what was
+    made on a path is in memory of its own."""
     new = Store(result, running_trace())
     places: list[Place] = []
-    for x, region in ((pair.a, then), (pair.b, orelse)):
-        stores = stores_of(x)
-        if all(s.home is region and not s.is_shared for s in stores):
+    for x, region in zip((pair.a, pair.b), regions):
+        if _is_own(stores_of(x), region):
             places.append(new)
         elif _is_known_here(x.place):
             places.append(x.place)
         else:
-            return None
-    return condition, places[0], places[1]
+            return
+    pair.place = Choice(condition, running_trace(), places[0], places[1])
+    if new in places:
+        pair.memory, pair.own = new, _own(pair, regions)
+
+
+def _is_own(memory: Sequence[Store], region: Trace) -> bool:
+    """Whether an array was made on this path, and is no other one."""
+    return all(s.home is region and not s.is_bound() for s in memory)
+
+
+def _own(pair: Pair, regions: Sequence[Trace]) -> tuple[Sequence[Store], Sequence[Store]]:
+    """The memory that was made on each path."""
+    then, orelse = regions
+    made_then = [s for s in stores_of(pair.a) if s.home is then]
+    return made_then, [s for s in stores_of(pair.b) if s.home is orelse]
+
+
+def _leaves(pair: Pair, then: Trace, orelse: Trace) -> list[Place]:
+    """The places around the paths that an array may be in after them, where a path has more than
+    one; none at all where one is found by what only its path has computed."""
+    sides = [(_place_of(x), region) for x, region in ((pair.a, then), (pair.b, orelse))]
+    found: dict[int, Place] = {}
+    if not any(isinstance(place, Choice) and place.owner is region for place, region in sides):
+        return []
+    for place, region in sides:
+        for leaf in leaves_of(place) if place is not None else ():
+            if _is_known_here(leaf):
+                found[id(leaf)] = leaf
+            elif not _is_own(stores_behind(leaf), region):
+                return []
+    return list(found.values())
+
+
+def _place(pair: Pair, result: Value, flags: Sequence[Value], regions: Sequence[Trace]) -> None:
+    """Let an array be where the flags say, and in memory of its own where none does."""
+    trace = running_trace()
+    pair.memory, pair.own = Store(result, trace), _own(pair, regions)
+    place: Place = pair.memory
+    for leaf, flag in zip(reversed(pair.leaves), reversed(flags)):
+        place = Choice(flag, trace, leaf, place)
+    pair.place = place
+
+
+def _place_of(x: Any) -> Place | None:
+    return x.place if type(x) is Tracer else None
+
+
+def _is_at(place: Place | None, leaf: Place) -> Value:
+    """Whether a place is this leaf, in the running trace."""
+    if not isinstance(place, Choice):
+        return ir.literal(place is leaf, T.bool_)
+    one, other = _is_at(place.one, leaf), _is_at(place.other, leaf)
+    if isinstance(one, Literal) and isinstance(other, Literal) and one.item == other.item:
+        return one
+    condition = bring_in(place.condition, place.owner, running_trace())
+    return ops.select(condition, one, other)
 
 
 def join_location(
@@ -269,7 +339,7 @@ def _is_known_here(place: Place) -> bool:
 
 def is_within(trace: Trace, outer: Trace) -> bool:
     """Whether a trace is `outer`, or is running inside of it."""
-    return trace is outer or is_around(outer, trace)
+    return trace is outer or trace.is_inside(outer)
 
 
 def note_conflict(name: str, text: str, leaves: frozenset[int] | None = None) -> None:
@@ -285,8 +355,7 @@ def _join_content(joiner: Joiner, where: Content, before: Any, a: Any, b: Any) -
     alike = type(a) is type(b) and len(a) == len(b) and not isinstance(a, set)
     if not alike or (isinstance(a, dict) and list(a) != list(b)):
         raise errors.MutationError(
-            f"a {type(where.container).__name__} ({where.name}) that has other items, or more of "
-            "them, on one path than on the other",
+            f"{where} that has other items, or more of them, on one path than on the other",
             why="which items it has would only be known when the program runs",
             remedy="use an array and a mask, or the same keys on both paths",
         )
@@ -298,7 +367,7 @@ def _join_content(joiner: Joiner, where: Content, before: Any, a: Any, b: Any) -
         return lambda: {k: make() for k, make in makers.items()}
     except Conflict as conflict:
         raise errors.MutationError(
-            f"an item of a {type(where.container).__name__} ({where.name}) that is {conflict}",
+            f"an item of {where} that is {conflict}",
             remedy="make it of one type and shape on both paths",
         ) from None
 
@@ -327,7 +396,7 @@ def _written(a: State, b: State) -> list[tuple[Store, Value, Value]]:
     """Memory that either arm wrote to, and what each left there, in its own terms."""
     found = []
     for store in {**a.stores, **b.stores}:
-        if not is_around(store.home, a.region):
+        if not a.region.is_inside(store.home):
             continue
         values = []
         for state in (a, b):
@@ -338,16 +407,6 @@ def _written(a: State, b: State) -> list[tuple[Store, Value, Value]]:
             values.append(value)
         found.append((store, values[0], values[1]))
     return found
-
-
-def is_around(home: Trace | None, region: Trace) -> bool:
-    """Whether `home` is a trace around the region."""
-    trace: Trace | None = region.parent
-    while trace is not None:
-        if trace is home:
-            return True
-        trace = trace.parent
-    return False
 
 
 def _bind(
@@ -371,6 +430,7 @@ def _bind(
                 ]
             )
             own += [(one, other)[side] for _, one, other in written]
+            own += [_is_at(_place_of((p.a, p.b)[side]), leaf) for p in pairs for leaf in p.leaves]
         results.append(own)
     ragged = list(dict.fromkeys(zip(*extents)))
     operands = regions.unite(then.region, orelse.region)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 import warnings
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -21,9 +22,10 @@ from jitnet import errors
 from jitnet.frontend import builtins, texts
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, running_trace
-from jitnet.frontend.flow import growing, printing, raising
-from jitnet.frontend.flow.comprehensions import FOLDS
+from jitnet.frontend.flow import growing, helpers, printing, raising
+from jitnet.frontend.flow.comprehensions import FOLDS, Filtered, listed
 from jitnet.frontend.flow.steps import Steps, enumerate_, range_, reversed_, zip_
+from jitnet.frontend.places import Appended
 from jitnet.frontend.rewriting import is_rewritten, rewritten
 from jitnet.frontend.tracer import Tracer
 from jitnet.frontend.watch import refuse_unknown
@@ -57,14 +59,22 @@ def install(hooks: object) -> None:
 
 def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` in the user's program."""
-    if args and type(args[0]) is Steps and function in FOLDS:
+    if args and type(args[0]) in (Steps, Filtered) and function in FOLDS:
         return FOLDS[function](*args, **kwargs)
+    if args and type(args[0]) is Filtered:
+        items = listed(args[0])
+        return items if function is list else call(function, items, *args[1:], **kwargs)
     if any(growing.grown(x) is not None for x in args):
         return _with_grown(function, args, kwargs)
     if isinstance(function, FunctionType):
-        return called(function)(*args, **kwargs)
+        target = called(function)
+        if target is not function and is_rewritten(target.__code__):
+            return helpers.call(function, target, args, kwargs)
+        return target(*args, **kwargs)
     if isinstance(function, MethodType):
         inner = function.__func__
+        if type(function.__self__) is Appended and inner in (Appended.append, Appended.extend):
+            return call(getattr(function.__self__.new, inner.__name__.strip("_")), *args)
         if isinstance(inner, FunctionType):
             return called(inner)(function.__self__, *args, **kwargs)
         return call(inner, function.__self__, *args, **kwargs)
@@ -115,6 +125,9 @@ def called(function: FunctionType) -> Any:
     code = function.__code__
     if is_rewritten(code) or not is_users(code.co_filename):
         return printing.logger(function) or function
+    module = sys.modules.get(function.__module__)
+    if module is not None and vars(module) is function.__globals__:  # reached through its class
+        function = running_trace().bring_in(function)
     return rewritten(function, _Connected.hooks) or function
 
 
@@ -124,6 +137,8 @@ def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return growing.length(args[0])
     if isinstance(function, FunctionType) and is_users(function.__code__.co_filename):
         return called(function)(*args, **kwargs)
+    if function in (isinstance, type):  # it is still a list
+        return (_stand_in(function) or function)(*args, **kwargs)
     if function is print:
         return printing.print_(*args, **kwargs)
     if function in (str, repr):

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitnet.frontend.arrays import Store
-from jitnet.frontend.flow.joins import Conflict, Kind, common, is_same
+from jitnet.frontend.flow.joins import Conflict, Kind, common, described, is_same
 from jitnet.frontend.flow.signals import ABSENT
 from jitnet.frontend.pytree import node_kind
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Type, Value
 
@@ -124,9 +124,7 @@ class Finder:
 
 
 def _apart(before: Any, after: Any, a: Kind | None, b: Kind | None) -> str:
-    first = str(a) if a is not None else type(before).__name__
-    then = str(b) if b is not None else type(after).__name__
-    return f"{first} before a step of the loop and {then} after it"
+    return f"{described(before, a)} before a step of the loop and {described(after, b)} after it"
 
 
 def contents(shape: Shape, fill: Callable[[Slot], Any]) -> Any:

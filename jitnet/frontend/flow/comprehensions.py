@@ -3,27 +3,65 @@
     [f(row) for row in x]              a few steps: a list, traced step by step
     [f(i) for i in range(n)]           many, or a traced number: a loop, and a list on a tape
     sum(x[i] for i in range(n))        a loop that carries the sum
+    [v for v in x if v > 0]            a loop too, which appends under a condition
 
 A generator expression over many steps is a `Steps`, whose items are computed where they are asked
-for.
+for; one with a condition that data decides is `Filtered`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from jitnet import errors, ops
 from jitnet.frontend.flow import branches, growing, loops, signals
 from jitnet.frontend.flow.steps import Steps, steps_of
+from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.world import declare_bodies
+from jitnet.frontend.pytree import declare_leaf
 from jitnet.frontend.tracer import lift
 
 FEW_ITEMS = 32
 """Comprehensions over no more items are traced item by item."""
 
 
-def comprehension(iterable: Any, element: Callable[[Any], Any], kind: str) -> Any:
-    """`[element(x) for x in iterable]`, or the generator."""
+@dataclass(frozen=True)
+class Filtered:
+    """A generator expression that leaves items out: those that do not meet the condition.
+
+    Attributes:
+        steps: what it goes over.
+        element: `item → what is generated`.
+    """
+
+    steps: Steps
+    element: Callable[[Any], Any]
+    condition: Callable[[Any], Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        raise errors.ConcretizationError(
+            "a generator expression with a condition that a traced value decides",
+            why="how many items it has is only known when the program runs",
+            remedy="use a list, [... for ... in ... if ...], or a for statement",
+        )
+
+
+declare_leaf(Filtered)
+
+
+def comprehension(
+    iterable: Any,
+    element: Callable[[Any], Any],
+    kind: str,
+    condition: Callable[[Any], Any] | None = None,
+) -> Any:
+    """`[element(x) for x in iterable if condition(x)]`, or the generator."""
+    if condition is not None:
+        return _conditional(iterable, element, kind, condition)
+    if type(iterable) is Filtered:
+        iterable = listed(iterable)
     if growing.grown(iterable) is not None:
         iterable = growing.steps(iterable)
     steps = steps_of(iterable)
@@ -54,20 +92,101 @@ def _listed(steps: Steps, element: Callable[[Any], Any]) -> list[Any]:
     return made
 
 
-def sum_(items: Steps, /, start: Any = 0) -> Any:
+def _conditional(
+    iterable: Any, element: Callable[[Any], Any], kind: str, condition: Callable[[Any], Any]
+) -> Any:
+    if type(iterable) is Filtered:
+        iterable = listed(iterable)
+    steps = steps_of(iterable) if growing.grown(iterable) is None else growing.steps(iterable)
+    if isinstance(iterable, (list, tuple)) and steps is None:
+        steps = Steps(len(iterable), tuple(iterable).__getitem__)
+    if steps is None or _is_known(steps, condition):
+        items = (x for x in (iterable if steps is None else steps) if bool(truth(condition(x))))
+        return [element(x) for x in items] if kind == "list" else (element(x) for x in items)
+    found = Filtered(steps, element, condition)
+    return listed(found) if kind == "list" else found
+
+
+def _is_known(steps: Steps, condition: Callable[[Any], Any]) -> bool:
+    """Whether the condition is one that the trace can decide, as the first item shows."""
+    if type(steps.count) is not int:
+        return False
+    return steps.count == 0 or isinstance(truth(condition(steps.item(0))), bool)
+
+
+def for_(
+    iterable: Any,
+    body: Callable[..., Any],
+    orelse: Callable[[], Any] | None = None,
+    rest: Callable[[], Any] | None = None,
+) -> Any:
+    """As `loops.for_`, over generator expressions with conditions too."""
+    items = listed(iterable) if type(iterable) is Filtered else iterable
+    return loops.for_(items, body, orelse, rest)
+
+
+def listed(items: Filtered) -> list[Any]:
+    """`list` of a generator expression, which is on a tape."""
+    made: list[Any] = []
+
+    def body(item: Any) -> Any:
+        def keep() -> None:
+            value = items.element(item)
+            if growing.grown(made) is None:
+                made.append(value)
+            else:
+                growing.append(made, value)
+
+        return branches.if_(items.condition(item), keep, None)
+
+    loops.for_(items.steps, body)
+    return made
+
+
+def sum_(items: Steps | Filtered, /, start: Any = 0) -> Any:
     """`sum` of a generator expression."""
     total = start
 
-    def body(item: Any) -> None:
-        nonlocal total
-        total = total + item
+    def body(item: Any) -> Any:
+        def add() -> None:
+            nonlocal total
+            total = total + (item if isinstance(items, Steps) else items.element(item))
 
-    loops.for_(items, body)
+        if isinstance(items, Steps):
+            return add()
+        return branches.if_(items.condition(item), add, None)
+
+    loops.for_(items if isinstance(items, Steps) else items.steps, body)
     return total
 
 
-def _extreme(items: Steps, is_better: Callable[[Any, Any], Any], name: str) -> Any:
+_NOTHING: Any = object()
+
+
+def _extreme(
+    items: Steps | Filtered, is_better: Callable[[Any, Any], Any], name: str, default: Any
+) -> Any:
     """The first of the best items."""
+    if isinstance(items, Filtered):
+        items = _steps_of_list(listed(items))
+    if default is _NOTHING:
+        return _first_of_best(items, is_better, name)
+    if type(items.count) is int:
+        return _first_of_best(items, is_better, name) if items.count else default
+    steps = items
+    there = branches.branch(
+        ops.gt(lift(items.count).value, 0),
+        lambda: signals.known(signals.RETURN, _first_of_best(steps, is_better, name)),
+        lambda: signals.known(signals.RETURN, default),
+    )
+    return there.value
+
+
+def _steps_of_list(x: list[Any]) -> Steps:
+    return Steps(len(x), x.__getitem__) if growing.grown(x) is None else growing.steps(x)
+
+
+def _first_of_best(items: Steps, is_better: Callable[[Any, Any], Any], name: str) -> Any:
     if type(items.count) is not int:
         empty = f"{name}() iterable argument is empty"
         ops.check(ops.gt(lift(items.count).value, 0), [], "ValueError", empty)
@@ -86,43 +205,51 @@ def _extreme(items: Steps, is_better: Callable[[Any, Any], Any], name: str) -> A
     return best
 
 
-def min_(items: Steps) -> Any:
+def min_(items: Steps | Filtered, *, default: Any = _NOTHING) -> Any:
     """`min` of a generator expression."""
-    return _extreme(items, lambda a, b: a < b, "min")
+    return _extreme(items, lambda a, b: a < b, "min", default)
 
 
-def max_(items: Steps) -> Any:
+def max_(items: Steps | Filtered, *, default: Any = _NOTHING) -> Any:
     """`max` of a generator expression."""
-    return _extreme(items, lambda a, b: a > b, "max")
+    return _extreme(items, lambda a, b: a > b, "max", default)
 
 
-def _found(items: Steps, wanted: bool) -> Any:
+def _found(items: Steps | Filtered, wanted: bool) -> Any:
     """Whether the truth of an item is `wanted`; looks no further then."""
     found = False
 
     def body(item: Any) -> Any:
-        def stop() -> signals.Signal:
-            nonlocal found
-            found = True
-            return signals.known(signals.BREAK)
+        def look() -> Any:
+            def stop() -> signals.Signal:
+                nonlocal found
+                found = True
+                return signals.known(signals.BREAK)
 
-        then, orelse = (stop, None) if wanted else (None, stop)
-        return branches.if_(item, then, orelse, lambda: None)
+            then, orelse = (stop, None) if wanted else (None, stop)
+            own = item if isinstance(items, Steps) else items.element(item)
+            return branches.if_(own, then, orelse, lambda: None)
 
-    loops.for_(items, body)
+        if isinstance(items, Steps):
+            return look()
+        return branches.if_(items.condition(item), look, None, lambda: None)
+
+    loops.for_(items if isinstance(items, Steps) else items.steps, body)
     return found
 
 
-def any_(items: Steps) -> Any:
+def any_(items: Steps | Filtered) -> Any:
     """`any` of a generator expression."""
     return _found(items, True)
 
 
-def all_(items: Steps) -> Any:
+def all_(items: Steps | Filtered) -> Any:
     """`all` of a generator expression."""
     missing = _found(items, False)
     return not missing if type(missing) is bool else missing == False  # noqa: E712
 
 
 FOLDS: dict[Any, Callable[..., Any]] = {sum: sum_, min: min_, max: max_, any: any_, all: all_}
-"""What stands for Python's folds of `Steps`."""
+"""What stands for Python's folds of `Steps` and `Filtered`."""
+
+declare_bodies(sum_.__code__.co_filename)

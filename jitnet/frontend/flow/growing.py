@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Grown, Store
+from jitnet.frontend.arrays import Grown
 from jitnet.frontend.context import running_trace
 from jitnet.frontend.dims import count
 from jitnet.frontend.flow.carrying import KindOf
@@ -24,6 +24,7 @@ from jitnet.frontend.flow.joins import Kind, brought_to, common, kind_of, stores
 from jitnet.frontend.flow.steps import Steps
 from jitnet.frontend.indexing import steps_within
 from jitnet.frontend.pytree import declare_leaf, flatten, unflatten
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import TapeType, Value, as_dim, as_value
 from jitnet.ops.tape import tape_type
@@ -130,7 +131,7 @@ def append(x: list[Any], item: Any) -> None:
     values = [brought_to(leaf, kind) for leaf, kind in zip(leaves, kinds)]
     own.store.write(ops.tape_push(own.store.read(running_trace()), values))
     for store in (s for leaf in leaves for s in stores_of(leaf)):
-        own.store.note_source(store)
+        store.is_copied_to(own.store)
 
 
 def length(x: list[Any]) -> Tracer:
@@ -170,7 +171,7 @@ def _sliced(x: list[Any], key: slice) -> list[Any]:
         as_value(count), _rowless(body), [tape, as_value(first)], [ops.tape_new(tape_type(tape))]
     )
     made = Grown(Store(copied, running_trace()), own.tree, own.flavours)
-    made.store.is_stale = own.store.is_stale
+    made.store.may_be([own.store])
     return [made]
 
 
@@ -182,7 +183,10 @@ def _at(x: list[Any], i: Value) -> Any:
     own = grown(x)
     assert own is not None
     fields = ops.tape_get(own.store.read(running_trace()), i)
-    return unflatten(own.tree, [wrap(v, f) for v, f in zip(fields, own.flavours)])
+    parts = [wrap(v, f) for v, f in zip(fields, own.flavours)]
+    for store in (s for part in parts for s in stores_of(part)):
+        store.is_part_of(own.store)
+    return unflatten(own.tree, parts)
 
 
 def steps(x: list[Any]) -> Steps:

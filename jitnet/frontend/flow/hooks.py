@@ -63,7 +63,7 @@ class Hooks:
 
     call = staticmethod(calling.call)
     if_ = staticmethod(branches.if_)
-    for_ = staticmethod(loops.for_)
+    for_ = staticmethod(comprehensions.for_)
     while_ = staticmethod(loops.while_)
     assert_ = staticmethod(raising.assert_)
     raised = staticmethod(raising.raised)

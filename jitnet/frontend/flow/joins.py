@@ -12,15 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Choice, Place, Store, stores_behind
+from jitnet.frontend.arrays import Place, stores_behind
 from jitnet.frontend.context import Trace, resume, running_trace
 from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.pytree import TreeDef, flatten, unflatten
+from jitnet.frontend.flow.world import Left
+from jitnet.frontend.pytree import NodeKind, node_kind
+from jitnet.frontend.stores import Store, bonds_of
 from jitnet.frontend.texts import Text
 from jitnet.frontend.tracer import Flavour, Tracer, lift, supported_dtype, wrap
 from jitnet.ir import ArrayType, Dim, DType, Value, as_dim
@@ -53,7 +56,7 @@ class Kind:
 def kind_of(x: Any) -> Kind | None:
     """The kind of a number or an array; None for other objects."""
     if type(x) is Tracer:
-        if any(store.is_stale for store in stores_of(x)):
+        if is_lost(x):
             return None
         return Kind(x.flavour, x.place.dtype, x.value.dims)
     if type(x) is bool:
@@ -139,32 +142,67 @@ class Conflict(Exception):  # noqa: N818
     """Two values that cannot be joined; says why."""
 
 
+def described(x: Any, kind: Kind | None) -> str:
+    """What something is, for messages."""
+    if is_lost(x):
+        return "an array that may, or may not, have been written to,"
+    if kind is None and isinstance(x, (tuple, list, dict)):  # its items are of one path only
+        return f"a {type(x).__name__} of {len(x)}"
+    return str(kind) if kind is not None else errors.describe(x)
+
+
 @dataclass
 class Pair:
     """A value that is `a` on one path and `b` on the other, and what becomes of it.
 
     Attributes:
         result: the joined value, once there is an equation for it.
-        peers: memory that it may share, depending on the path taken.
-        choice: which path is taken, where a and b are there on both of them.
+        is_watched: one of them is memory that others know.
+        leaves: places that it may be in, where the paths themselves decide on that.
+        place: where it is, if that is known; `memory` what was made for it.
+        own: what is in that memory on each path, of an array whose place is known.
+        made: what stands for it.
     """
 
     a: Any
     b: Any
     kind: Kind
-    peers: Sequence[Store] = ()
+    is_watched: bool = False
     result: Value | None = None
-    choice: tuple[Value, Place, Place] | None = None
+    leaves: Sequence[Place] = ()
+    place: Place | None = None
+    memory: Store | None = None
+    own: tuple[Sequence[Store], Sequence[Store]] = ((), ())
+    made: Tracer | None = None
 
-    def made(self) -> Tracer:
-        assert self.result is not None
-        if self.choice is not None:
-            condition, one, other = self.choice
-            return Tracer(Choice(condition, running_trace(), one, other), "array")
-        joined = wrap(self.result, self.kind.flavour)
-        if self.peers and isinstance(joined.place, Store):
-            joined.place.share(self.peers)
-        return joined
+    def make(self) -> Tracer:
+        """The same object for all who ask: two names of one array stay two names of one array."""
+        if self.made is None:
+            assert self.result is not None
+            self.made = self._made(self.result)
+        return self.made
+
+    def _made(self, result: Value) -> Tracer:
+        if self.kind.flavour != "array":
+            return wrap(result, self.kind.flavour)
+        if self.place is not None:
+            return Tracer(self.place, "array")
+        self.memory = Store(result, running_trace())
+        self.own = stores_of(self.a), stores_of(self.b)
+        return Tracer(self.memory, "array")
+
+
+def bind_to_each_other(pairs: Sequence[Pair]) -> None:
+    """Bind the joined arrays to what they may be: what was there on a path, and each other."""
+    made = [(pair, pair.memory) for pair in pairs if pair.memory is not None]
+    plain = [(pair, memory) for pair, memory in made if pair.place is None]
+    found = [bonds_of([*stores_of(pair.a), *stores_of(pair.b)]) for pair, _ in plain]
+    for (_, memory), bonds in zip(plain, found):
+        for bond in bonds:
+            memory.bind(bond)
+    for (one, memory), (other, second) in combinations(made, 2):
+        if any(a.may_overlap(b) for x, y in zip(one.own, other.own) for a in x for b in y):
+            memory.may_be_alone(second)
 
 
 class Joiner:
@@ -172,15 +210,17 @@ class Joiner:
 
     Args:
         kinds: the kinds of values of the one and of the other path.
-        peers_of: `(array, array) → the memory that the joined array may share`.
+        is_watched: `(array, array) → whether either is memory that others know`.
+        left: what the paths have left in containers.
     """
 
     def __init__(
-        self, kinds: tuple[KindOf, KindOf], peers_of: Callable[[Any, Any], Sequence[Store]]
+        self, kinds: tuple[KindOf, KindOf], is_watched: Callable[[Any, Any], bool], left: Left
     ) -> None:
         self.pairs: list[Pair] = []
         self.kinds = kinds
-        self._peers_of = peers_of
+        self._left = left
+        self._is_watched = is_watched
         self._known: dict[tuple[int, int], Pair] = {}
 
     def join(self, a: Any, b: Any) -> Callable[[], Any]:
@@ -194,56 +234,60 @@ class Joiner:
         kind_a, kind_b = self.kinds[0](a), self.kinds[1](b)
         if kind_a is not None and kind_b is not None:
             return self._pair(a, b, kind_a, kind_b)
-        (leaves_a, tree), (leaves_b, other) = flatten(a), flatten(b)
-        if tree != other or (len(leaves_a) == 1 and leaves_a[0] is a):
+        kind = node_kind(type(a))
+        one, other = (self._parts(x, side) for side, x in enumerate((a, b)))
+        if kind is None or one is None or other is None or one[1] != other[1]:
             raise Conflict(
-                f"{kind_a or errors.describe(a)} on one path and "
-                f"{kind_b or errors.describe(b)} on the other"
+                f"{described(a, kind_a)} on one path and {described(b, kind_b)} on the other"
             )
-        return self._tree(tree, [self.join(x, y) for x, y in zip(leaves_a, leaves_b)])
+        return self._whole(kind, one[1], [self.join(x, y) for x, y in zip(one[0], other[0])])
 
     def join_with_nothing(self, x: Any, first: bool) -> Callable[[], Any]:
         """As `join`, where only the first (or only the second) path has a value at all."""
-        leaves, tree = flatten(x)
-        if len(leaves) != 1 or leaves[0] is not x:
-            return self._tree(tree, [self.join_with_nothing(leaf, first) for leaf in leaves])
+        parts = None if self._left.was_there(x) else self._parts(x, 0 if first else 1)
+        node = node_kind(type(x))
+        if node is not None and parts is not None:
+            items = [self.join_with_nothing(item, first) for item in parts[0]]
+            return self._whole(node, parts[1], items)
         kind = self.kinds[0 if first else 1](x)
         if kind is None or type(x) is not Tracer:
             return lambda: x
-        own = type(x) is Tracer and isinstance(x.place, Store)
-        peers = [] if own else stores_of(x)
-        peers += [origin for store in stores_of(x) for origin in store.origins]
         a, b = (x, ABSENT) if first else (ABSENT, x)
-        pair = Pair(a, b, kind, peers)
+        pair = Pair(a, b, kind)
         self.pairs.append(pair)
-        return _once(pair)
+        return pair.make
 
-    def _tree(self, tree: TreeDef, makers: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-        return lambda: unflatten(tree, [make() for make in makers])
+    def _parts(self, x: Any, side: int) -> tuple[Sequence[Any], Any] | None:
+        """The items of a container as its path has left them, and the rest of what it is."""
+        kind = node_kind(type(x))
+        if kind is None or x is None:
+            return None
+        with self._left.contents(x, side):
+            children, meta = kind.flatten(x)
+            children = tuple(children)  # a list's are the list
+        return children, (type(x), len(children), meta)
+
+    def _whole(
+        self, kind: NodeKind, rest: Any, makers: Sequence[Callable[[], Any]]
+    ) -> Callable[[], Any]:
+        return lambda: kind.unflatten(rest[-1], [make() for make in makers])
 
     def _pair(self, a: Any, b: Any, kind_a: Kind, kind_b: Kind) -> Callable[[], Any]:
         kind = common(kind_a, kind_b)
         if kind is None:
             raise Conflict(f"{kind_a} on one path and {kind_b} on the other")
-        key = (id(a), id(b))
+        key = (_identity(a), _identity(b))
         pair = self._known.get(key)
         if pair is None:
-            peers = self._peers_of(a, b) if kind.flavour == "array" else ()
-            pair = self._known[key] = Pair(a, b, kind, peers)
+            is_watched = kind.flavour == "array" and self._is_watched(a, b)
+            pair = self._known[key] = Pair(a, b, kind, is_watched)
             self.pairs.append(pair)
-        return _once(pair)
+        return pair.make
 
 
-def _once(pair: Pair) -> Callable[[], Any]:
-    """The same object for all who ask: two names of one array stay two names of one array."""
-    made: list[Tracer] = []
-
-    def make() -> Tracer:
-        if not made:
-            made.append(pair.made())
-        return made[0]
-
-    return make
+def _identity(x: Any) -> int:
+    """The same for two names of one array."""
+    return id(x.place if type(x) is Tracer and x.flavour == "array" else x)
 
 
 def stores_of(x: Any) -> list[Store]:
@@ -251,6 +295,16 @@ def stores_of(x: Any) -> list[Store]:
     if type(x) is not Tracer or x.flavour != "array":
         return []
     return stores_behind(x.place)
+
+
+def is_lost(x: Any) -> bool:
+    """Whether it is not known what an array holds."""
+    return any(store.doubt is not None for store in stores_of(x))
+
+
+def may_overlap(x: Any, y: Any) -> bool:
+    """Whether two arrays share memory, or may."""
+    return any(a.may_overlap(b) for a in stores_of(x) for b in stores_of(y))
 
 
 def array_type(kind: Kind) -> ArrayType:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from jitnet import errors, ops
@@ -21,7 +22,7 @@ from jitnet.frontend.context import NeedStatic, running_trace
 from jitnet.frontend.flow import growing
 from jitnet.frontend.flow.branches import branch, follow
 from jitnet.frontend.flow.plans import Loop, Peel
-from jitnet.frontend.flow.raising import is_raised_by_user
+from jitnet.frontend.flow.raising import of_program
 from jitnet.frontend.flow.rolling import roll
 from jitnet.frontend.flow.signals import (
     BREAK,
@@ -94,7 +95,7 @@ def _over_steps(steps: Steps, body: Body) -> Signal:
                 raise
             raise NeedStatic(leaves) from None
         except BaseException as error:
-            if not is_raised_by_user(error):
+            if of_program(error) is None:
                 raise
             return branch(ops.gt(loop.count(), 0), lambda: body(steps.item(0)), None, None)
     start = 0
@@ -108,8 +109,9 @@ def _over_steps(steps: Steps, body: Body) -> Signal:
             if signal.kinds - {FALL, CONTINUE}:
                 items = (steps.item(k) for k in range(start, count))
                 return _go_on(signal, items, body)
-        except errors.ConcretizationError:
-            if count - start > MOST_STEPS:
+        except BaseException as error:
+            needs_values = isinstance(error, errors.ConcretizationError)
+            if count - start > MOST_STEPS or not (needs_values or of_program(error)):
                 raise
             return _one_by_one((steps.item(k) for k in range(start, count)), body)
 
@@ -153,24 +155,30 @@ def while_(test: Thunk, body: Body, orelse: Thunk | None = None, rest: Thunk | N
     return _finish(_while(test, body, truth(test())), orelse, rest)
 
 
-def _while(test: Thunk, body: Body, first: bool | Value) -> Signal:
-    made = 0
+def _while(test: Thunk, body: Body, first: bool | Value, made: int = 0) -> Signal:
+    """The loop, `made` steps of which are traced, the last of them with a jump."""
     builder = running_trace().builder
     at_start = len(builder.eqns)
+    is_new = True
     while first is not False:
         computes = made == FEW_STEPS and len(builder.eqns) > at_start
-        if isinstance(first, Value) or made == 0 or computes:
+        if isinstance(first, Value) or is_new or computes:
             rolled = _try_to_roll(test, body, first, made)
             if rolled is not None:
                 return rolled
         signal = normal(body())
         made += 1
+        is_new = False
         if len(builder.eqns) > MOST_EQUATIONS or made > MOST_STEPS:
             raise _too_long()
         if signal.kinds - {FALL, CONTINUE}:
-            return _where_it_goes_on(signal, lambda: _while(test, body, truth(test())))
+            return _where_it_goes_on(signal, partial(_remaining, test, body, made))
         first = truth(test())
     return THROUGH
+
+
+def _remaining(test: Thunk, body: Body, made: int) -> Signal:
+    return _while(test, body, truth(test()), made)
 
 
 def _try_to_roll(test: Thunk, body: Body, first: bool | Value, made: int) -> Signal | None:
@@ -192,8 +200,10 @@ def _try_to_roll(test: Thunk, body: Body, first: bool | Value, made: int) -> Sig
             raise
         return None
     except BaseException as error:
-        if not isinstance(first, Value) or not is_raised_by_user(error):
+        if of_program(error) is None:
             raise
+        if not isinstance(first, Value):
+            return None
         return branch(first, lambda: (body(), test()), None, None)
 
 

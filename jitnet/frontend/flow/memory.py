@@ -14,12 +14,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from jitnet import errors
-from jitnet.frontend.arrays import Store
-from jitnet.frontend.context import NeedStatic, Trace, integer_arguments_of, running_trace
+from jitnet.frontend.context import NeedStatic, integer_arguments_of, running_trace
 from jitnet.frontend.flow.carrying import Shape, Slot, slots_of
 from jitnet.frontend.flow.joins import stores_of
-from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.flow.world import Location, is_in_doubt
+from jitnet.frontend.flow.world import Location, known_elsewhere
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Literal, Value
 
@@ -117,7 +116,7 @@ def _is_written(slot: Slot) -> bool:
 
 
 def _is_visible(slot: Slot, names: Sequence[Location]) -> bool:
-    return any(is_in_doubt(store, *names) for store in stores_of(slot.first))
+    return any(known_elsewhere(store, *names) for store in stores_of(slot.first))
 
 
 def _steps(loop: Counted, jumps: bool) -> int:
@@ -138,42 +137,3 @@ def _exchanged(why: str) -> errors.MutationError:
         why=f"which of them holds what afterwards is not known here: {why}",
         remedy="work on copies: u, v = u.copy(), v.copy(), and write the result back at the end",
     )
-
-
-def peers_after(last: Any, made: Tracer, region: Trace, where: Location) -> None:
-    """Note of which memory from outside a variable's array may be after the loop."""
-    peers: Sequence[Store] = [
-        store for store in stores_of(last) if store.home is not region and is_in_doubt(store, where)
-    ]
-    if peers and isinstance(made.place, Store):
-        made.place.share(peers)
-
-
-def may_be_first(slot: Slot, entries: Sequence[Slot], once: bool) -> list[Slot]:
-    """The variables whose arrays in front of the loop this one's may be after it: where no step is
-    made, or where a step may leave one of them as it is."""
-    of_store = {entry.made.place: entry for entry in entries if isinstance(entry.made, Tracer)}
-    left = [of_store[store] for store in reachable(slot.last) if store in of_store]
-    return left if once or slot.first is ABSENT else [slot, *left]
-
-
-def share_first(
-    firsts: Sequence[Slot],
-    made: Tracer,
-    carried: Sequence[Location],
-    leaves: frozenset[int] | None,
-) -> None:
-    """Note that a variable's array may be one that was there in front of the loop."""
-    stores = [store for first in firsts for store in stores_of(first.first)]
-    peers = [store for store in dict.fromkeys(stores) if is_in_doubt(store, *carried)]
-    if not isinstance(made.place, Store):
-        return
-    if peers:
-        made.place.share(peers, leaves=leaves)
-    made.place.origins = tuple(dict.fromkeys((*made.place.origins, *stores)))
-
-
-def reachable(x: Any) -> list[Store]:
-    """The memory that an array is, and that it may be."""
-    stores = stores_of(x)
-    return [*stores, *(origin for store in stores for origin in store.origins)]

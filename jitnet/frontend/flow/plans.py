@@ -16,14 +16,13 @@ from types import FunctionType
 from typing import Any
 
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Store
 from jitnet.frontend.context import (
     Trace,
     bring_in,
     integer_arguments_of,
     running_trace,
 )
-from jitnet.frontend.flow.branches import is_around, note_conflict
+from jitnet.frontend.flow.branches import note_conflict
 from jitnet.frontend.flow.carrying import Finder, Memory, Shape, Slot, agrees, slots_of
 from jitnet.frontend.flow.growing import Grows, added
 from jitnet.frontend.flow.joins import Conflict, kind_in, kind_of, stores_of
@@ -42,6 +41,7 @@ from jitnet.frontend.flow.world import (
     World,
     as_left,
 )
+from jitnet.frontend.stores import Bond, Doubt, Store
 from jitnet.frontend.tracer import Tracer, lift
 from jitnet.ir import Dim, Value, as_dim
 from jitnet.ir import types as T
@@ -118,8 +118,10 @@ class Plan:
         dead: locations whose content is of no use to the next step.
         memories: of arrays written to in place.
         apart: extents are carried one by one.
-        peers: by slot, others and memory from outside that its array may share from the second
-            step on; `apart_slots` hold one array at the start, and two later.
+        bonds: by slot, those of its array to memory from outside, from the second step on.
+        overlapping: slots whose arrays may share memory from the second step on; `apart_slots`
+            hold one array at the start, and two later.
+        lost: memory from outside that a step may have written to, and that the next one reads.
     """
 
     shapes: dict[int, tuple[Location, Shape]] = field(default_factory=dict)
@@ -127,8 +129,10 @@ class Plan:
     dead: dict[int, Location] = field(default_factory=dict)
     memories: dict[Store, Memory] = field(default_factory=dict)
     apart: bool = False
-    peers: dict[SlotKey, set[SlotKey | Store]] = field(default_factory=dict)
-    apart_slots: set[tuple[SlotKey, SlotKey]] = field(default_factory=set)
+    bonds: dict[SlotKey, dict[Store, Bond]] = field(default_factory=dict)
+    overlapping: set[frozenset[SlotKey]] = field(default_factory=set)
+    apart_slots: set[frozenset[SlotKey]] = field(default_factory=set)
+    lost: dict[Store, Doubt] = field(default_factory=dict)
     extents: list[Extent] = field(default_factory=list)
     returned: Shape | None = None
 
@@ -205,7 +209,7 @@ def _add(
     except Conflict as conflict:
         if isinstance(location, Content):
             raise errors.ConcretizationError(
-                f"an item of a {type(location.container).__name__} ({location.name}) is {conflict}",
+                f"an item of {location} is {conflict}",
                 remedy="make it of one type and shape before the loop",
             ) from None
         if loop.may_peel:
@@ -225,7 +229,7 @@ def _check_items(location: Content, before: Any, after: Any, finder: Finder) -> 
     if alike and (not isinstance(before, dict) or list(before) == list(after)):
         return
     raise errors.ConcretizationError(
-        f"a {type(location.container).__name__} ({location.name}) that grows or shrinks in a loop",
+        f"{location} that grows or shrinks in a loop",
         why="a compiled loop carries as many values from step to step",
         remedy="make an array in front of the loop, and fill it: y = np.empty(n); y[i] = ...",
     )
@@ -282,7 +286,7 @@ def _add_memories(plan: Plan, step: TracedStep) -> bool:
             if value is memory.param:  # it was written to as long as its variable was not carried
                 del plan.memories[store]
                 grown = True
-        if memory is not None or not is_around(store.home, step.region):
+        if memory is not None or not step.region.is_inside(store.home):
             continue
         plan.memories[store] = Memory(store, store.read(running_trace()).type)
         grown = True

@@ -19,6 +19,7 @@ from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.rewriting import is_thunk
 from jitnet.ir import Frame, Loc, Value
+from jitnet.source import is_users
 
 _MARK = "__raised_by_user__"
 
@@ -49,18 +50,27 @@ def is_raised_by_user(error: BaseException) -> bool:
 def unbound_local(error: BaseException) -> UnboundLocalError | None:
     """What Python raises for a variable that no path so far has bound: a block that was made a
     function has its function's variables as free ones."""
-    named = re.search(r"free variable '(\w+)'", str(error)) if type(error) is NameError else None
+    is_free = type(error) is NameError
+    if not (is_free or type(error) is UnboundLocalError):
+        return None
+    found = re.search(r"(?:free|local) variable '(\w+)'", str(error))
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    if named is None or traceback is None or not is_thunk(traceback.tb_frame.f_code):
+    if found is None or traceback is None:
         return None
-    name = named.group(1)
-    if name in running_trace().function.conflicts:
+    code, name = traceback.tb_frame.f_code, found.group(1)
+    is_own = is_thunk(code) if is_free else is_users(code.co_filename)
+    if not is_own or name in running_trace().function.conflicts:
         return None
     return UnboundLocalError(
         f"cannot access local variable '{name}' where it is not associated with a value"
     )
+
+
+def of_program(error: BaseException) -> BaseException | None:
+    """What the program raises where tracing it has raised this; None where it cannot be traced."""
+    return error if is_raised_by_user(error) else unbound_local(error)
 
 
 @contextmanager

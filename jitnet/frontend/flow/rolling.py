@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Any
 
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Store
 from jitnet.frontend.context import (
     Trace,
     resume,
@@ -54,6 +53,7 @@ from jitnet.frontend.flow.world import (
     survey,
     take_back,
 )
+from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import ArrayType, Dim, Value
 
@@ -143,7 +143,7 @@ def _enter(plan: Plan, region: Trace) -> None:
             store = Store(slot.param, region)
             store.stands_for = tuple(stores_of(slot.first))
             slot.made = Tracer(store, slot.kind.flavour)
-    share_at_entry(plan)
+    share_at_entry(plan, region)
     for location, shape in plan.shapes.values():
         location.set(contents(shape, lambda slot: slot.made))
     for location in plan.dead.values():

@@ -16,13 +16,22 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import CellType, FrameType, FunctionType, MethodType
 from typing import Any
 
-from jitnet.frontend.arrays import Store, stores_behind
-from jitnet.frontend.closures import is_plain_object
-from jitnet.frontend.context import Trace, resume, run_traced, running_trace
+from jitnet.frontend.arrays import stores_behind
+from jitnet.frontend.context import Globals, Trace, resume, run_traced, running_trace
+from jitnet.frontend.places import (
+    ABSENT,
+    Appended,
+    attributes,
+    is_plain_object,
+    set_attributes,
+    write,
+)
 from jitnet.frontend.rewriting import HOOKS, is_thunk
+from jitnet.frontend.stores import Doubt, Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Value
 from jitnet.source import is_users
@@ -58,7 +67,7 @@ RETURNED = Variable(CellType(), "<the returned value>")
 
 
 class Content:
-    """What a list, a dict or a set holds, or the attributes of an object."""
+    """What a list, a dict or a set holds, the attributes of an object, a module's variables."""
 
     __slots__ = ("container", "name")
 
@@ -66,20 +75,35 @@ class Content:
         self.container = container
         self.name = name
 
+    def __str__(self) -> str:
+        if type(self.container) is Globals:
+            return f"the globals of {self.name}"
+        return f"a {type(self.container).__name__} ({self.name})"
+
     def get(self) -> Any:
         x = self.container
+        if type(x) is Globals:
+            return {name: x.namespace[name] for name in x.stored if name in x.namespace}
         if isinstance(x, list):
             return list(x)
-        return set(x) if isinstance(x, set) else dict(x if isinstance(x, dict) else vars(x))
+        if isinstance(x, set):
+            return set(x)
+        return dict(x) if isinstance(x, dict) else attributes(x)
 
     def set(self, value: Any) -> None:
         x = self.container
         if isinstance(x, list):
             x[:] = value
             return
-        target = x if isinstance(x, (dict, set)) else vars(x)
-        target.clear()
-        target.update(value)
+        if type(x) is Globals:
+            for name in x.stored:
+                write(x.namespace, name, value.get(name, ABSENT))
+            return
+        if not isinstance(x, (dict, set)):
+            set_attributes(x, value)
+            return
+        x.clear()
+        x.update(value)
 
 
 Location = Variable | Content
@@ -122,7 +146,17 @@ def survey(thunks: Iterable[Callable[[], Any] | None]) -> World:
     for thunk in thunks:
         if isinstance(thunk, FunctionType):
             walk.cells(thunk)
+    for variables in running_trace().globals():
+        walk.globals(variables)
     return walk.world
+
+
+_BODIES: set[str] = set()
+
+
+def declare_bodies(file: str) -> None:
+    """The functions of this file of jitnet's are bodies of loops, as the user's are."""
+    _BODIES.add(file)
 
 
 class _Walk:
@@ -139,18 +173,30 @@ class _Walk:
             self.world.held[id(cell)] = (variable, content)
             self.visit(content, name)
 
+    def globals(self, variables: Globals) -> None:
+        namespace = variables.namespace
+        for name in variables.reached:
+            self.visit(namespace.get(name), name)
+        self._content(variables, str(namespace.get("__name__", "the module")))
+
     def visit(self, x: Any, name: str) -> None:
         if isinstance(x, (Tracer, int, float, str)) or x is None or id(x) in self._seen:
             return
         self._seen[id(x)] = x
-        if isinstance(x, (list, dict, set)):
+        if type(x) is Appended:
+            self.visit(x.new, name)
+        elif isinstance(x, (list, dict, set)):
             self._content(x, name)
         elif isinstance(x, tuple):
             for child in x:
                 self.visit(child, name)
         elif isinstance(x, FunctionType):
-            if is_users(x.__code__.co_filename):
+            if is_users(x.__code__.co_filename) or x.__code__.co_filename in _BODIES:
                 self.cells(x)
+                if vars(x):
+                    self._content(x, name)
+        elif isinstance(x, partial):
+            self.visit((x.func, x.args, x.keywords), name)
         elif isinstance(x, MethodType):
             self.visit(x.__self__, name)
         elif is_plain_object(x):
@@ -172,11 +218,13 @@ class State:
         region: its trace.
         changed: locations that it changed, with what they hold.
         stores: memory that it wrote to, with what it holds.
+        lost: memory that it may have written to, and why that is not known.
     """
 
     region: Trace
     changed: dict[int, tuple[Location, Any]]
     stores: dict[Store, Value]
+    lost: dict[Store, Doubt]
 
 
 def take_back(world: World, region: Trace) -> State:
@@ -188,7 +236,9 @@ def take_back(world: World, region: Trace) -> State:
     for store, (value, owner) in region.written.items():
         stores[store] = store.value
         store.value, store.owner = value, owner
-    return State(region, changed, stores)
+    for store in region.lost:
+        store.doubt = None
+    return State(region, changed, stores, dict(region.lost))
 
 
 def put_again(state: State) -> None:
@@ -197,6 +247,8 @@ def put_again(state: State) -> None:
         location.set(content)
     for store, value in state.stores.items():
         store.value, store.owner = value, state.region
+    for store, doubt in state.lost.items():
+        store.doubt = doubt
 
 
 @contextmanager
@@ -205,12 +257,43 @@ def as_left(state: State) -> Iterator[None]:
     held = [(store, store.value, store.owner) for store in state.stores]
     for store, value in state.stores.items():
         store.value, store.owner = value, state.region
+    for store, doubt in state.lost.items():
+        store.doubt = doubt
     try:
         with resume(state.region):
             yield
     finally:
+        for store in state.lost:
+            store.doubt = None
         for store, value, owner in held:
             store.value, store.owner = value, owner
+
+
+@dataclass(frozen=True)
+class Left:
+    """What parts of a program, each of which was taken back, have left in containers."""
+
+    world: World
+    states: Sequence[State]
+
+    def was_there(self, x: Any) -> bool:
+        """Whether a container is one of the world's, whose content is looked after by itself."""
+        return id(x) in self.world.held
+
+    @contextmanager
+    def contents(self, x: Any, part: int) -> Iterator[None]:
+        """Let a container hold what a part has left in it."""
+        changed = self.states[part].changed.get(id(x))
+        if changed is None:
+            yield
+            return
+        location, content = changed
+        before = location.get()
+        location.set(content)
+        try:
+            yield
+        finally:
+            location.set(before)
 
 
 # -- who else knows an array -----------------------------------------------------------------------
@@ -228,12 +311,15 @@ def known_elsewhere(store: Store, *locations: Location) -> bool:
         if store in home.stores:
             return True
         home = home.parent
-    return any(not own or name not in names for name, own in _holders(store))
-
-
-def is_in_doubt(store: Store, *locations: Location) -> bool:
-    """Whether others know the memory, or it may be that of others."""
-    return store.is_shared or known_elsewhere(store, *locations)
+    if any(not own or name not in names for name, own in _holders(store)):
+        return True
+    own = {id(location.container) for location in locations if isinstance(location, Content)}
+    return any(
+        id(x) not in own and _reaches(x, store, set())
+        for variables in running_trace().globals()
+        for name, x in ((n, variables.namespace.get(n)) for n in variables.reached)
+        if not (id(variables) in own and name in variables.stored)
+    )
 
 
 def _holders(store: Store) -> Iterator[tuple[str, bool]]:
@@ -257,10 +343,12 @@ def _reaches(x: Any, store: Store, seen: set[int]) -> bool:
         return False
     seen.add(id(x))
     children: Sequence[Any] = ()
-    if isinstance(x, (list, tuple, set)):
+    if type(x) is Appended:
+        children = x.new
+    elif isinstance(x, (list, tuple, set)):
         children = tuple(x)
     elif isinstance(x, dict):
         children = tuple(x.values())
     elif is_plain_object(x):
-        children = tuple(vars(x).values())
+        children = tuple(attributes(x).values())
     return any(_reaches(child, store, seen) for child in children)

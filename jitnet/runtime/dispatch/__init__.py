@@ -7,7 +7,8 @@ The function checks the arguments against the `CallSpec`, field by field, gather
 argument slots, makes the result arrays, runs the program and puts the result together. At the first
 thing that differs it jumps to the entry for another kind of call, or to the Python method `slow`;
 so it does when the program reports an error, since running it again in Python raises it with all
-that belongs to it. That is right while programs leave their arguments as they are.
+that belongs to it. Programs that write to their arguments are not run again: a Python function
+raises what they report.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jitnet.codegen.signature import BufferOutput, ScalarOutput
+from jitnet.codegen.signature import AliasOutput, BufferOutput, ScalarOutput
 from jitnet.runtime.dispatch.arguments import check_arguments, check_surroundings, fill_inputs
 from jitnet.runtime.dispatch.helpers import declarations, symbols
 from jitnet.runtime.dispatch.results import allocate, build_result, is_large, run_program
@@ -129,6 +130,13 @@ def _ways_out(e: Emitter, slow: Any, otherwise: Entry | None) -> None:
     w.label("error")  # a Python exception is set
     w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
     w.add("ret ptr null")
+    if e.spec.fail is not None:
+        w.label("raised")  # the program left with an error, and has written to arguments
+        status = w.let("load i32, ptr %status")
+        results = w.let("ptrtoint ptr %results to i64")
+        fail = e.address_of(e.spec.fail)
+        w.add(f"call void @fail(ptr {fail}, i32 {status}, i64 {results})")
+        w.jump("error")
     w.label("failed")  # the program left with an error: run it again in Python
     w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
     w.jump("miss")
@@ -157,7 +165,12 @@ def is_supported(spec: CallSpec, program: NativeProgram) -> bool:
         NativeCallable is not object
         and None not in leaves
         and None not in _leaves(spec.result)
-        and all(isinstance(o, BufferOutput | ScalarOutput) for o in signature.outputs)
+        and all(isinstance(o, BufferOutput | ScalarOutput | AliasOutput) for o in signature.outputs)
+        and not any(
+            isinstance(signature.outputs[leaf.output], AliasOutput)
+            for leaf in _leaves(spec.result)
+            if isinstance(leaf, Result)
+        )
         and all(
             not isinstance(source, int) or _is_passed(leaves[source], spec_of.dtype.name)
             for source, spec_of in zip(spec.sources, signature.inputs, strict=True)

@@ -5,7 +5,8 @@ f({"w": w, "b": b}, 0.1)    class of the dict, its size, its keys in order; w an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 from jitnet.codegen.signature import Input
 from jitnet.codegen.text import memory_type
@@ -76,7 +77,7 @@ def _dict_items(e: Emitter, tree: Branch, x: str) -> Iterator[str]:
 
 def _check_leaf(e: Emitter, tree: ArgumentTree, x: str) -> str:
     if isinstance(tree, ArrayLeaf):
-        return e.check_array(x, tree.dtype, tree.shape, tree.layout)
+        return e.check_array(x, tree.dtype, tree.shape, tree.layout, tree.written)
     if isinstance(tree, ScalarLeaf):
         e.require_class(x, e.address_of(tree.dtype.numpy.type))
         return e.at(x, 16)
@@ -116,6 +117,7 @@ def fill_inputs(e: Emitter) -> list[str]:
     """Fill the argument slots of the inputs; the objects that the program reads."""
     w, signature = e.w, e.program.signature
     read = []
+    arrays = []
     slots = sum(1 + i.strides for i in signature.inputs)
     e.stack("argv", 8 * (slots + len(signature.outputs) + 1))
     for spec, source in zip(signature.inputs, e.spec.sources, strict=True):
@@ -128,11 +130,51 @@ def fill_inputs(e: Emitter) -> list[str]:
             leaf = Leaf(ArrayLeaf(dtype, shape, spec.layout), x, data)
         read.append(leaf.object)
         if spec.is_array:
+            arrays.append((spec, leaf))
             w.add(f"store ptr {leaf.value}, ptr {e.next_slot()}")
             _strides(e, spec, leaf)
         else:
             _scalar_input(e, spec, leaf)
+    _require_apart(e, arrays)
     return read
+
+
+def _require_apart(e: Emitter, arrays: Sequence[tuple[Input, Leaf]]) -> None:
+    """Leave where memory that the program writes to is shared: that is traced by itself."""
+    if not any(spec.written for spec, _ in arrays):
+        return
+    w = e.w
+    bounds = [(spec.written, *_bounds(e, leaf)) for spec, leaf in arrays if _has_elements(leaf)]
+    for i, (is_written, low, high) in enumerate(bounds):
+        for other_is_written, other_low, other_high in bounds[i + 1 :]:
+            if is_written or other_is_written:
+                after = w.let(f"icmp uge i64 {low}, {other_high}")
+                before = w.let(f"icmp uge i64 {other_low}, {high}")
+                e.require(w.let(f"or i1 {after}, {before}"))
+
+
+def _has_elements(leaf: Leaf) -> bool:
+    return not isinstance(leaf.tree, ArrayLeaf) or 0 not in leaf.tree.shape
+
+
+def _bounds(e: Emitter, leaf: Leaf) -> tuple[str, str]:
+    """Where an array's memory begins and ends, as NumPy's `may_share_memory` sees it."""
+    w, tree = e.w, leaf.tree
+    assert isinstance(tree, ArrayLeaf | ScalarLeaf)
+    low = w.let(f"ptrtoint ptr {leaf.value} to i64")
+    size = tree.dtype.itemsize
+    if isinstance(tree, ScalarLeaf):
+        return low, w.let(f"add i64 {low}, {size}")
+    if tree.layout != "strided":
+        return low, w.let(f"add i64 {low}, {size * math.prod(tree.shape)}")
+    high = w.let(f"add i64 {low}, {size}")
+    steps = e.field("ptr", leaf.object, 40)
+    for axis, extent in enumerate(tree.shape):
+        span = w.let(f"mul i64 {e.field('i64', steps, 8 * axis)}, {extent - 1}")
+        is_down = w.let(f"icmp slt i64 {span}, 0")
+        low = w.let(f"add i64 {low}, {w.let(f'select i1 {is_down}, i64 {span}, i64 0')}")
+        high = w.let(f"add i64 {high}, {w.let(f'select i1 {is_down}, i64 0, i64 {span}')}")
+    return low, high
 
 
 def _strides(e: Emitter, spec: Input, leaf: Leaf) -> None:

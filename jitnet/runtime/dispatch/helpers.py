@@ -162,6 +162,21 @@ compare:
   ret i1 %true
 }
 
+; Raise what a program has reported, by a Python function.
+define void @fail(ptr %function, i32 %status, i64 %results) {
+  %arguments = alloca [2 x ptr]
+  %wide = zext i32 %status to i64
+  %first = call ptr @PyLong_FromLongLong(i64 %wide)
+  %second = call ptr @PyLong_FromLongLong(i64 %results)
+  store ptr %first, ptr %arguments
+  %second.at = getelementptr ptr, ptr %arguments, i64 1
+  store ptr %second, ptr %second.at
+  %answer = call ptr @PyObject_Vectorcall(ptr %function, ptr %arguments, i64 2, ptr null)
+  call void @Py_DecRef(ptr %first)
+  call void @Py_DecRef(ptr %second)
+  ret void
+}
+
 ; A new C-contiguous array. NumPy takes over the reference to the dtype.
 define ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims) {
   call void @Py_IncRef(ptr %descr)

@@ -51,8 +51,11 @@ def run_program(e: Emitter, release: bool) -> None:
         w.add(f"call void @PyEval_RestoreThread(ptr {thread})")
     if home:
         w.add(f"call void @give(ptr @spare, ptr {workspace}, ptr {home})")
-    ok = w.fresh("ok")
-    w.add(f"br i1 {w.let(f'icmp eq i32 {status}, 0')}, label %{ok}, label %failed, !prof !0")
+    ok, failed = w.fresh("ok"), "failed"
+    if e.spec.fail is not None:
+        w.add(f"store i32 {status}, ptr {e.stack('status', 8)}")
+        failed = "raised"
+    w.add(f"br i1 {w.let(f'icmp eq i32 {status}, 0')}, label %{ok}, label %{failed}, !prof !0")
     w.label(ok)
 
 

@@ -24,11 +24,13 @@ from jitnet.ir import DType
 
 @dataclass(frozen=True)
 class ArrayLeaf:
-    """An aligned ndarray with exactly this dtype, shape and layout class."""
+    """An aligned ndarray with exactly this dtype, shape and layout class; where it is `written`,
+    not a read-only one."""
 
     dtype: DType
     shape: tuple[int, ...]
     layout: str = "C"
+    written: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class CallSpec:
         items: (dict, key, object) that must be so, by identity.
         cells: (closure cell, object) that must be so, by identity.
         condition: anything else that must hold.
+        fail: `(status, address of the results)`, raises what the program has reported; where there
+            is none, the call is made again in Python.
     """
 
     args: tuple[ArgumentTree, ...]
@@ -102,6 +106,7 @@ class CallSpec:
     items: tuple[tuple[dict[str, Any], str, Any], ...] = ()
     cells: tuple[tuple[CellType, Any], ...] = ()
     condition: Callable[[], bool] | None = None
+    fail: Callable[[int, int], None] | None = None
 
 
 def is_named_tuple(cls: type) -> bool:

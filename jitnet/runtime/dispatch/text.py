@@ -12,7 +12,7 @@ from jitnet.ir import DType
 from jitnet.runtime.dispatch.spec import ArgumentTree, CallSpec
 from jitnet.runtime.native import NativeProgram
 
-_C_FLAGS, _F_FLAGS, _ALIGNED = 1, 2, 256
+_C_FLAGS, _F_FLAGS, _ALIGNED, _WRITEABLE = 1, 2, 256, 1024
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,13 @@ class Emitter:
         shape = f"i32 {len(dims)}, ptr {self.extents(dims)}"
         return self.w.let(f"call ptr @new_array(ptr {array}, ptr {descr}, {shape})")
 
-    def check_array(self, x: str, dtype: DType, shape: tuple[int, ...], layout: str) -> str:
+    def check_array(
+        self, x: str, dtype: DType, shape: tuple[int, ...], layout: str, written: bool = False
+    ) -> str:
         """Leave unless x is such an aligned array; the address of its data."""
-        mask = _ALIGNED | _C_FLAGS | (_F_FLAGS if layout != "C" else 0)
-        wanted = _ALIGNED | {"C": _C_FLAGS, "F": _F_FLAGS, "strided": 0}[layout]
+        always = _ALIGNED | (_WRITEABLE if written else 0)
+        mask = always | _C_FLAGS | (_F_FLAGS if layout != "C" else 0)
+        wanted = always | {"C": _C_FLAGS, "F": _F_FLAGS, "strided": 0}[layout]
         array, descr = self.address_of(np.ndarray), self.address_of(dtype.numpy)
         dims = f"i32 {len(shape)}, ptr {self.extents(shape)}"
         data = self.w.let(

@@ -1,0 +1,213 @@
+"""`checkpoint`: a region of which only the operands are saved for the backward pass.
+
+    %y = checkpoint %x {again=false} @f(%x: f64[3]) -> (f64[3])
+
+Its jvp is a checkpoint of the region's jvp. That falls in two as other regions do, but its linear
+half starts from the operands and computes the region's values once more: `again=true`. Where a pass
+takes such a region apart, `barrier`s stand before it. They give back what they are given, and that
+is not known to be the same, so that nothing finds out that the values were computed before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from jitnet.ir import (
+    ArrayType,
+    Attrs,
+    Builder,
+    Dim,
+    Eqn,
+    Function,
+    Literal,
+    Type,
+    Value,
+    current,
+)
+from jitnet.ops.complex_regions import from_memory, in_memory
+from jitnet.ops.lanes import Batched, batch_together, extent_operands
+from jitnet.ops.lift import accumulate, jvp_of_linear
+from jitnet.ops.loop_derivatives import marks, present, split_results, with_results
+from jitnet.ops.pairs import Split, each_half
+from jitnet.ops.primitive import (
+    BatchTransform,
+    Element,
+    JvpTransform,
+    Linear,
+    Paired,
+    Primitive,
+    SplitTransform,
+    Structured,
+    Tangents,
+    TransposeTransform,
+)
+from jitnet.ops.regions import Evaluate, check_params, no_samples, result_types
+from jitnet.ops.residuals import Parts, adopt, pick
+from jitnet.ops.samples import identity_samples
+
+# -- checkpoint ------------------------------------------------------------------------------------
+
+
+def _infer_checkpoint(
+    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+) -> tuple[Type, ...]:
+    env: dict[Value, Value] = {}
+    check_params("checkpoint", operands, regions[0].params, env)
+    return result_types(regions[0], env)
+
+
+def _numpy_checkpoint(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
+    return tuple(evaluate(eqn.regions[0], operands))
+
+
+def _jvp_checkpoint(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    pushed, moving = jvp(eqn.regions[0], marks(tangents))
+    names = [r.name for r in eqn.results]
+    operands = [*primals, *present(tangents)]
+    values = current().bind(eqn.op, operands, eqn.attrs, (pushed,), names)
+    return split_results(values, moving)
+
+
+def _transpose_checkpoint(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    linear = [isinstance(v, Linear) for v in operands]
+    region = with_results(eqn.regions[0], marks(cotangents))
+    args = [v for v in operands if isinstance(v, Value)]
+    back = transpose(region, linear, ())
+    terms = iter(current().bind(eqn.op, [*args, *present(cotangents)], eqn.attrs, (back,)))
+    return [accumulate(a, next(terms)) if lin else None for lin, a in zip(linear, accumulators)]
+
+
+def separated(f: Function, unknown: Sequence[bool], split: SplitTransform) -> Function:
+    """`f` with all that does not depend on unknown params in front of what does, so that it can be
+    transposed in these; all its results count as the latter."""
+    halves = split(f, unknown, [True] * len(f.results))
+    with Builder(f.name) as b:
+        params = b.params_like(f.params)
+        residuals = b.inline(halves.known, pick(params, unknown, False))
+        return b.build(*b.inline(halves.linear, [*residuals, *pick(params, unknown, True)]))
+
+
+def _split_checkpoint(
+    eqn: Eqn,
+    unknown: Collection[Value],
+    is_free: Callable[[Value], bool],
+    split: SplitTransform,
+    states: Collection[Value] | None,
+) -> Parts:
+    hidden = [v in unknown for v in eqn.operands]
+    (region,) = eqn.regions
+    out = split(region, hidden).unknown
+    known = pick(eqn.results, out, False)
+    made = split(with_results(region, [not u for u in out]), hidden).known
+    known_half = Function(made.name, made.params, made.eqns, made.results[: len(known)])
+    linear_half = separated(with_results(region, out), hidden, split)
+    before, after = Builder("known"), Builder("linear")
+    with before, before.at(eqn.loc):
+        before.bind(eqn.op, pick(eqn.operands, hidden, False), eqn.attrs, (known_half,))
+        adopt(before, known)
+    with after, after.at(eqn.loc):
+        after.bind(eqn.op, eqn.operands, {**eqn.attrs, "again": True}, (linear_half,))
+        adopt(after, pick(eqn.results, out, True))
+    return before.eqns, after.eqns, pick(eqn.results, out, True)
+
+
+def _batch_checkpoint(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched | None:
+    found = batch(eqn.regions[0], batched, ())
+    if found is None:
+        return None
+    given = [*extent_operands(extent), *operands]
+    return current().rebind(eqn, given, (found[0],)), found[1]
+
+
+def _pairs_checkpoint(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
+    flat = [part for v in operands for part in in_memory(v)]
+    results = iter(current().rebind(eqn, flat, [split(r) for r in eqn.regions]))
+    return [from_memory(results, r) for r in eqn.results]
+
+
+CHECKPOINT = Primitive(
+    "checkpoint",
+    infer=_infer_checkpoint,
+    numpy=_numpy_checkpoint,
+    jvp=_jvp_checkpoint,
+    transpose=_transpose_checkpoint,
+    batch=_batch_checkpoint,
+    lower=[Structured()],
+    samples=no_samples,
+    has_regions=True,
+    split=_split_checkpoint,
+    pairs=_pairs_checkpoint,
+)
+
+
+def checkpoint(f: Function, args: Sequence[Value]) -> tuple[Value, ...]:
+    """The results of a Function on these values. Reverse mode saves the values, and computes what
+    it needs of the Function once more."""
+    return current().bind(CHECKPOINT, args, {"again": False}, (f,))
+
+
+# -- barrier ---------------------------------------------------------------------------------------
+
+
+def _same_on_transpose(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    return [accumulate(accumulators[0], cotangents[0])]
+
+
+BARRIER = Primitive(
+    "barrier",
+    infer=lambda operands, attrs, regions: (operands[0].type,),
+    numpy=lambda eqn, x: (x,),
+    jvp=jvp_of_linear(lambda eqn, primals, tangents: tangents[0]),
+    transpose=_same_on_transpose,
+    batch=batch_together,
+    lower=[
+        Element(
+            lambda context, eqn, index: context.load(0, index),
+            view=True,
+            pointwise=True,
+            strided=lambda eqn, dim, offset, strides: (offset, strides),
+        )
+    ],
+    samples=identity_samples,
+    pairs=each_half,
+)
+
+
+def barrier(x: Value) -> Value:
+    """x, of which no pass knows that it is x."""
+    if isinstance(x, Literal):
+        return x
+    (result,) = current().bind(BARRIER, (x,))
+    return result
+
+
+def taken_apart(eqn: Eqn) -> Sequence[Value]:
+    """The equations of a checkpoint, in the current builder."""
+    operands = eqn.operands
+    if eqn.attrs["again"]:
+        operands = tuple(
+            barrier(v) if isinstance(v.type, ArrayType) and v.dtype.is_inexact else v
+            for v in operands
+        )
+    return current().inline(eqn.regions[0], operands)

@@ -1,0 +1,290 @@
+"""Names that are one array on one path and another one on the other: right values, or refused.
+
+Each program writes through one of the names and looks at what others hold then. It may be refused
+where only the program knows which memory is meant; what it must never do is compute wrong values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from agreement import assert_agree, outcome
+
+import jitnet
+from jitnet import errors
+
+Program = Callable[..., Any]
+
+X = np.array([1.0, -2.0, 3.0, 0.5])
+CODES = (
+    np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
+    np.array([-1.0, 2.0, 1.0, 4.0, -5.0, -6.0]),
+    np.array([-1.0, 0.0, -3.0, -2.0, -5.0, 4.0]),
+)
+EXACT: list[Program] = []
+REFUSED: list[Program] = []
+
+
+def exact(fn: Program) -> Program:
+    EXACT.append(fn)
+    return fn
+
+
+def refused(fn: Program) -> Program:
+    REFUSED.append(fn)
+    return fn
+
+
+@refused
+def one_new_array_under_two_names(x, c):
+    u, v = x + 1, x + 2
+    if c[0] > 0:
+        t = x * 2
+        u, v = t, t
+    u[0] = 100.0
+    return u, v
+
+
+@refused
+def a_new_array_and_a_view_of_it(x, c):
+    u, v = x + 1, x[1:] * 2
+    if c[0] > 0:
+        u = x * 2
+        v = u[1:]
+    u[1] = 100.0
+    return u, v
+
+
+@exact
+def the_same_two_arrays_under_two_names(x, c):
+    u, v = x + 1, x + 2
+    w = u
+    if c[0] > 0:
+        u, w = v, v
+    u[0] = 100.0
+    return u, v, w
+
+
+@exact
+def an_item_of_a_list_on_one_path(x, c):
+    u = x + 1
+    held = [x * 0, x * 0]
+    if c[0] > 0:
+        held[0] = u
+    u[1] = 100.0
+    return held[0], held[1]
+
+
+@refused
+def one_new_array_of_a_step_under_two_names(x, c):
+    u, v = x + 1, x + 2
+    for i in range(len(c)):
+        if c[i] > 0:
+            t = x * c[i]
+            u, v = t, t
+    u[0] = 100.0
+    return u, v
+
+
+@refused
+def a_view_made_in_a_loop_within_a_loop(x, c):
+    for _ in range(6):
+        for _ in range(6):
+            u = x[1:]
+    u[-1] -= 3.0
+    return u
+
+
+@refused
+def an_array_from_outside_in_the_last_step(x, c):
+    w = x * 2.0
+    for i in range(len(c)):
+        if c[i] > 1:
+            u = w
+        else:
+            u = x * 3
+    u[1] = 100.0
+    return w
+
+
+@refused
+def an_array_that_is_written_to_once_it_is_another_one(x, c):
+    w, z = x * 2.0, x * 4.0
+    for i in range(len(c)):
+        z[0] += 1
+        if c[i] > 1:
+            z = w
+    w[0] = 50.0
+    return z
+
+
+@refused
+def what_a_step_has_written_to_is_read_by_the_next_one(x, c):
+    w, z, s = x * 2.0, x * 4.0, 0.0
+    for i in range(len(c)):
+        s += w[0]
+        z[0] += 1
+        if c[i] > 1:
+            z = w
+        else:
+            z = x * c[i]
+    return s, z
+
+
+@refused
+def an_item_read_from_a_list_that_grows(x, c):
+    log = []
+    for i in range(len(c)):
+        if c[i] > 0:
+            log.append(x * 2)
+    y = log[0]
+    y[0] = 5.0
+    return log[0][0]
+
+
+@refused
+def an_array_changed_after_it_was_read_from_a_list(x, c):
+    log, v = [], x * 1
+    for i in range(len(c)):
+        if c[i] > 0:
+            log.append(v)
+    y = log[0]
+    v[0] = 5.0
+    return y
+
+
+@refused
+def a_list_of_an_array_that_the_next_step_changes(x, c):
+    log, v = [], x * 1
+    for i in range(len(c)):
+        v[0] = i
+        if c[i] > 0:
+            log.append(v)
+            if i > 1:
+                v = v * 2
+    return np.array(log)
+
+
+@exact
+def chosen_on_one_of_two_paths(x, c):
+    u = x
+    if c[0] > 0:
+        if c[2] > 2:
+            u = x.copy()
+        elif c[1] > 1:
+            u = c[:4]
+    else:
+        u = x[::-1]
+    u[1] += 10.0
+    return u, x, c
+
+
+@exact
+def chosen_by_a_function_on_one_path(x, c):
+    def shifted(w, by):
+        w[1:] = w[:-1] + by
+        if by > 1.0:
+            return w
+        return w.copy()
+
+    u = c[:4] * 1
+    v = u
+    if c[0] > 0:
+        u = shifted(x, c[1] - 1)
+    else:
+        v = shifted(u, c[0] + 3)
+    u[0] = 7.0
+    v[1] = 8.0
+    return u, v, x
+
+
+@exact
+def a_new_array_in_each_step(x, c):
+    u = x
+    for i in range(len(c)):
+        u = u * 2
+        u[0] = i
+        if c[i] > 0:
+            u = u + 1
+    u[1] = 100.0
+    return u, x
+
+
+@exact
+def exchanged_and_written_to(x, c):
+    u, v = x.copy(), x * 2
+    w = u
+    for i in range(len(c)):
+        v[0] = u[1] + i
+        u, v = v, u
+    u[3] = 9.0
+    return u, v, w
+
+
+@exact
+def a_jump_decides_after_a_loop_of_many_steps(x, c):
+    n = 0
+    while True:
+        if n >= c[5]:
+            break
+        n += 1
+        x = x * 2
+    return n, x
+
+
+@pytest.mark.parametrize("fn", EXACT, ids=[fn.__name__ for fn in EXACT])
+def test_is_exact(fn: Program) -> None:
+    compiled = jitnet.jit(fn)
+    for c in CODES:
+        assert_agree(outcome(compiled, (X, c)), outcome(fn, (X, c)))
+
+
+@pytest.mark.parametrize("fn", REFUSED, ids=[fn.__name__ for fn in REFUSED])
+def test_is_refused(fn: Program) -> None:
+    for c in CODES:
+        with pytest.raises((errors.MutationError, errors.UnboundVariableError)):
+            jitnet.jit(fn)(X.copy(), c)
+
+
+def test_the_write_is_named_that_reaches_the_caller_in_the_end() -> None:
+    def program(x, y, c):
+        if c[0] > 0:
+            u, v = x * 2, y * 2
+        else:
+            u, v = x + 1, y + 1
+        for i in range(len(c)):
+            if c[i] > 0:
+                t = x * c[i]
+                u, v = t, t
+        u[0] = 1.0
+        return v
+
+    with pytest.raises(errors.MutationError) as info:
+        jitnet.jit(program)(X.copy(), X.copy(), CODES[0])
+    assert "u[0] = 1.0" in str(info.value)
+
+
+def test_the_first_error_wins() -> None:
+    def raises(x, k):
+        if k != 0 and x[0] > 0:
+            raise KeyError("first")
+        raise ValueError("second")
+
+    def unbound(x, k):
+        if k != 0 and x[0] > 0:
+            raise KeyError("first")
+        j += 1  # noqa: F821, F841
+        return x
+
+    def in_a_loop(x, k):
+        while True:
+            if k != 0 and x[0] > 0:
+                raise KeyError("first")
+            raise ValueError("second")
+
+    for fn in (raises, unbound, in_a_loop):
+        for k in (0, 1):
+            assert_agree(outcome(jitnet.jit(fn), (X, k)), outcome(fn, (X, k)))
