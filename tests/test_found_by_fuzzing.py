@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import linecache
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from agreement import Outcome, assert_agree
 from backends import BACKENDS
 from op_functions import assert_same
 
-from jitnet import ops
+from jitnet import jit, ops
 from jitnet.interp import evaluate
 from jitnet.ir import ArrayType, Builder, Function, Value, index, literal
 from jitnet.ir.types import f64, from_numpy, i64
@@ -128,3 +132,130 @@ def test_derivative_of_a_running_product() -> None:
     forward, backward, _ = vjp(f, [0])
     _, *residuals = evaluate(forward, [x])
     assert_same(evaluate(backward, [*residuals, np.float64(1.0)])[0], np.array([0, 0, 30.0, 0]))
+
+
+# -- control flow ----------------------------------------------------------------------------------
+
+COUNT = 0
+
+
+def global_under_a_condition(x: Any) -> Any:
+    """Both arms are traced; what the one assigns is not there in the other."""
+    global COUNT
+    COUNT += 1
+    if x[0] > 0:
+        COUNT += 10
+    else:
+        for _ in x:
+            COUNT += 1
+    return x * COUNT, COUNT
+
+
+@dataclass
+class Box:
+    w: Any
+    steps: int = 0
+
+    def step(self, by: Any) -> None:
+        if by > 0:
+            self.steps += 1
+            self.w[0] += by
+        else:
+            self.w = self.w + by
+
+
+BOX = Box(np.zeros(3))
+
+
+def global_object_under_a_condition(x: Any) -> Any:
+    """No variable of a function holds the object."""
+    for e in x:
+        BOX.step(e)
+    return BOX.steps, BOX.w
+
+
+def returned_with_what_its_path_left(x: Any) -> Any:
+    """The list is one object on both paths, its item is not."""
+    items = [x.copy()]
+    if x[0] > 0:
+        return x, items
+    items[0] = x
+    return x + 1, items
+
+
+def returned_for_a_new_one(x: Any) -> Any:
+    items = [1.0]
+    if x[0] > 0:
+        items[0] = x[1]
+        return items
+    return [x[2]]
+
+
+def steps_traced_again(x: Any) -> Any:
+    """That the list grows is found in the second step, which is traced again from its start."""
+    log: list[float] = []
+    i, y = 0, x.copy()
+    for s in [1.0, 2.0]:
+        if i % 2:
+            log.append(s)
+        elif x[0] > 0:
+            y += s
+            continue
+        i -= 2
+        break
+    return y, len(log)
+
+
+def tuples_that_cannot_be_joined(x: Any) -> Any:
+    """The message names the tuples, whose items are of one path each."""
+    for e in x:
+        pair = (e, x) if e > 0 else (e, x[:2])
+    return x + pair[0] if len(x) < 2 else x
+
+
+def largest_of_those_there_are(x: Any) -> Any:
+    return max([e for e in x if e > 1], default=-1.0), min((e for e in x if e < 0), default=0.5)
+
+
+FUNCTIONS: list[Callable[..., Any]] = [
+    global_under_a_condition,
+    global_object_under_a_condition,
+    returned_with_what_its_path_left,
+    returned_for_a_new_one,
+    steps_traced_again,
+    tuples_that_cannot_be_joined,
+    largest_of_those_there_are,
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_agree_with_python(function: Callable[..., Any]) -> None:
+    def run(step: Callable[..., Any]) -> Any:
+        global COUNT, BOX
+        COUNT, BOX = 0, Box(np.zeros(3))
+        return [copy.deepcopy((step(x.copy()), COUNT, BOX)) for x in (X, -X, X)]
+
+    expected = run(function)
+    assert_agree(Outcome(run(jit(function))), Outcome(expected), widens=True)
+
+
+def test_classes_of_modules_that_are_not_registered_are_watched() -> None:
+    source = """
+class Counter:
+    def __init__(self):
+        self.steps = 0
+    def count(self):
+        self.steps += 1
+        return 1.0
+COUNTER = Counter()
+def f(x):
+    return x * COUNTER.count()
+"""
+    file = "<a module that is not registered>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    space: dict[str, Any] = {"__name__": "not_registered"}
+    exec(compile(source, file, "exec", dont_inherit=True), space)
+    f = jit(space["f"])
+    for n in range(1, 4):
+        assert_same(f(X), X)
+        assert space["COUNTER"].steps == n

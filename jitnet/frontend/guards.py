@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
+from itertools import takewhile
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -248,16 +249,18 @@ def collect(
         MutationError: where a container in one of them is reached by another way too.
     """
     names: set[str] = set()
+    doubtful: set[str] = set()
     while True:  # attributes count once some function names them: repeat until no new names come
-        walk = _Walk(frozenset(names), places)
+        walk = _Walk(frozenset(names), frozenset(doubtful), places)
         for root in (fn, *statics):
             walk.visit(root)
-        if walk.found <= names:
+        if walk.found <= names and walk.missed <= doubtful:
             if "random" in names:
                 walk.guards.generators.append(np.random.mtrand._rand)
             walk.guards.attributes = frozenset(names)
             return walk.guards
         names |= walk.found
+        doubtful |= walk.missed
 
 
 _CHANGING = bytes(
@@ -299,6 +302,33 @@ def _stored(code: CodeType) -> Iterator[str]:
             number = 0
 
 
+_ASKING = frozenset(("getattr", "hasattr"))
+_MISSING = frozenset(("AttributeError", "NameError", "Exception", "BaseException"))
+
+
+_ALL_OF_THEM = frozenset(("vars", "__dict__"))
+_ANY = "*"
+"""Stands for every attribute among the names that code mentions."""
+_LOADS = frozenset(("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_ATTR", "LOAD_CONST"))
+
+
+def _computes_names(code: CodeType) -> bool:
+    """Whether code may ask for attributes by names that it makes: `getattr(model, f"w{i}")`."""
+    import dis  # which few programs need
+
+    instructions = iter(dis.get_instructions(code))
+    for found in instructions:
+        if found.opname != "LOAD_GLOBAL" or found.argval not in _ASKING:
+            continue
+        name = next((i for i in instructions if i.opname not in _LOADS - {"LOAD_CONST"}), None)
+        if name is None or name.opname != "LOAD_CONST":
+            return True
+        rest = [i.opname for i in takewhile(lambda i: "CALL" not in i.opname, instructions)]
+        if rest[:1] == ["LOAD_ATTR"] or not _LOADS.issuperset(rest):  # of a text that is made
+            return True
+    return False
+
+
 _ASSIGNING = ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "COPY_FREE_VARS", "MAKE_CELL")
 _LOOKING_AROUND = ("vars", "__dict__", "getattr", "copy", "deepcopy", "globals")
 
@@ -323,16 +353,31 @@ class _Everything:
         return True
 
 
+class _Keys:
+    """Which attributes an object has, as what the name `*` stands for."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self._namespace = namespace
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return tuple(self._namespace)
+
+
 class _Walk:
     """One pass over functions, namespaces and objects.
 
     Attributes:
         names: attribute names that count; `found` the names that the visited code mentions.
+        doubtful: those that the code can do without, so that it matters that there is none;
+            `missed` those in the visited code.
     """
 
-    def __init__(self, names: frozenset[str], places: Sequence[Any]) -> None:
-        self.names = names
+    def __init__(
+        self, names: frozenset[str], doubtful: frozenset[str], places: Sequence[Any]
+    ) -> None:
+        self.names, self.doubtful = names, doubtful
         self.found: set[str] = set()
+        self.missed: set[str] = set()
         self.guards = Guards()
         self.seen: dict[int, Any] = {}  # keeps what it has seen alive, so that ids stay theirs
         self.inputs: dict[int, AnySet[str]] = {}
@@ -400,18 +445,34 @@ class _Walk:
             return self._cells(fn, guarded=False)
         self.guards.homes[id(fn.__globals__)] = (fn.__globals__, fn.__globals__)
         for code in _codes(fn.__code__):
-            self.found.update(code.co_names)
+            self._mentioned(code)
             self.guards.may_change |= _may_change(code)
             self.guards.stored.update(_stored(code))
             self.guards.codes.append(code)
             for name in code.co_names:
                 if name in fn.__globals__:
                     self._name(fn.__globals__, name)
-                elif hasattr(builtins, name):
+                elif hasattr(builtins, name) or "NameError" in code.co_names:
                     self._absent(fn.__globals__, name)
         self._cells(fn, guarded=True)
+        if fn.__dict__:
+            self.guards.homes[id(fn.__dict__)] = (fn.__dict__, fn)
+            self._attributes(fn.__dict__)
         for default in (*(fn.__defaults__ or ()), *(fn.__kwdefaults__ or {}).values()):
             self.visit(default)
+
+    def _mentioned(self, code: CodeType) -> None:
+        self.found.update(code.co_names)
+        if not _ASKING.isdisjoint(code.co_names):
+            asked = {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
+            self.found |= asked
+            self.missed |= asked
+            if _computes_names(code):
+                self.found.add(_ANY)
+        if not _ALL_OF_THEM.isdisjoint(code.co_names):
+            self.found.add(_ANY)
+        if not _MISSING.isdisjoint(code.co_names):
+            self.missed.update(code.co_names)
 
     def _cells(self, fn: FunctionType, guarded: bool) -> None:
         for name, cell in zip(fn.__code__.co_freevars, fn.__closure__ or ()):
@@ -466,6 +527,8 @@ class _Walk:
                 if own is not None:
                     self._name(namespace, name)
                     self.visit(member)
+                elif base is cls and name in self.doubtful:
+                    self._absent(namespace, name)
 
     def _object(self, x: Any, more: AnySet[str] = frozenset()) -> None:
         names = self.names | more
@@ -483,9 +546,13 @@ class _Walk:
                     self._name(room, name)
         if isinstance(namespace, dict):
             self.guards.homes[id(namespace)] = (namespace, x)
+            if _ANY in names:
+                keys = _Keys(namespace)
+                self.guards.names.append((keys, _ANY, keys.get(_ANY)))
+                more = more | namespace.keys()
             self._attributes(namespace, more)
             for name in names:
-                if name not in namespace and hasattr(type(x), name):
+                if name not in namespace and (name in self.doubtful or hasattr(type(x), name)):
                     self._absent(namespace, name)
                 elif name not in namespace and not is_plain_object(x):
                     self.guards.unset.append((namespace, name))

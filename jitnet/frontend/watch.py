@@ -14,7 +14,8 @@ from __future__ import annotations
 import gc
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -42,14 +43,26 @@ class Watch:
 
 
 class Rest:
-    """No watch over the code inside."""
+    """No watch over the code inside; over what it calls in `watching`, the one there was."""
 
     __slots__ = ("_resume",)
 
-    def __enter__(self) -> None:
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch the user's code inside, as before."""
+        before = sys.getprofile()
+        if self._resume:
+            sys.setprofile(_hook)
+        try:
+            yield
+        finally:
+            sys.setprofile(before)
+
+    def __enter__(self) -> Rest:
         self._resume = sys.getprofile() is _hook
         if self._resume:
             sys.setprofile(None)
+        return self
 
     def __exit__(
         self,

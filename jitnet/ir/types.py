@@ -30,6 +30,11 @@ class DType:
     numpy: np.dtype[np.generic]
 
     @cached_property
+    def scalar(self) -> ArrayType:
+        """The type of one number."""
+        return ArrayType(self, ())
+
+    @cached_property
     def kind(self) -> str:
         """One of 'b' (bool), 'i' (signed), 'u' (unsigned), 'f' (float), 'c' (complex)."""
         return self.numpy.kind
@@ -183,4 +188,4 @@ def _field_text(dtype: DType, shape: tuple[int | None, ...]) -> str:
 
 
 def scalar(dtype: DType) -> ArrayType:
-    return ArrayType(dtype, ())
+    return dtype.scalar

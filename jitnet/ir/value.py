@@ -9,6 +9,7 @@ names unique per Function. A `Literal` is a scalar constant that can stand where
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,13 @@ class Value:
 class Literal(Value):
     """A scalar constant. Two literals of one dtype with the same bits are equal."""
 
-    __slots__ = ("bits", "data")
+    __slots__ = ("_hash", "bits", "data")
 
     def __init__(self, data: Any, dtype: T.DType) -> None:
         super().__init__(T.scalar(dtype))
         self.data: np.generic = dtype.numpy.type(data)
         self.bits = self.data.tobytes()
+        self._hash = hash((dtype.name, self.bits))
 
     @property
     def item(self) -> Any:
@@ -73,12 +75,14 @@ class Literal(Value):
         return self.data.item()
 
     def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
         if not isinstance(other, Literal):
             return NotImplemented
         return self.bits == other.bits and self.dtype == other.dtype
 
     def __hash__(self) -> int:
-        return hash((self.dtype.name, self.bits))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"{self.item!r}:{self.dtype}"
@@ -86,7 +90,12 @@ class Literal(Value):
 
 def as_value(dim: T.Dim) -> Value:
     """A dim as an i64 operand."""
-    return Literal(dim, T.i64) if isinstance(dim, int) else dim
+    return _extent(dim) if isinstance(dim, int) else dim
+
+
+@lru_cache(maxsize=4096)
+def _extent(dim: int) -> Literal:
+    return Literal(dim, T.i64)
 
 
 def as_dim(value: Value) -> T.Dim:

@@ -61,7 +61,8 @@ def check_params(
     env.update(zip(params, operands))
     for v, p in zip(operands, params):
         wanted = substitute_type(p.type, env)
-        require(wanted == v.type, f"{op}: the region takes {wanted} as {p}, not {v.type}")
+        if wanted != v.type:
+            raise TypeRuleError(f"{op}: the region takes {wanted} as {p}, not {v.type}")
 
 
 def as_region(name: str, body: Region, like: Sequence[Value]) -> Function:

@@ -31,6 +31,7 @@ from jitnet.frontend.flow.world import survey, take_back
 from jitnet.frontend.pytree import TreeDef, flatten, unflatten
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Flavour, Tracer, wrap
+from jitnet.frontend.watch import Rest
 from jitnet.ir import Function, Literal, Loc, Value
 from jitnet.ops.control import CALL
 from jitnet.source import is_users
@@ -84,18 +85,32 @@ def call(function: FunctionType, target: Callable[..., Any], args: Any, kwargs: 
     helper.calls += 1
     if helper.calls <= ENOUGH or not _is_pure_helper(helper, function):
         return target(*args, **kwargs)
+    with Rest() as rest:
+        found = _result(helper, function, target, args, kwargs, rest)
+    return target(*args, **kwargs) if found is None else found[0]
+
+
+def _result(
+    helper: Helper,
+    function: FunctionType,
+    target: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    rest: Rest,
+) -> tuple[Any] | None:
+    """What the call returns, as calls of its kind do; None where it is to be traced."""
     given = _given(args, kwargs)
     if given is None:
-        return target(*args, **kwargs)
+        return None
     note_place()
     if given.kind not in helper.kinds:
         helper.kinds[given.kind] = None  # while it is traced it may call itself
-        helper.kinds[given.kind] = _traced(function, target, given)
+        helper.kinds[given.kind] = _traced(function, target, given, rest)
     traced = helper.kinds[given.kind]
     if traced is None or any(store.value is not value for store, value in traced.outside):
-        return target(*args, **kwargs)
+        return None
     note_place()
-    return _bound(traced, given)
+    return (_bound(traced, given),)
 
 
 def _bound(traced: _Traced, given: _Given) -> Any:
@@ -181,7 +196,9 @@ def _kind_of_traced(x: Tracer, memory: set[Store]) -> Hashable:
 # -- tracing ---------------------------------------------------------------------------------------
 
 
-def _traced(function: FunctionType, target: Callable[..., Any], given: _Given) -> _Traced | None:
+def _traced(
+    function: FunctionType, target: Callable[..., Any], given: _Given, rest: Rest
+) -> _Traced | None:
     """The call traced by itself; None where it does more than to return something new."""
     parent = running_trace()
     region = Trace(function.__name__, parent, is_region=True)
@@ -194,7 +211,8 @@ def _traced(function: FunctionType, target: Callable[..., Any], given: _Given) -
             stand_ins = {id(x): _stand_in(x, values[id(x)], region) for x in given.traced}
             leaves = [_inside(x, values, stand_ins) for x in given.leaves]
             args, kwargs = unflatten(given.tree, leaves)
-            out = target(*args, **kwargs)
+            with rest.watching():
+                out = target(*args, **kwargs)
             if _are_untouched((args, kwargs), leaves, given.tree, stand_ins.values()):
                 found = _finished(region, out, stand_ins.values())
     except (Exception, NeedStatic):

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
+from itertools import tee
 from typing import Any
 
 from jitnet import errors, ops
@@ -130,8 +132,9 @@ def _one_by_one(items: Iterator[Any], body: Body) -> Signal:
 
 
 def _go_on(signal: Signal, items: Iterator[Any], body: Body) -> Signal:
-    """The remaining steps, where this one may have jumped."""
-    return _where_it_goes_on(signal, lambda: _one_by_one(items, body))
+    """The remaining steps, where this one may have jumped; they may be traced more than once."""
+    (kept,) = tee(items, 1)
+    return _where_it_goes_on(signal, lambda: _one_by_one(copy(kept), body))
 
 
 def _where_it_goes_on(signal: Signal, remaining: Callable[[], Signal]) -> Signal:
