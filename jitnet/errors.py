@@ -246,6 +246,12 @@ class LinearAlgebraError(JitnetError, np.linalg.LinAlgError):
     code = "JN026"
 
 
+class DepthError(JitnetError, RecursionError):
+    """Calls nest deeper than Python allows while the function is traced."""
+
+    code = "JN028"
+
+
 class BatchingError(JitnetError, ValueError):
     """`vmap` was asked to map what has no such axis, or lanes that cannot be stacked."""
 

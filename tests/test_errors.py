@@ -241,6 +241,40 @@ def test_no_frames_of_jitnet_between_the_users():
     assert len(frames) <= 4
 
 
+def test_branches_of_generators():
+    def positive(x):
+        for v in x:
+            if v > 0:
+                yield v
+
+    def total(x):
+        return sum(positive(x))
+
+    with pytest.raises(errors.ConcretizationError, match=r"(?s)if v > 0.*appends to a list"):
+        jit(total)(np.ones(3))
+
+
+def test_the_first_of_what_a_condition_chooses():
+    text = failure(
+        lambda x: next((v for v in x if v > 0), 0.0),
+        np.ones(3),
+        raises=errors.UnsupportedFunctionError,
+        also=NotImplementedError,
+    )
+    assert "next() of traced values" in text
+    assert "a loop, an if and a return" in text
+
+
+def test_recursion_whose_depth_data_decides():
+    def factorial(n):
+        return 1 if n <= 1 else n * factorial(n - 1)
+
+    with pytest.raises(RecursionError, match=r"(?s)JN028.*factorial is traced.*static=") as refused:
+        jit(factorial)(5)
+    assert "else n * factorial(n - 1)" in str(refused.value)
+    assert jit(factorial, static="n")(25) == factorial(25)
+
+
 def test_every_class_has_its_own_code():
     classes = [c for c in vars(errors).values() if isinstance(c, type)]
     classes = [c for c in classes if issubclass(c, errors.JitnetError)]

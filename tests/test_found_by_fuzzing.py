@@ -208,9 +208,24 @@ def steps_traced_again(x: Any) -> Any:
 
 def tuples_that_cannot_be_joined(x: Any) -> Any:
     """The message names the tuples, whose items are of one path each."""
-    for e in x:
-        pair = (e, x) if e > 0 else (e, x[:2])
-    return x + pair[0] if len(x) < 2 else x
+    if x[0] > 0:
+        pair: tuple[Any, ...] = (x + 1, x[1])
+    else:
+        pair = (x[0] + 1,)
+    return pair if len(x) < 2 else x
+
+
+def changed_by_what_follows_and(x: Any) -> Any:
+    """The second operand changes the object where the first one holds."""
+    box = Box(x)
+
+    def stepped() -> float:
+        box.steps += 1
+        return 0.5
+
+    if -1.0 < x[0] < stepped() or (x[1] > 1 and stepped() < x[2]):
+        box.steps += 10
+    return box.steps
 
 
 def largest_of_those_there_are(x: Any) -> Any:
@@ -224,6 +239,7 @@ FUNCTIONS: list[Callable[..., Any]] = [
     returned_for_a_new_one,
     steps_traced_again,
     tuples_that_cannot_be_joined,
+    changed_by_what_follows_and,
     largest_of_those_there_are,
 ]
 

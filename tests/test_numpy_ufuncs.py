@@ -109,6 +109,11 @@ def test_integer_powers(code):
     check_raises(lambda x: x**-1, x)
 
 
+def test_powers_of_bools():
+    for mask in (sample("?"), np.array(True), np.True_):
+        check(lambda x: (x**2, x**3, x**1, x**0, np.power(x, 2)), mask)
+
+
 def test_what_has_no_loop_is_a_type_error():
     for ufunc in (np.sin, np.negative, np.invert, np.sign):
         for code in CODES:

@@ -940,6 +940,89 @@ def test_attributes_that_are_deleted():
     check_method(Model, step, VECTORS, compilations=3)
 
 
+class Plain:
+    pass
+
+
+def name_of_rest(m):
+    return "ias"
+
+
+ATTEMPTS = [
+    lambda m, x: x * getattr(m, "bias", 3.0),
+    lambda m, x: x * (2.0 if hasattr(m, "bias") else 3.0),
+    lambda m, x: x * getattr(m, "b" + name_of_rest(m), 3.0),
+    lambda m, x: x * sum(getattr(m, f"{name}s", 3.0) for name in ("bia", "w")),
+    lambda m, x: x * sum(vars(m).values()),
+]
+
+
+def read_or_else(m, x):
+    try:
+        return x * m.bias
+    except AttributeError:
+        return x * 7
+
+
+@pytest.mark.parametrize("read", [*ATTEMPTS, read_or_else])
+@pytest.mark.parametrize("is_argument", [True, False])
+def test_attributes_that_may_not_be_there(read, is_argument):
+    model, x = Plain(), np.array([1.0, 2.0])
+    compiled = jit(read) if is_argument else jit(lambda _, x: read(model, x))
+
+    def check():
+        given = model if is_argument else None
+        for _ in range(2):
+            np.testing.assert_array_equal(compiled(given, x), read(model, x))
+
+    check()
+    model.bias = 5.0
+    check()
+    model.bias = np.array([2.0, 4.0])
+    check()
+    model.ws = 1.0
+    check()
+    del model.bias
+    check()
+    Plain.bias = 11.0
+    try:
+        check()
+    finally:
+        del Plain.bias
+    check()
+
+
+def test_attributes_of_a_function_that_others_set():
+    def scaled(x):
+        return x * scaled.factor
+
+    compiled = jit(scaled)
+    for scaled.factor in (2.0, 3.0, np.array([1.0, 2.0])):
+        np.testing.assert_array_equal(compiled(np.ones(2)), scaled(np.ones(2)))
+
+
+def test_a_global_that_is_not_there_yet():
+    def read(x):
+        try:
+            return x * appears_later
+        except NameError:
+            return x * 7
+
+    def ask(x):
+        return x * globals().get("appears_later", 7)
+
+    compiled = [jit(read), jit(ask)]
+    for function in compiled:
+        np.testing.assert_array_equal(function(np.ones(2)), 7 * np.ones(2))
+    try:
+        for value in (2.0, 3.0):
+            globals()["appears_later"] = value
+            for function in compiled:
+                np.testing.assert_array_equal(function(np.ones(2)), value * np.ones(2))
+    finally:
+        del globals()["appears_later"]
+
+
 def test_attributes_of_a_function():
     def step(x):
         step.calls += 1

@@ -1,6 +1,6 @@
 """Run-time memory as LLVM IR: blocks that one call owns, and tapes made of them.
 
-    %heap = alloca [16 x ptr]                         ; the ring of this call's live blocks, bins
+    %heap = alloca [22 x ptr]                         ; the ring of this call's live blocks, bins
     %p = call ptr @heap_alloc(ptr %heap, i64 1024)    ; null when memory is out
     call void @heap_free(ptr %p)
     call void @heap_clear(ptr %heap)                  ; whatever is left, on each way out
@@ -9,9 +9,9 @@ A block begins with a 64-byte header that links it into its call's ring, so that
 frees everything; the caller is given the address behind the header. `heap_keep` takes a block out
 of the ring: from then on `free(address - 64)` is the owner's business.
 
-Blocks of up to 1 MiB are of powers of two, and go to a bin of their size when they are freed, where
-the next step of a loop finds them: a `malloc` of aligned memory takes longer than what is computed
-in a few elements.
+Blocks of up to 64 MiB are of powers of two, and go to a bin of their size when they are freed,
+where the next step of a loop finds them: a `malloc` of aligned memory takes longer than what is
+computed in a few elements, and fresh pages longer than what is computed in many.
 
 A tape is a block { i64 length, i64 capacity, ptr records, ptr cursor, ptr limit, ptr chunk,
 i64 chunk size }. Records lie in chunks that never move, each chunk linked to the one before;
@@ -23,8 +23,8 @@ from __future__ import annotations
 HEADER = 64
 """Bytes between the start of a heap block and the address that its user sees."""
 
-RING = "[16 x ptr]"
-"""First and last block that is live, then bins for blocks of 2**7 to 2**20 bytes."""
+RING = "[22 x ptr]"
+"""First and last block that is live, then bins for blocks of 2**7 to 2**26 bytes."""
 
 HEAP = """\
 declare ptr @aligned_alloc(i64, i64)
@@ -37,7 +37,7 @@ define internal ptr @heap_alloc(ptr %heap, i64 %bytes) #0 {
   %zeros = call i64 @llvm.ctlz.i64(i64 %last, i1 false)
   %bits = sub i64 64, %zeros
   %class = call i64 @llvm.smax.i64(i64 %bits, i64 7)
-  %small = icmp ule i64 %class, 20
+  %small = icmp ule i64 %class, 26
   br i1 %small, label %pool, label %fresh
 pool:
   %number = sub i64 %class, 5
@@ -129,7 +129,7 @@ head:
   %top = load ptr, ptr %bin
   call void @heap_drop(ptr %top, ptr null)
   %following = add i64 %number, 1
-  %more = icmp ult i64 %number, 15
+  %more = icmp ult i64 %number, 21
   br i1 %more, label %head, label %out
 out:
   ret void

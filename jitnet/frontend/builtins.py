@@ -72,6 +72,16 @@ def _sorted(*args: Any, **kwargs: Any) -> NoReturn:
     )
 
 
+def _next(items: Any, *default: Any) -> Any:
+    if not is_traced(items):
+        return next(items, *default)
+    raise errors.UnsupportedFunctionError(
+        "next() of traced values",
+        why="an array is no iterator, and what a traced condition chooses is an array",
+        remedy="a function with a loop, an if and a return in it",
+    )
+
+
 # -- how a stand-in is reached ---------------------------------------------------------------------
 
 
@@ -154,6 +164,7 @@ _BUILTINS: dict[Any, StandIn] = {
     complex: to_complex,
     round: to_round,
     sorted: _sorted,
+    next: _next,
 }
 
 _SCALARS = (

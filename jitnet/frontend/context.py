@@ -80,6 +80,7 @@ class Trace:
             arguments decide on that.
         carried: which variables the bodies of loops carry, by their code.
         helpers: the user's functions that were called, by their code; see `flow.helpers`.
+        kept: how many elements masks keep, of those that were used.
         iterated: memory of the arrays that running loops go over.
         bring_in: the copy of something from outside that the traced function is to see.
         globals: the modules' variables that the traced function may change.
@@ -106,6 +107,7 @@ class Trace:
         self.conflicts: dict[str, tuple[str, frozenset[int] | None]] = {}
         self.carried: dict[Any, Any] = {}
         self.helpers: dict[Any, Any] = {}
+        self.kept: dict[Value, Value] = {}
         self.iterated: list[Any] = []
         self.bring_in: Callable[[Any], Any] = _as_it_is if parent is None else parent.bring_in
         self.globals: Callable[[], Sequence[Globals]] = tuple if parent is None else parent.globals

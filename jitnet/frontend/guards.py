@@ -51,7 +51,21 @@ from jitnet.frontend.places import (
 from jitnet.frontend.pytree import is_registered, node_kind
 from jitnet.source import is_installed, is_users
 
-Namespace = Mapping[str, Any] | Slots
+_ANY = "*"
+"""Stands for every attribute among the names that code mentions."""
+
+
+class _Keys:
+    """Which attributes an object or a class has, as what the name `*` stands for."""
+
+    def __init__(self, namespace: Mapping[str, Any]) -> None:
+        self._namespace = namespace
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return tuple(self._namespace) if name == _ANY else default
+
+
+Namespace = Mapping[str, Any] | Slots | _Keys
 Names = tuple[tuple[dict[str, Any], str, Any], ...]
 Cells = tuple[tuple[CellType, Any], ...]
 
@@ -304,12 +318,14 @@ def _stored(code: CodeType) -> Iterator[str]:
 
 _ASKING = frozenset(("getattr", "hasattr"))
 _MISSING = frozenset(("AttributeError", "NameError", "Exception", "BaseException"))
-
-
 _ALL_OF_THEM = frozenset(("vars", "__dict__"))
-_ANY = "*"
-"""Stands for every attribute among the names that code mentions."""
-_LOADS = frozenset(("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_ATTR", "LOAD_CONST"))
+_SIMPLE = frozenset(("LOAD_FAST", "LOAD_DEREF", "LOAD_CONST"))
+_OBJECTS = frozenset(("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_ATTR"))
+
+
+def _texts(code: CodeType) -> set[str]:
+    """The strings in code that may be names."""
+    return {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
 
 
 def _computes_names(code: CodeType) -> bool:
@@ -320,11 +336,11 @@ def _computes_names(code: CodeType) -> bool:
     for found in instructions:
         if found.opname != "LOAD_GLOBAL" or found.argval not in _ASKING:
             continue
-        name = next((i for i in instructions if i.opname not in _LOADS - {"LOAD_CONST"}), None)
+        name = next((i for i in instructions if i.opname not in _OBJECTS), None)
         if name is None or name.opname != "LOAD_CONST":
             return True
-        rest = [i.opname for i in takewhile(lambda i: "CALL" not in i.opname, instructions)]
-        if rest[:1] == ["LOAD_ATTR"] or not _LOADS.issuperset(rest):  # of a text that is made
+        rest = takewhile(lambda i: "CALL" not in i.opname, instructions)
+        if any(i.opname not in _SIMPLE for i in rest):  # the constant may be a part of the name
             return True
     return False
 
@@ -351,16 +367,6 @@ def names_read(codes: Iterable[CodeType]) -> Container[str]:
 class _Everything:
     def __contains__(self, name: object) -> bool:
         return True
-
-
-class _Keys:
-    """Which attributes an object has, as what the name `*` stands for."""
-
-    def __init__(self, namespace: dict[str, Any]) -> None:
-        self._namespace = namespace
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return tuple(self._namespace)
 
 
 class _Walk:
@@ -449,10 +455,11 @@ class _Walk:
             self.guards.may_change |= _may_change(code)
             self.guards.stored.update(_stored(code))
             self.guards.codes.append(code)
-            for name in code.co_names:
+            asks = "globals" in code.co_names
+            for name in (*code.co_names, *(_texts(code) if asks else ())):
                 if name in fn.__globals__:
                     self._name(fn.__globals__, name)
-                elif hasattr(builtins, name) or "NameError" in code.co_names:
+                elif asks or hasattr(builtins, name) or "NameError" in code.co_names:
                     self._absent(fn.__globals__, name)
         self._cells(fn, guarded=True)
         if fn.__dict__:
@@ -464,7 +471,7 @@ class _Walk:
     def _mentioned(self, code: CodeType) -> None:
         self.found.update(code.co_names)
         if not _ASKING.isdisjoint(code.co_names):
-            asked = {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
+            asked = _texts(code)
             self.found |= asked
             self.missed |= asked
             if _computes_names(code):
@@ -506,12 +513,22 @@ class _Walk:
             if name in namespace:
                 self._name(namespace, name)
 
+    def _all_of(self, namespace: Mapping[str, Any]) -> None:
+        """Which attributes there are, and what they are, besides methods and the like."""
+        keys = _Keys(namespace)
+        self.guards.names.append((keys, _ANY, keys.get(_ANY)))
+        for name, value in namespace.items():
+            if not name.startswith("__") and not hasattr(value, "__get__"):
+                self._name(namespace, name)
+
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
             if not _is_users_class(base):
                 continue
             namespace = vars(base)
             self.guards.homes[id(namespace)] = (namespace, base)
+            if _ANY in self.names:
+                self._all_of(namespace)
             for name in (*self.names, "__call__"):
                 member = namespace.get(name)
                 own = member
@@ -547,9 +564,7 @@ class _Walk:
         if isinstance(namespace, dict):
             self.guards.homes[id(namespace)] = (namespace, x)
             if _ANY in names:
-                keys = _Keys(namespace)
-                self.guards.names.append((keys, _ANY, keys.get(_ANY)))
-                more = more | namespace.keys()
+                self._all_of(namespace)
             self._attributes(namespace, more)
             for name in names:
                 if name not in namespace and (name in self.doubtful or hasattr(type(x), name)):

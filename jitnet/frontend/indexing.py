@@ -243,9 +243,19 @@ def _compressed(x: Value, entries: Sequence[Any]) -> Value | None:
         return None
     require_extents(mask.dims, x.dims, 0)
     flat = count(x.dims[: mask.rank])
-    rows = ops.reshape(x, (flat, *x.dims[mask.rank :]))
-    _, kept = ops.compress(ops.reshape(mask, (flat,)), [rows])
+    (kept,) = _kept(mask, [ops.reshape(x, (flat, *x.dims[mask.rank :]))])
     return kept
+
+
+def _kept(mask: Value, rows: Sequence[Value]) -> list[Value]:
+    """The rows that a mask keeps. How many those are is one value for all that this mask is used
+    on, so that arrays which shrink together stay of one extent."""
+    flat = rows[0].dims[:1]  # the mask's elements; how many, the rows' type says
+    number, *kept = ops.compress(ops.reshape(mask, flat), rows)
+    known = running_trace().kept.setdefault(mask, number)
+    if known is number:
+        return kept
+    return [ops.reshape(v, (known, *v.dims[1:])) for v in kept]
 
 
 def require_extents(mask: Sequence[Dim], dims: Sequence[Dim], axis: int) -> None:
@@ -358,8 +368,7 @@ def positions(mask: Value) -> list[Value]:
     """Where a mask is True: an i64 array for each of its axes; data decides how long they are."""
     flat = (count(mask.dims),)
     ranges = [ops.reshape(ops.iota(mask.dims, axis), flat) for axis in range(mask.rank)]
-    _, *found = ops.compress(ops.reshape(mask, flat), ranges)
-    return found
+    return _kept(mask, ranges)
 
 
 # -- slices ----------------------------------------------------------------------------------------

@@ -40,8 +40,11 @@ def _power(x: Any, y: Any) -> Any:
     """`x ** y`. Whether an int to the power of an int is an int depends on the exponent's value."""
     flavours = [getattr(v, "flavour", "") for v in (x, y)]
     base_is_int = type(x) is int or (flavours[0] == "python" and x.dtype.kind in "biu")
-    if flavours[1] == "python" and y.dtype.kind in "biu" and base_is_int:
+    is_mask = flavours[0] == "array" and x.dtype.kind == "b"
+    if flavours[1] == "python" and y.dtype.kind in "biu" and (base_is_int or is_mask):
         y = y.__index__()
+    if is_mask and type(y) is int and y == 2:
+        return apply(np.square, "operator", (x,), {})  # NumPy's short cut: int8, and not int64
     return _operate(np.power, x, y) if type(y) is not int or flavours[0] else x**y
 
 

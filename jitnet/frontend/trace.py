@@ -152,6 +152,8 @@ def _called(trace: Trace, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any
     try:
         return calling.call(fn, *args, **kwargs)
     except Exception as error:
+        if trace.parent is None and _is_too_deep(error):
+            raise _too_deep(fn, error) from None
         found = raising.of_program(error)
         if found is None and isinstance(error, NameError):
             raise calling.unbound(error) from None
@@ -164,6 +166,21 @@ def _called(trace: Trace, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any
             raise found from None
         raising.check_not(ir.literal(True, ir.types.bool_), found)  # the program raises, each time
         return None
+
+
+def _is_too_deep(error: BaseException) -> bool:
+    """Whether Python refuses another call, rather than the user's program."""
+    return isinstance(error, RecursionError) and str(error).startswith("maximum recursion depth")
+
+
+def _too_deep(fn: Callable[..., Any], error: BaseException) -> errors.DepthError:
+    return errors.DepthError(
+        f"calls nest deeper than Python allows while {function_name(fn)} is traced",
+        why="where data decides whether a function calls itself again, both paths are traced, and "
+        "the path that calls has no end",
+        remedy="name the argument that decides in jit's static=, or write a loop",
+        frames=errors.raised_at(error),
+    )
 
 
 def _written_from_outside(trace: Trace) -> list[Any]:

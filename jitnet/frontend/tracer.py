@@ -14,6 +14,7 @@ int of the caller's, and is refused with a remedy otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from inspect import CO_GENERATOR
 from typing import Any, NoReturn
 from typing import Literal as OneOf
 
@@ -31,6 +32,7 @@ from jitnet.frontend.dispatch import apply, call, getitem, note_place, setitem
 from jitnet.frontend.operators import Operators
 from jitnet.frontend.stores import Store
 from jitnet.ir import ArrayType, Literal, Value
+from jitnet.source import user_sites
 
 Flavour = OneOf["array", "scalar", "python"]
 
@@ -179,6 +181,8 @@ class Tracer(Operators):
             "an if in a function whose source is at hand (in a file or a notebook, without "
             "locals() and eval); elsewhere np.where(condition, a, b)"
         )
+        if any(code.co_flags & CO_GENERATOR for code, _ in user_sites(limit=1)):
+            remedy = "a function that appends to a list, and returns it, for the generator"
         concretize(self, "the truth of", remedy)
 
     def __int__(self) -> int:

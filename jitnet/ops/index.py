@@ -22,6 +22,7 @@ from jitnet.ir import (
     Dim,
     Eqn,
     Function,
+    Literal,
     ResultDim,
     Type,
     TypeRuleError,
@@ -29,6 +30,7 @@ from jitnet.ir import (
     as_dim,
     as_value,
     current,
+    index,
 )
 from jitnet.ir import types as T
 from jitnet.ir.facts import COUNT, SAME_ELEMENTS
@@ -367,7 +369,9 @@ def _emit_compress(
     context: Context, eqn: Eqn, inputs: Sequence[Value], outputs: Sequence[Value]
 ) -> Sequence[Value]:
     """One pass that counts. An element of a vector is stored at the count whether it stays or not:
-    the next one overwrites it, and no branch is mispredicted. Rows are copied behind a branch."""
+    the next one overwrites it, and no branch is mispredicted. Rows are copied behind a branch.
+    Blocks of vectors of which all or none stay, as most do of masks in practice, are copied as a
+    whole or skipped."""
     xs = eqn.operands[1:]
     vectors = [k for k, x in enumerate(xs) if x.rank == 1]
     stacks = [k for k, x in enumerate(xs) if x.rank > 1]
@@ -389,7 +393,44 @@ def _emit_compress(
 
             nest(extents, write)
 
-    return loop(0, context.dim(eqn.operands[0].dims[0]), visit, (ix.ZERO,))
+    def block(b: Value, count: Value) -> Sequence[Value]:
+        start = ix.multiply(b, index(_BLOCK))
+        (number,) = loop(
+            0,
+            _BLOCK,
+            lambda v, n: (s.add(n, s.cast(context.load(0, (s.add(start, v),)), T.i64)),),
+            (ix.ZERO,),
+            kind="vector",
+            combine=("add",),
+        )
+
+        def whole() -> Sequence[Value]:
+            for k in vectors:
+
+                def copy(v: Value, k: int = k) -> None:
+                    element = context.load(1 + k, (s.add(start, v),))
+                    store(outputs[k], element, s.add(count, v))
+
+                loop(0, _BLOCK, copy, kind="vector")
+            return (s.add(count, number),)
+
+        def mixed() -> Sequence[Value]:
+            return loop(0, _BLOCK, lambda v, n: visit(s.add(start, v), n), (count,))
+
+        def some() -> Sequence[Value]:
+            return branch(s.eq(number, index(_BLOCK)), whole, mixed)
+
+        return branch(s.eq(number, ix.ZERO), lambda: (count,), some)
+
+    extent = context.dim(eqn.operands[0].dims[0])
+    if stacks or not vectors or (isinstance(extent, Literal) and extent.item < 4 * _BLOCK):
+        return loop(0, extent, visit, (ix.ZERO,))
+    blocks = ix.quotient(extent, index(_BLOCK))
+    counted = loop(0, blocks, block, (ix.ZERO,))
+    return loop(ix.multiply(blocks, index(_BLOCK)), extent, visit, counted)
+
+
+_BLOCK = 16
 
 
 def _bound_compress(eqn: Eqn) -> Sequence[tuple[Dim, ...]]:

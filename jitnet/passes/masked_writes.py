@@ -56,6 +56,9 @@ def masked_write(eqn: Eqn, definition: Definition) -> Value | None:
 def _mask(index: Value, dims: Sequence[Dim], axis: int, definition: Definition) -> Value | None:
     """The mask where an index array lists the places, along an axis, of its True elements."""
     eqn = definition(index)
+    if eqn is not None and eqn.op is RESHAPE and eqn.operands[0].rank == 1 == index.rank:
+        (index,) = eqn.operands[:1]  # the same elements, of an extent that another array has
+        eqn = definition(index)
     if eqn is None or eqn.op is not COMPRESS:
         return None
     number = definition(eqn.operands[eqn.results.index(index)])

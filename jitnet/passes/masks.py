@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from jitnet.ir import Builder, Dim, Eqn, Function, Literal, Value, current
+from jitnet.ir import Builder, Dim, Eqn, Function, Literal, Value, current, substitute_type
 from jitnet.ir import types as T
 from jitnet.ops import broadcast, convert, reduce_sum, select
 from jitnet.ops.index import COMPRESS
@@ -168,3 +168,57 @@ def _over_all(kept: _Kept, eqn: Eqn, env: dict[Value, Value]) -> tuple[Value, ..
 
 def _rest(eqn: Eqn) -> Sequence[Dim]:
     return eqn.result.dims[1:]
+
+
+# -- one loop for all that a mask keeps ------------------------------------------------------------
+
+
+def keep_together(f: Function) -> Function:
+    """`f` with what one mask keeps of several arrays kept in one equation: where the first stands,
+    as far as the arrays are known there. Regions stay as they are."""
+    eqns: list[Eqn] = []
+    env: dict[Value, Value] = {}
+    position: dict[Value, int] = {}
+    first: dict[Value, int] = {}
+    for old in f.eqns:
+        eqn = _renamed(old, env)
+        if eqn.op is RESHAPE and eqn.result.type == eqn.operands[0].type:
+            env[old.result] = eqn.operands[0]  # it is of the extent now that the other one has
+            continue
+        at = first.get(eqn.operands[0]) if eqn.op is COMPRESS else None
+        if at is not None and all(position.get(x, -1) < at for x in eqn.operands[1:]):
+            eqns[at], found = _with_more(eqns[at], eqn)
+            env.update(zip(old.results, found))
+            position.update(dict.fromkeys(found, at))
+            continue
+        if eqn.op is COMPRESS:
+            first.setdefault(eqn.operands[0], len(eqns))
+        position.update(dict.fromkeys(eqn.results, len(eqns)))
+        eqns.append(eqn)
+    if len(eqns) == len(f.eqns) and all(a is b for a, b in zip(eqns, f.eqns)):
+        return f
+    results = tuple(env.get(r, r) for r in f.results)
+    return Function(f.name, f.params, tuple(eqns), results, f.level)
+
+
+def _renamed(eqn: Eqn, env: dict[Value, Value]) -> Eqn:
+    """The equation on what became of its operands."""
+    operands = tuple(env.get(v, v) for v in eqn.operands)
+    results = []
+    for r in eqn.results:
+        type = substitute_type(r.type, env)
+        results.append(r if type == r.type else Value(type, r.name))
+        if results[-1] is not r:
+            env[r] = results[-1]
+    if all(a is b for a, b in zip((*eqn.operands, *eqn.results), (*operands, *results))):
+        return eqn
+    return replace(eqn, operands=operands, results=tuple(results))
+
+
+def _with_more(eqn: Eqn, more: Eqn) -> tuple[Eqn, list[Value]]:
+    """An equation that keeps the arrays of another one, too; and what the other's results are."""
+    number = eqn.results[0]
+    env = {more.results[0]: number}
+    kept = [Value(substitute_type(r.type, env), r.name) for r in more.results[1:]]
+    operands = (*eqn.operands, *more.operands[1:])
+    return replace(eqn, operands=operands, results=(*eqn.results, *kept)), [number, *kept]

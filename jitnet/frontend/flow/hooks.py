@@ -33,6 +33,7 @@ from jitnet.frontend.flow import (
 )
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.listing import grid_item
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Value
@@ -238,3 +239,6 @@ def _chosen(condition: Value, then: Thunk, orelse: Thunk) -> Any:
 
 
 HOOKS = Hooks()
+
+
+declare_bodies(Hooks.and_.__code__.co_filename)  # what follows `and` may have effects

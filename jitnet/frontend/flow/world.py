@@ -155,7 +155,7 @@ _BODIES: set[str] = set()
 
 
 def declare_bodies(file: str) -> None:
-    """The functions of this file of jitnet's are bodies of loops, as the user's are."""
+    """The functions of this file of jitnet's run parts of the program, as the user's do."""
     _BODIES.add(file)
 
 
