@@ -44,6 +44,8 @@ from jitnet.ops.primitive import (
     not_linear,
 )
 
+INDEX = T.scalar(T.i64)
+
 
 def dims_of(op: str, operands: Sequence[Value]) -> tuple[Dim, ...]:
     """The dims that i64 scalar operands stand for.
@@ -52,7 +54,7 @@ def dims_of(op: str, operands: Sequence[Value]) -> tuple[Dim, ...]:
         TypeRuleError: where one is no i64 scalar, or a negative constant.
     """
     for k, value in enumerate(operands):
-        if value.type != T.scalar(T.i64):
+        if value.type is not INDEX and value.type != INDEX:
             raise TypeRuleError(f"{op}: extent {k} must be an i64 scalar, not {value.type}")
         if isinstance(value, Literal) and value.item < 0:
             raise TypeRuleError(f"{op}: extent {k} is negative: {value.item}")

@@ -35,7 +35,7 @@ from jitnet.ir.facts import SAME_ELEMENTS
 from jitnet.kernel import indices as ix
 from jitnet.kernel.statements import store
 from jitnet.ops import index_batches
-from jitnet.ops.create import dims_of
+from jitnet.ops.create import INDEX, dims_of
 from jitnet.ops.lift import accumulate, add
 from jitnet.ops.loops import nest
 from jitnet.ops.pairs import each_half
@@ -66,7 +66,7 @@ def scalar_operand(context: Context, eqn: Eqn, k: int) -> Value:
 
 def _check_starts(op: str, starts: Sequence[Value]) -> None:
     for k, start in enumerate(starts):
-        if start.type != T.scalar(T.i64):
+        if start.type is not INDEX and start.type != INDEX:
             raise TypeRuleError(f"{op}: start {k} must be an i64 scalar, not {start.type}")
 
 

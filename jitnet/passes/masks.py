@@ -19,6 +19,7 @@ from jitnet.ops import broadcast, convert, reduce_sum, select
 from jitnet.ops.index import COMPRESS
 from jitnet.ops.primitive import Primitive, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
+from jitnet.passes.dependences import with_dims
 
 
 def reduce_masked(f: Function) -> Function:
@@ -175,7 +176,9 @@ def _rest(eqn: Eqn) -> Sequence[Dim]:
 
 def keep_together(f: Function) -> Function:
     """`f` with what one mask keeps of several arrays kept in one equation: where the first stands,
-    as far as the arrays are known there. Regions stay as they are."""
+    as far as the arrays are known there. Regions stay as they are, and so do extents of results,
+    which others name."""
+    returned = with_dims(f.results)
     eqns: list[Eqn] = []
     env: dict[Value, Value] = {}
     position: dict[Value, int] = {}
@@ -186,7 +189,8 @@ def keep_together(f: Function) -> Function:
             env[old.result] = eqn.operands[0]  # it is of the extent now that the other one has
             continue
         at = first.get(eqn.operands[0]) if eqn.op is COMPRESS else None
-        if at is not None and all(position.get(x, -1) < at for x in eqn.operands[1:]):
+        is_own = not returned.intersection(old.results[:1])
+        if at is not None and is_own and all(position.get(x, -1) < at for x in eqn.operands[1:]):
             eqns[at], found = _with_more(eqns[at], eqn)
             env.update(zip(old.results, found))
             position.update(dict.fromkeys(found, at))

@@ -74,11 +74,19 @@ def throughout(
         if eqn.op is INVOKE:
             g = eqn.attrs["callee"]
             if id(g) not in known:
-                known[id(g)] = throughout(step, g, known)
+                changed = throughout(step, g, known)
+                known[id(g)] = changed if _extents(changed) == _extents(g) else g
             return eqn if known[id(g)] is g else replace(eqn, attrs={"callee": known[id(g)]})
         return eqn if _same(regions, eqn.regions) else replace(eqn, regions=regions)
 
     return step(_with_eqns(f, tuple(map(change, f.eqns))))
+
+
+def _extents(f: Function) -> list[list[int | None]]:
+    """Which results and params the extents of the results are: what the equations that invoke f
+    say of theirs."""
+    named = [*f.results, *f.params]
+    return [[named.index(d) if d in named else None for d in value_dims(r.type)] for r in f.results]
 
 
 def _with_eqns(f: Function, eqns: tuple[Eqn, ...]) -> Function:
