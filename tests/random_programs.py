@@ -20,7 +20,6 @@ from jitnet import ops
 from jitnet.ir import ArrayType, Builder, Dim, DType, Function, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
 from jitnet.ir.types import f32, f64, i64
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.lift import Pointwise
 from jitnet.ops.samples import special
 
@@ -332,7 +331,7 @@ def step_check(g: Scope) -> Sequence[Value]:
 
 def with_dims(values: Sequence[Value]) -> list[Value]:
     """The values' dims, then the values, each once."""
-    dims = [d for v in values for d in value_dims(v.type)]
+    dims = [d for v in values for d in v.type.symbolic]
     return list(dict.fromkeys([*dims, *values]))
 
 
@@ -364,7 +363,7 @@ def step_if(g: Scope) -> Sequence[Value]:
 
 def carried(g: Scope) -> tuple[list[Value], list[Value]]:
     """Consts and carries of a loop. What other values have as an extent is not carried."""
-    extents = {d for v in g.values for d in value_dims(v.type)}
+    extents = {d for v in g.values for d in v.type.symbolic}
     carries = [v for v in operands_of(g, 2) if v not in extents]
     consts = [v for v in with_dims([*operands_of(g, 2), *carries]) if v not in carries]
     return consts, list(dict.fromkeys(carries))
@@ -379,7 +378,7 @@ def step_for(g: Scope) -> Sequence[Value]:
     def body(i: Value, cs: Sequence[Value], vs: Sequence[Value], rows: Sequence[Value]) -> Any:
         types = [v.type for v in vs]
         values = [i, *cs, *vs, *rows]
-        stacked = [v.type for v in values if not list(value_dims(v.type))][: g.integer(0, 1)]
+        stacked = [v.type for v in values if not list(v.type.symbolic)][: g.integer(0, 1)]
         found = inside(g, values, [*types, *stacked])
         return found[: len(types)], found[len(types) :]
 

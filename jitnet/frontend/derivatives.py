@@ -29,7 +29,6 @@ from jitnet.frontend.inner import (
 from jitnet.frontend.pytree import LEAF, flatten, flatten_like, leaf_paths, unflatten
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Effect
-from jitnet.ir.verifier import value_dims
 
 # -- gradients of scalars --------------------------------------------------------------------------
 
@@ -157,7 +156,7 @@ def checkpoint(fn: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         return fn(*args, **kwargs) if current_trace() is None else calling.call(fn, *args, **kwargs)
     inner = trace_whole(fn, args, kwargs)
     known = {*inner.function.params}
-    decided = (d for r in inner.function.results for d in value_dims(r.type))
+    decided = (d for r in inner.function.results for d in r.type.symbolic)
     if any(e.op.effect is Effect.HOST for e in inner.function.walk()) or not known.issuperset(
         decided
     ):

@@ -126,7 +126,7 @@ class Builder:
 
 def resolve_result_dims(type: T.Type, results: Sequence[Value]) -> T.Type:
     """The inferred type with each ResultDim replaced by the result it stands for."""
-    if isinstance(type, T.TapeType) or all(not isinstance(d, ResultDim) for d in type.dims):
+    if isinstance(type, T.TapeType) or not any(isinstance(d, ResultDim) for d in type.symbolic):
         return type
     dims = tuple(results[d.index] if isinstance(d, ResultDim) else d for d in type.dims)
     return T.ArrayType(type.dtype, dims)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, ClassVar, Union
 
 import numpy as np
 
@@ -115,13 +115,18 @@ class ArrayType:
     dtype: DType
     dims: tuple[Dim, ...] = ()
 
+    @cached_property
+    def symbolic(self) -> tuple[Value, ...]:
+        """The dims that are Values."""
+        return tuple([d for d in self.dims if not isinstance(d, int)])
+
     @property
     def rank(self) -> int:
         return len(self.dims)
 
     @property
     def is_static(self) -> bool:
-        return all(isinstance(d, int) for d in self.dims)
+        return not self.symbolic
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -148,6 +153,8 @@ class TapeType:
 
     fields: tuple[tuple[DType, tuple[int | None, ...]], ...]
 
+    symbolic: ClassVar[tuple[Value, ...]] = ()
+
     def __str__(self) -> str:
         return type_text(self)
 
@@ -159,6 +166,12 @@ class BufferType:
     dtype: DType
     dims: tuple[Dim, ...]
     strides: tuple[Dim, ...] | None = None
+
+    @cached_property
+    def symbolic(self) -> tuple[Value, ...]:
+        """The dims and strides that are Values."""
+        dims = (*self.dims, *(self.strides or ()))
+        return tuple([d for d in dims if not isinstance(d, int)])
 
     @property
     def rank(self) -> int:

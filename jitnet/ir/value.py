@@ -61,18 +61,15 @@ class Value:
 class Literal(Value):
     """A scalar constant. Two literals of one dtype with the same bits are equal."""
 
-    __slots__ = ("_hash", "bits", "data")
+    __slots__ = ("_hash", "bits", "data", "item")
 
     def __init__(self, data: Any, dtype: T.DType) -> None:
         super().__init__(T.scalar(dtype))
         self.data: np.generic = dtype.numpy.type(data)
         self.bits = self.data.tobytes()
-        self._hash = hash((dtype.name, self.bits))
-
-    @property
-    def item(self) -> Any:
+        self.item: Any = self.data.item()
         """The value as a Python number."""
-        return self.data.item()
+        self._hash = hash((dtype.name, self.bits))
 
     def __eq__(self, other: object) -> bool:
         if self is other:
@@ -100,7 +97,7 @@ def _extent(dim: int) -> Literal:
 
 def as_dim(value: Value) -> T.Dim:
     """An i64 operand as a dim."""
-    return int(value.item) if isinstance(value, Literal) else value
+    return value.item if isinstance(value, Literal) else value
 
 
 Attrs = Mapping[str, Any]
@@ -149,6 +146,8 @@ def substitute_dims(dims: tuple[T.Dim, ...], env: Mapping[Value, Value]) -> tupl
 
 def substitute_type(type: T.Type, env: Mapping[Value, Value]) -> T.Type:
     """The type with every Value in its dims (and strides) replaced by what `env` maps it to."""
+    if not type.symbolic:
+        return type
     if isinstance(type, T.ArrayType):
         return T.ArrayType(type.dtype, substitute_dims(type.dims, env))
     if isinstance(type, T.BufferType):

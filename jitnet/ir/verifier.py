@@ -11,7 +11,7 @@ caller can name them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Set
 from typing import Any
 
 from jitnet.errors import VerifyError
@@ -95,7 +95,7 @@ class _Verifier:
         scope.add(value)
 
     def dims_in_scope(self, value: Value, scope: Set[Value], eqn: Eqn | None) -> None:
-        for dim in value_dims(value.type):
+        for dim in value.type.symbolic:
             if dim not in scope:
                 raise self.fail(
                     f"{self.name(value)}: {self.type(value.type)} has the dim {self.name(dim)}, "
@@ -132,24 +132,12 @@ class _Verifier:
     def result_dims(self, f: Function, outer: Set[Value]) -> None:
         nameable = {*f.params, *f.results, *outer}
         for result in f.results:
-            for dim in value_dims(result.type):
+            for dim in result.type.symbolic:
                 if dim not in nameable:
                     raise self.fail(
                         f"the result {self.name(result)}: {self.type(result.type)} has the dim "
                         f"{self.name(dim)}, which is neither a param nor a result"
                     )
-
-
-def value_dims(type: T.Type) -> Iterator[Value]:
-    """The Values among the dims and strides of a type."""
-    if isinstance(type, T.TapeType):
-        return
-    dims: Sequence[T.Dim] = type.dims
-    if isinstance(type, T.BufferType) and type.strides:
-        dims = (*dims, *type.strides)
-    for dim in dims:
-        if not isinstance(dim, int):
-            yield dim
 
 
 def _is_attr(value: Any) -> bool:

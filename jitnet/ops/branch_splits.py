@@ -21,7 +21,6 @@ from jitnet.ir import (
     index,
     substitute_type,
 )
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import Halves, SplitTransform
 from jitnet.ops.residuals import (
     Parts,
@@ -151,7 +150,7 @@ def _linear_if(b: Builder, branch: _Branch, saved: Sequence[Value], tapes: Seque
     results = pick(branch.eqn.results, branch.unknown, True)
     needed = {r for p in branch.plans for r in p.halves.residuals}
     read = [v for arm in (0, 1) for p, v in branch.outside(arm).items() if p in needed]
-    extents = [d for r in results for d in value_dims(r.type)]
+    extents = [d for r in results for d in r.type.symbolic]
     logs = [t.first for t in branch.tapes if t.first is not None]
     moving = pick(branch.operands, branch.hidden, True)
     wound = [branch.operands[i] for i, _ in branch.states]

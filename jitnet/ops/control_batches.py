@@ -31,7 +31,6 @@ from jitnet.ir import (
     registry,
 )
 from jitnet.ir import types as T
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.lanes import (
     LANE,
     Batched,
@@ -55,12 +54,12 @@ Flags = tuple[bool, ...]
 def _is_total(f: Function) -> bool:
     """Whether a region is defined for all values, ends, and makes no arrays of computed extents:
     what it computes for lanes that do not ask for it may be anything."""
-    known = {d for p in f.params for d in value_dims(p.type)}
+    known = {d for p in f.params for d in p.type.symbolic}
     for eqn in f.eqns:
         assert isinstance(eqn.op, Primitive)
         if effect_of(eqn) > Effect.PURE or not eqn.op.total(eqn):
             return False
-        if any(d not in known for r in eqn.results for d in value_dims(r.type)):
+        if any(d not in known for r in eqn.results for d in r.type.symbolic):
             return False
     return all(_is_total(region) for eqn in f.eqns for region in eqn.regions)
 

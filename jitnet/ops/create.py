@@ -53,12 +53,13 @@ def dims_of(op: str, operands: Sequence[Value]) -> tuple[Dim, ...]:
     Raises:
         TypeRuleError: where one is no i64 scalar, or a negative constant.
     """
-    for k, value in enumerate(operands):
+    dims = tuple([as_dim(v) for v in operands])
+    for k, (value, dim) in enumerate(zip(operands, dims)):
         if value.type is not INDEX and value.type != INDEX:
             raise TypeRuleError(f"{op}: extent {k} must be an i64 scalar, not {value.type}")
-        if isinstance(value, Literal) and value.item < 0:
-            raise TypeRuleError(f"{op}: extent {k} is negative: {value.item}")
-    return tuple(as_dim(v) for v in operands)
+        if isinstance(dim, int) and dim < 0:
+            raise TypeRuleError(f"{op}: extent {k} is negative: {dim}")
+    return dims
 
 
 def extents(values: Iterable[Any]) -> tuple[int, ...]:

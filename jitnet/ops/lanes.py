@@ -26,7 +26,6 @@ from jitnet.ir import (
     current,
     registry,
 )
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import BatchRule, BatchTransform, Primitive
 
 Batched = tuple[Sequence[Value], Sequence[bool]]
@@ -88,7 +87,7 @@ def extent_operands(extent: Dim) -> list[Value]:
 
 def differs(v: Value, batched: Container[Value]) -> bool:
     """Whether the extents of an array differ from lane to lane, where these values are batched."""
-    return any(d in batched for d in value_dims(v.type))
+    return any(d in batched for d in v.type.symbolic)
 
 
 def in_lanes(type: Type, extent: Dim) -> Type:

@@ -27,7 +27,6 @@ from jitnet.ir import (
     substitute_dims,
     substitute_type,
 )
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.lift import add, sub
 from jitnet.ops.pointwise import maximum
 from jitnet.ops.primitive import Halves, SplitTransform
@@ -109,7 +108,7 @@ class _Loop(NamedTuple):
     @property
     def resized(self) -> list[Value]:
         """The known carries that are extents of unknown ones and change."""
-        dims = (d for p in self.carries.inner(True) for d in value_dims(p.type))
+        dims = (d for p in self.carries.inner(True) for d in p.type.symbolic)
         return [d for d in dict.fromkeys(dims) if d not in self.fixed]
 
 
@@ -456,7 +455,7 @@ def _linear_consts(loop: _Loop, known: _Known, others: Sequence[Value]) -> list[
     read = [outer[r] for r in loop.plan.halves.residuals if r in outer]
     logs = [t.first for t in loop.plan.tapes if t.first is not None]
     counts = [known.trips] if logs and loop.reverse else []
-    extents = [d for v in others for d in value_dims(v.type)]
+    extents = [d for v in others for d in v.type.symbolic]
     return with_extents([*read, *counts, *extents, *known.tapes, *logs, *loop.consts.outer(True)])
 
 
@@ -477,7 +476,7 @@ def _found(loop: _Loop, known: _Known, env: dict[Value, Value], i: Value) -> dic
 
 def _box(loop: _Loop, known: _Known, p: Value) -> tuple[Dim, ...] | None:
     """The largest extents of a carry; None where they never change."""
-    if known.largest.keys().isdisjoint(value_dims(p.type)):
+    if known.largest.keys().isdisjoint(p.type.symbolic):
         return None
     return substitute_dims(p.dims, {**loop.fixed, **known.largest})
 

@@ -31,7 +31,6 @@ from jitnet.ir import (
     effect_of,
     substitute_dims,
 )
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import Halves, Primitive
 from jitnet.ops.shape import reshape
 from jitnet.ops.tape import beginning, tape_get, tape_length, tape_new, tape_push
@@ -98,7 +97,7 @@ def plan(
         if isinstance(r.type, TapeType):
             ways["tape"].append(r)
         elif r not in once:
-            ragged = any(d not in same for d in value_dims(v.type))
+            ragged = any(d not in same for d in v.type.symbolic)
             ways["log" if log_all or ragged else "stack"].append(r)
     tapes: list[Tape] = []
     if ways["log"]:
@@ -254,7 +253,7 @@ def adopt(b: Builder, results: Sequence[Value | None]) -> list[Value]:
 def with_extents(values: Sequence[Value]) -> list[Value]:
     """The values, each once, without Literals, and the extents that their types name: what a
     region takes that reads them."""
-    every = dict.fromkeys([*(d for v in values for d in value_dims(v.type)), *values])
+    every = dict.fromkeys([*(d for v in values for d in v.type.symbolic), *values])
     return [v for v in every if not isinstance(v, Literal)]
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jitnet.ir import TapeType, Value
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import Halves
 
 TYPICAL = 100
@@ -54,7 +53,7 @@ def chosen_states(
         changes = not c.hidden and c.param not in fixed
         if not changes or isinstance(c.param.type, TapeType) or not c.param.rank:
             return False
-        return all(d in fixed for d in value_dims(c.param.type)) and (
+        return all(d in fixed for d in c.param.type.symbolic) and (
             sum(v is c.operand for v in operands) == 1
         )
 

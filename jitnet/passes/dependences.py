@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jitnet.ir import Effect, Eqn, Function, Op, Value, effect_of
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.control import CALL, FOR, IF, WHILE
 
 Positions = frozenset[int]
@@ -66,7 +65,7 @@ def with_dims(values: Iterable[Value]) -> set[Value]:
     found: set[Value] = set()
     for v in values:
         found.add(v)
-        found.update(value_dims(v.type))
+        found.update(v.type.symbolic)
     return found
 
 

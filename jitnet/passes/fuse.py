@@ -27,7 +27,6 @@ from jitnet.ir import (
     Eqn,
     Function,
     Literal,
-    Type,
     Value,
     effect_of,
     substitute_type,
@@ -385,7 +384,7 @@ class _Body:
                     continue
             if eqn is not None:
                 needed.update(eqn.operands)
-                needed.update(d for r in eqn.results for d in _value_dims(r.type))
+                needed.update(d for r in eqn.results for d in r.type.symbolic)
                 emitted.append(eqn)
         return emitted[::-1]
 
@@ -522,7 +521,7 @@ class _Region:
         return self.env[v]
 
     def copy_eqn(self, eqn: Eqn) -> None:
-        for d in (d for r in eqn.results for d in _value_dims(r.type)):
+        for d in (d for r in eqn.results for d in r.type.symbolic):
             if d not in self.env:
                 self.capture(d)  # what sizes the loops is known in front of them
         copies = self.builder.rebind(eqn, [self.copy(o) for o in eqn.operands])
@@ -532,16 +531,11 @@ class _Region:
         return i in self.members or self.body.is_cloned(i, self.segment)
 
     def capture(self, v: Value) -> None:
-        for d in _value_dims(v.type):
+        for d in v.type.symbolic:
             if d not in self.env:
                 self.capture(d)
         self.env[v] = self.builder.param(substitute_type(v.type, self.env), v.name)
         self.captured.append(v)
-
-
-def _value_dims(type: Type) -> list[Value]:
-    """The dims of a type that are Values."""
-    return [d for d in getattr(type, "dims", ()) if isinstance(d, Value)]
 
 
 def _is_pairs(v: Value) -> bool:

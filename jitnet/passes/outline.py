@@ -38,7 +38,6 @@ from jitnet.ir import (
     attrs_key,
     effect_of,
 )
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.control import CALL, INVOKE
 from jitnet.passes.dependences import with_dims
 from jitnet.passes.inline import inline_calls
@@ -86,7 +85,7 @@ def _extents(f: Function) -> list[list[int | None]]:
     """Which results and params the extents of the results are: what the equations that invoke f
     say of theirs."""
     named = [*f.results, *f.params]
-    return [[named.index(d) if d in named else None for d in value_dims(r.type)] for r in f.results]
+    return [[named.index(d) if d in named else None for d in r.type.symbolic] for r in f.results]
 
 
 def _with_eqns(f: Function, eqns: tuple[Eqn, ...]) -> Function:
@@ -339,14 +338,14 @@ class _Run:
     def inputs(self) -> list[Value]:
         """What the run reads of others, in the order in which it does; extents too."""
         own = set(self.results())
-        read = (v for eqn in self.eqns for o in eqn.operands for v in (*value_dims(o.type), o))
+        read = (v for eqn in self.eqns for o in eqn.operands for v in (*o.type.symbolic, o))
         return list(dict.fromkeys(v for v in read if v not in own and not isinstance(v, Literal)))
 
     def flow(self) -> Hashable:
         """Which results and inputs each equation reads, and which extents inputs have."""
         number = {v: i for i, v in enumerate((*self.results(), *self.inputs()))}
         reads = tuple(tuple(number.get(v, -1) for v in eqn.operands) for eqn in self.eqns)
-        extents = tuple(tuple(number[d] for d in value_dims(v.type)) for v in self.inputs())
+        extents = tuple(tuple(number[d] for d in v.type.symbolic) for v in self.inputs())
         return reads, extents
 
     def live(self, reads: Counter[Value]) -> set[int]:

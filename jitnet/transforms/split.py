@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from jitnet.ir import Builder, Effect, Eqn, Function, Literal, Value, effect_of
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.primitive import Element, Halves, Primitive, SplitTransform
 from jitnet.ops.rewinding import is_write, step
 from jitnet.ops.state_choice import size_in_bytes
@@ -204,7 +203,7 @@ def _live(eqns: Sequence[Eqn], results: Sequence[Value]) -> list[Eqn]:
 
 def _dims(values: Iterable[Value]) -> list[Value]:
     """The extents that the types of values name."""
-    return [d for v in values for d in value_dims(v.type)]
+    return [d for v in values for d in v.type.symbolic]
 
 
 def _read(linear: Sequence[Eqn], ends: Sequence[Value], unknown: set[Value]) -> list[Value]:
@@ -326,7 +325,7 @@ def _size(v: Value) -> tuple[int, Counter[Value]]:
     number = 1
     for d in v.dims:
         number *= d if isinstance(d, int) else 1
-    return number, Counter(value_dims(v.type))
+    return number, Counter(v.type.symbolic)
 
 
 def _close(

@@ -33,7 +33,6 @@ from jitnet.ir import (
     substitute_type,
 )
 from jitnet.ir import types as T
-from jitnet.ir.verifier import value_dims
 from jitnet.ops.control import FOR
 from jitnet.ops.lanes import LANE, differs, in_lanes, spread
 from jitnet.ops.primitive import BatchTransform, Primitive
@@ -168,7 +167,7 @@ def _transform(extent: Dim, tapes: _Tapes | None) -> _Way:
 
 def _no_common_extent(f: Function, v: Value) -> errors.BatchingError:
     made = {r: eqn for eqn in f.eqns for r in eqn.results}
-    extents = [d for d in value_dims(v.type) if d in made] or [v]
+    extents = [d for d in v.type.symbolic if d in made] or [v]
     return errors.BatchingError(
         f"vmap of {f.name}: a result whose extent differs from lane to lane",
         why="an array of all lanes has one extent for all of them",
@@ -247,7 +246,7 @@ def _vmap(
 
 
 def _is_extent(r: Value, f: Function) -> bool:
-    return any(d is r for v in f.results for d in value_dims(v.type))
+    return any(d is r for v in f.results for d in v.type.symbolic)
 
 
 def _last_reads(f: Function) -> dict[Value, int]:
@@ -372,4 +371,4 @@ def _read(eqns: Sequence[Eqn], own: Container[Value]) -> list[Value]:
     """What equations read of what is around them, extents first."""
     read = dict.fromkeys(v for eqn in eqns for v in eqn.operands)
     found = [v for v in read if v not in own and not isinstance(v, Literal)]
-    return list(dict.fromkeys([*(d for v in found for d in value_dims(v.type)), *found]))
+    return list(dict.fromkeys([*(d for v in found for d in v.type.symbolic), *found]))
