@@ -198,6 +198,18 @@ def test_folds(combine: str, reference: Any, dtype: Any) -> None:
             assert got.dtype == dtype
 
 
+def test_loops_shorter_than_a_vector_take_a_shorter_one() -> None:
+    x = np.arange(16, dtype=np.int8)
+
+    def body(a: Value) -> Any:
+        zero = [Literal(0, T.i8)]
+        return S.loop(0, 16, lambda i, c: [s.add(c, S.load(a, i))], zero, "vector", ("add",))
+
+    (total,) = check(body, x)
+    assert total == x.sum()
+    assert "<16 x i8>" in emit(build([type_of(x)], body), host_target()).text
+
+
 def test_two_folds_and_a_store() -> None:
     x = np.random.default_rng(0).normal(size=101)
     out = np.zeros_like(x)

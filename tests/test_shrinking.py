@@ -81,3 +81,10 @@ def test_other_masks_stay_apart() -> None:
     x = np.linspace(-1, 1, 50)
     for got, expected in zip(jitnet.jit(f)(x, 0.25), f(x, 0.25), strict=True):
         assert np.array_equal(got, expected)
+
+
+def test_complex_numbers_are_kept_as_they_lie() -> None:
+    z, m = np.arange(100) * (1 + 2j), np.arange(100) % 3 == 0
+    f = jitnet.jit(lambda z, m: z[m])
+    assert np.array_equal(f(z, m), z[m])
+    assert f.lower(z, m).stages["kernels"].count("alloc") == 1

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jitnet.codegen.loops import emit_loop
 from jitnet.codegen.rows import emit_row, emit_scalar_eqn, is_scalar_op
@@ -33,6 +33,8 @@ IDEMPOTENT = ("maximum", "minimum", "fmax", "fmin", "bitwise_and", "bitwise_or")
 NEUTRAL = {"add": (-0.0, 0), "mul": (1.0, 1), "bitwise_xor": (0.0, 0)}
 CHEAP = 24
 """Rounds of at most this cost are written several times over, to hide latencies."""
+FEWEST = 4
+"""Loops of fewer elements than a vector has lanes are one of less lanes, from this many on."""
 
 ScalarLoop = Callable[[Index, Index, Sequence[str]], list[str]]
 """`(low, high, carries) -> final carries`: the same loop on one lane."""
@@ -74,7 +76,9 @@ def emit_vector_loop(k: State, eqn: Eqn, scalar_loop: ScalarLoop) -> list[str] |
         count = w.let(f"call i64 @llvm.smax.i64(i64 {count}, i64 0)")
     initial = [k.text(c) for c in eqn.operands[2:]]
     if isinstance(count, int) and count < plan.lanes:
-        return scalar_loop(low, high, initial)
+        if count < FEWEST or any(c.dtype.is_float for c in eqn.operands[2:]):
+            return scalar_loop(low, high, initial)  # few floats are added in order
+        plan = replace(plan, lanes=1 << (count.bit_length() - 1), copies=1)
     folds = [
         _Fold(registry("kernel")[name], c.dtype, text)
         for name, c, text in zip(eqn.attrs["combine"], eqn.operands[2:], initial)

@@ -11,6 +11,7 @@ wins.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ from jitnet.ops import index_batches
 from jitnet.ops.create import iota
 from jitnet.ops.lift import accumulate, mul, select
 from jitnet.ops.loops import nest
-from jitnet.ops.pairs import each_half, side_by_side
+from jitnet.ops.pairs import each_half
 from jitnet.ops.pointwise import eq
 from jitnet.ops.primitive import (
     Context,
@@ -368,18 +369,22 @@ def _numpy_compress(eqn: Eqn, mask: Any, *xs: Any) -> tuple[Any, ...]:
 def _emit_compress(
     context: Context, eqn: Eqn, inputs: Sequence[Value], outputs: Sequence[Value]
 ) -> Sequence[Value]:
-    """One pass that counts. An element of a vector is stored at the count whether it stays or not:
-    the next one overwrites it, and no branch is mispredicted. Rows are copied behind a branch.
-    Blocks of vectors of which all or none stay, as most do of masks in practice, are copied as a
-    whole or skipped."""
+    """One pass that counts. An element of a vector, or a short row, is stored at the count whether
+    it stays or not: the next one overwrites it, and no branch is mispredicted. Other rows are
+    copied behind a branch. Blocks of which all or none stay, as most do of masks in practice, are
+    copied as a whole or skipped."""
     xs = eqn.operands[1:]
-    vectors = [k for k, x in enumerate(xs) if x.rank == 1]
-    stacks = [k for k, x in enumerate(xs) if x.rank > 1]
+    short = {k: at for k, x in enumerate(xs) if (at := _short_row(x))}
+    stacks = [k for k in range(len(xs)) if k not in short]
+
+    def copy_short(k: int, i: Value, count: Value) -> None:
+        for at in short[k]:
+            store(outputs[k], context.load(1 + k, (i, *at)), count, *at)
 
     def visit(i: Value, count: Value) -> Sequence[Value]:
         stays = context.load(0, (i,))
-        for k in vectors:
-            store(outputs[k], context.load(1 + k, (i,)), count)
+        for k in short:
+            copy_short(k, i, count)
         if stacks:
             branch(stays, lambda: copy_rows(i, count))
         return (s.add(count, s.cast(stays, T.i64)),)
@@ -395,21 +400,21 @@ def _emit_compress(
 
     def block(b: Value, count: Value) -> Sequence[Value]:
         start = ix.multiply(b, index(_BLOCK))
-        (number,) = loop(
+        (stay,) = loop(  # in bytes, as the mask is: a block is one vector
             0,
             _BLOCK,
-            lambda v, n: (s.add(n, s.cast(context.load(0, (s.add(start, v),)), T.i64)),),
-            (ix.ZERO,),
+            lambda v, n: (s.add(n, s.cast(context.load(0, (s.add(start, v),)), T.i8)),),
+            (Literal(0, T.i8),),
             kind="vector",
             combine=("add",),
         )
+        number = s.cast(stay, T.i64)
 
         def whole() -> Sequence[Value]:
-            for k in vectors:
+            for k in short:
 
                 def copy(v: Value, k: int = k) -> None:
-                    element = context.load(1 + k, (s.add(start, v),))
-                    store(outputs[k], element, s.add(count, v))
+                    copy_short(k, s.add(start, v), s.add(count, v))
 
                 loop(0, _BLOCK, copy, kind="vector")
             return (s.add(count, number),)
@@ -423,7 +428,7 @@ def _emit_compress(
         return branch(s.eq(number, ix.ZERO), lambda: (count,), some)
 
     extent = context.dim(eqn.operands[0].dims[0])
-    if stacks or not vectors or (isinstance(extent, Literal) and extent.item < 4 * _BLOCK):
+    if stacks or not short or (isinstance(extent, Literal) and extent.item < 4 * _BLOCK):
         return loop(0, extent, visit, (ix.ZERO,))
     blocks = ix.quotient(extent, index(_BLOCK))
     counted = loop(0, blocks, block, (ix.ZERO,))
@@ -431,6 +436,16 @@ def _emit_compress(
 
 
 _BLOCK = 16
+_SHORT = 4
+
+
+def _short_row(x: Value) -> list[tuple[Value, ...]]:
+    """The indices of the elements of a row, where those are few; none if they are not."""
+    row = x.dims[1:]
+    known = [d for d in row if isinstance(d, int)]
+    if len(known) < len(row) or not 0 < math.prod(known) <= _SHORT:
+        return []
+    return [tuple(map(index, at)) for at in np.ndindex(*known)]
 
 
 def _bound_compress(eqn: Eqn) -> Sequence[tuple[Dim, ...]]:
@@ -472,7 +487,6 @@ COMPRESS = Primitive(
     batch=index_batches.batch_compress,
     lower=[Kernel(_emit_compress, bound=_bound_compress, elementwise=True)],
     samples=_compress_samples,
-    pairs=side_by_side,
     facts=COUNT,
 )
 

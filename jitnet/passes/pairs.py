@@ -73,14 +73,15 @@ def has_complex(f: Function) -> bool:
 
 def _concerns(eqn: Eqn) -> bool:
     """Whether an equation, or a region of it, has complex values."""
-    if any(map(is_complex, eqn.operands)) or any(map(is_complex, eqn.results)):
-        return True
+    for v in (*eqn.operands, *eqn.results):
+        if is_complex(v) or (isinstance(v.type, TapeType) and _is_complex_tape(v.type)):
+            return True
     named = [g for g in eqn.attrs.values() if isinstance(g, Function)]
-    return any(map(_is_complex_tape, eqn.results)) or any(map(has_complex, (*eqn.regions, *named)))
+    return any(map(has_complex, (*eqn.regions, *named)))
 
 
-def _is_complex_tape(v: Value) -> bool:
-    return isinstance(v.type, TapeType) and any(dtype.is_complex for dtype, _ in v.type.fields)
+def _is_complex_tape(tape: TapeType) -> bool:
+    return any(dtype.is_complex for dtype, _ in tape.fields)
 
 
 def split_region(f: Function) -> Function:

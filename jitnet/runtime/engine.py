@@ -67,8 +67,7 @@ class Native:
     def asm(self) -> str:
         """The assembly text."""
         with _LOCK:
-            machine = _machine(_lines(self.module))
-            return str(machine.emit_assembly(_parse(self.module)[0]))
+            return str(_machine_for(self.module).emit_assembly(_parse(self.module)[0]))
 
 
 @lru_cache(maxsize=1)
@@ -100,17 +99,21 @@ def _lines(module: LlvmModule) -> int:
 
 
 @lru_cache(maxsize=2)
-def _machine(quick: bool = False) -> Any:
+def _machine(level: int = 2) -> Any:
     llvm, target = _llvm(), host_target()
-    # level 2 of code generation: the scheduler matters, level 3 gains nothing more
+    # at level 2 of code generation the scheduler does what matters, level 3 gains nothing more
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu,
         features=target.features,
-        opt=0 if quick else 2,
+        opt=level,
         reloc="pic",
         codemodel="small",
         jit=True,
     )
+
+
+def _machine_for(module: LlvmModule) -> Any:
+    return _machine(0) if _lines(module) > VAST else _machine()
 
 
 @lru_cache(maxsize=1)
@@ -167,7 +170,7 @@ def compile_module(module: LlvmModule) -> Native:
         begin = time.perf_counter()
         parsed, read = _parse(module)
         optimised = time.perf_counter()
-        code = _machine(_lines(module) > VAST).emit_object(parsed)
+        code = _machine_for(module).emit_object(parsed)
         generated = time.perf_counter()
         library, address = _link(module, code)
         end = time.perf_counter()

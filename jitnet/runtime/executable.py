@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jitnet.codegen.llvm import emit
@@ -56,15 +57,23 @@ class Executable:
             numbers for rank 0) → the Function's results.
         stages: the text of each stage, in order; IR has the user's source lines beside it.
         milliseconds: what each stage took to make.
-        cost: rough work of one call, see `cost_of`.
-        copies: copies of arrays that the program makes and NumPy's semantics did not ask for.
+        program: what was emitted.
     """
 
     run: Callable[[Sequence[Any]], Sequence[Any]]
     stages: Mapping[str, str]
     milliseconds: Mapping[str, float]
-    cost: Mapping[str, int]
-    copies: Sequence[Copy]
+    program: Program
+
+    @property
+    def copies(self) -> Sequence[Copy]:
+        """Copies of arrays that the program makes and NumPy's semantics did not ask for."""
+        return self.program.report.copies
+
+    @cached_property
+    def cost(self) -> Mapping[str, int]:
+        """Rough work of one call, see `cost_of`."""
+        return cost_of(self.program)
 
 
 def compile(
@@ -100,7 +109,7 @@ def compile(
         }
     )
     run = NativeProgram(native, with_complex(program.signature, function))
-    return Executable(run, stages, clock.laps, cost_of(program), program.report.copies)
+    return Executable(run, stages, clock.laps, program)
 
 
 def _real_layout(p: Value, layout: str) -> str:
