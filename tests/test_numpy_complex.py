@@ -291,3 +291,23 @@ def test_half_precision_is_refused() -> None:
         jitnet.jit(lambda x: x)(np.zeros(2, np.float16))
     with pytest.raises(errors.UnsupportedDTypeError, match=r"clongdouble|complex256"):
         jitnet.jit(lambda x: x)(np.zeros(2, np.clongdouble))
+
+
+def test_lists_of_complex_numbers_and_arrays_grow() -> None:
+    def orbit(c: Any, v: Any) -> Any:
+        z, seen, rows = 0j, [], []
+        while abs(z) < 2 and len(seen) < 50:
+            z = z * z + c
+            seen.append((z, abs(z)))
+            if z.real > 0:
+                rows.append(v * z)
+        total = 0j
+        for w, size in seen:
+            total = total + w * size
+        return np.array([w for w, _ in seen]), total, len(rows)
+
+    v = np.array([1.0, 2j, 3 - 1j])
+    for c in (0.3 + 0.5j, -0.8 + 0.1j, 1 + 1j):
+        for got, expected in zip(jitnet.jit(orbit)(c, v), orbit(c, v), strict=True):
+            assert type(got) is type(expected)
+            np.testing.assert_allclose(got, expected, rtol=1e-12)

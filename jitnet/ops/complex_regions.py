@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from jitnet.ir import ArrayType, Builder, Eqn, Value, current
+from jitnet.ir import ArrayType, Builder, DType, Eqn, TapeType, Value, current
 from jitnet.ops.complexes import interleave, taken_apart
 from jitnet.ops.control import CALL, FOR, FUSED, IF, INVOKE, WHILE
 from jitnet.ops.pairs import Split, is_complex
 from jitnet.ops.primitive import Pair, Paired
+from jitnet.ops.tape import TAPE_GET, TAPE_LENGTH, TAPE_NEW, TAPE_PUSH, tape_new
 
 
 def in_memory(v: Paired, lead: int = 0) -> list[Value]:
@@ -39,12 +40,38 @@ def from_memory(values: Iterator[Value], like: Value, lead: int = 0) -> Paired:
 
 def region_params(b: Builder, p: Value) -> list[Value]:
     """The params of a region in place of one."""
+    if isinstance(p.type, TapeType):
+        return [b.param(real_tape(p.type), p.name)]
     if not is_complex(p):
         return [b.param(p.type, p.name)]
     half = p.array_type.with_dtype(p.dtype.half)
     if not p.rank:
         return [b.param(half, f"{p.name}_re"), b.param(half, f"{p.name}_im")]
     return [b.param(ArrayType(half.dtype, (*half.dims, 2)), p.name)]
+
+
+def real_tape(type: TapeType) -> TapeType:
+    """The type of a tape of the same records, as regions take and return their fields."""
+    fields: list[tuple[DType, tuple[int | None, ...]]] = []
+    for dtype, dims in type.fields:
+        if not dtype.is_complex:
+            fields.append((dtype, dims))
+        elif dims:
+            fields.append((dtype.half, (*dims, 2)))
+        else:
+            fields += [(dtype.half, ()), (dtype.half, ())]
+    return TapeType(tuple(fields))
+
+
+def _pairs_tape_new(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
+    return (tape_new(real_tape(eqn.attrs["type"])),)
+
+
+def _pairs_tape(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
+    """Of what writes and reads records."""
+    flat = [part for v in operands for part in in_memory(v)]
+    results = iter(current().rebind(eqn, flat))
+    return [from_memory(results, r) for r in eqn.results]
 
 
 def _pairs_region(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
@@ -82,3 +109,5 @@ def _pairs_loop(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[
 IF.pairs = CALL.pairs = FUSED.pairs = _pairs_region
 INVOKE.pairs = _pairs_invoke
 FOR.pairs = WHILE.pairs = _pairs_loop
+TAPE_NEW.pairs = _pairs_tape_new
+TAPE_PUSH.pairs = TAPE_LENGTH.pairs = TAPE_GET.pairs = _pairs_tape

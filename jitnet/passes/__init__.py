@@ -2,7 +2,7 @@
 
 pairs(f)        # complex numbers become two real ones: first, where there are any
 outline(f)      # what a large program repeats becomes Functions of their own
-optimize(f)     # inline_calls, reduce_masked, simplify, prove, hoist, cse, dce: until no change
+optimize(f)     # the passes of OPTIMIZE, in their order, until no change
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from jitnet.passes.outline import outline, throughout
 from jitnet.passes.pairs import pairs
 from jitnet.passes.prove import prove
 from jitnet.passes.simplify import simplify
+from jitnet.passes.stacks import stack_tapes
 
 __all__ = [
     "OBSERVERS",
@@ -38,12 +39,22 @@ __all__ = [
     "reduce_masked",
     "run",
     "simplify",
+    "stack_tapes",
     "throughout",
 ]
 
 Pass = Callable[[Function], Function]
 
-OPTIMIZE: tuple[Pass, ...] = (inline_calls, reduce_masked, simplify, prove, hoist, cse, dce)
+OPTIMIZE: tuple[Pass, ...] = (
+    inline_calls,
+    stack_tapes,
+    reduce_masked,
+    simplify,
+    prove,
+    hoist,
+    cse,
+    dce,
+)
 
 ROUNDS = 3
 """How often the pipeline runs at most; what one pass does is rarely news to all others twice."""

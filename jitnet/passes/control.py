@@ -2,18 +2,33 @@
 
 if true, %x @then(...) @else(...)      ->  the equations of @then
 for 0, %c, %xs @body(...)              ->  %c, and empty arrays for what would be stacked
+for %n, %x @body(%i, %x) { %x[%i] }    ->  %x
     check true, %i                         ->  nothing
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from jitnet.ir import Definition, Eqn, Function, Literal, Rule, Value, current, rule
+from jitnet.ir import (
+    Definition,
+    Effect,
+    Eqn,
+    Function,
+    Literal,
+    Rule,
+    Value,
+    as_dim,
+    as_value,
+    current,
+    effect_of,
+    rule,
+)
 from jitnet.ir.facts import Entry
 from jitnet.ops.control import CALL, CHECK, FOR, IF, WHILE
-from jitnet.ops.shape import zeros_like
+from jitnet.ops.shape import RESHAPE, zeros_like
+from jitnet.ops.slicing import SLICE
 
 
 @rule(IF)
@@ -60,6 +75,37 @@ def loop_of_no_steps(eqn: Eqn, definition: Definition) -> Sequence[Value] | None
     return [*eqn.operands[first : first + carries], *stacked]
 
 
+@rule(FOR)
+def loop_that_copies(eqn: Eqn, definition: Definition) -> Sequence[Value] | None:
+    """All that it does is to stack the rows of arrays."""
+    if eqn.attrs["carries"] or effect_of(eqn) > Effect.PURE:
+        return None
+    (body,) = eqn.regions
+    n, *given = eqn.operands
+    rows = dict(zip(body.params[1 + eqn.attrs["consts"] :], given[eqn.attrs["consts"] :]))
+    arrays: dict[Value | None, Value] = dict(zip(body.params[1:], given))
+    made = {r: e for e in body.eqns for r in e.results}
+    copied = [
+        rows.get(r) or arrays.get(_array_of_row(r, body.params[0], made)) for r in body.results
+    ]
+    stacked = [x for x in copied if x is not None and as_value(x.dims[0]) == n]
+    return stacked if stacked and len(stacked) == len(body.results) else None
+
+
+def _array_of_row(v: Value, i: Value, made: Mapping[Value, Eqn]) -> Value | None:
+    """What `v` is row `i` of."""
+    cut = made.get(v)
+    if cut is not None and cut.op is RESHAPE:
+        cut = made.get(cut.operands[0])
+    if cut is None or cut.op is not SLICE or any(step != 1 for step in cut.attrs["steps"]):
+        return None
+    x, *box = cut.operands
+    starts, sizes = box[: x.rank], [as_dim(size) for size in box[x.rank :]]
+    whole = all(isinstance(at, Literal) and at.item == 0 for at in starts[1:])
+    found = starts[0] is i and whole and (*sizes,) == (1, *x.dims[1:]) and v.dims == x.dims[1:]
+    return x if found else None
+
+
 @rule(CHECK)
 def check_that_holds(eqn: Eqn, definition: Definition) -> Sequence[Value] | None:
     ok = eqn.operands[0]
@@ -70,5 +116,6 @@ CONTROL: tuple[Rule, ...] = (
     settled_branch,
     literals_in_regions,
     loop_of_no_steps,
+    loop_that_copies,
     check_that_holds,
 )

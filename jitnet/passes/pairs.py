@@ -43,7 +43,7 @@ def pairs(f: Function) -> Function:
     there are none.
 
     Raises:
-        UnsupportedFunctionError: for an op that does not compute on them, and tapes of them.
+        UnsupportedFunctionError: for an op that does not compute on them.
     """
     if not has_complex(f):
         return f
@@ -68,20 +68,21 @@ def _joined(x: Paired) -> Value:
 
 def has_complex(f: Function) -> bool:
     """Whether a Function has a complex value anywhere."""
-    return any(map(is_complex, (*f.params, *f.results))) or any(map(_concerns, f.eqns))
+    return any(map(_holds_complex, (*f.params, *f.results))) or any(map(_concerns, f.eqns))
 
 
 def _concerns(eqn: Eqn) -> bool:
     """Whether an equation, or a region of it, has complex values."""
-    for v in (*eqn.operands, *eqn.results):
-        if is_complex(v) or (isinstance(v.type, TapeType) and _is_complex_tape(v.type)):
-            return True
+    if any(map(_holds_complex, (*eqn.operands, *eqn.results))):
+        return True
     named = [g for g in eqn.attrs.values() if isinstance(g, Function)]
     return any(map(has_complex, (*eqn.regions, *named)))
 
 
-def _is_complex_tape(tape: TapeType) -> bool:
-    return any(dtype.is_complex for dtype, _ in tape.fields)
+def _holds_complex(v: Value) -> bool:
+    if isinstance(v.type, TapeType):
+        return any(dtype.is_complex for dtype, _ in v.type.fields)
+    return is_complex(v)
 
 
 def split_region(f: Function) -> Function:
