@@ -318,6 +318,37 @@ def test_what_was_checked_bounds_what_is_computed_of_it() -> None:
     assert count(optimize(build(types, body)), "check") == 1
 
 
+@pytest.mark.parametrize("start", [None, 0])
+def test_links_that_are_followed_are_checked_when_they_are_read(start: int | None) -> None:
+    """while a[i] > 0: i = a[i], from an index that was checked, or a known one."""
+
+    def body(a: Value, i: Value) -> tuple[Value, ...]:
+        def follow(consts: Any, carries: Any) -> Any:
+            return (at(consts[0], carries[0]),)
+
+        first = i if start is None else Literal(start, i64)
+        going = lambda consts, carries: ops.gt(carries[0], 0)  # noqa: E731
+        return ops.while_(going, follow, (a,), (at(a, first),))
+
+    g = optimize(build([ArrayType(i64, (12,)), T.scalar(i64)], body))
+    assert count(g, "check") == (2 if start is None else 1)
+
+    def checked(a: Value, i: Value) -> tuple[Value, ...]:
+        def follow(consts: Any, carries: Any) -> Any:
+            found = at(consts[0], carries[0])
+            at(consts[0], found)
+            return (found,)
+
+        first = i if start is None else Literal(start, i64)
+        at(a, first)
+        going = lambda consts, carries: ops.gt(carries[0], 0)  # noqa: E731
+        return ops.while_(going, follow, (a,), (first,))
+
+    g = optimize(build([ArrayType(i64, (12,)), T.scalar(i64)], checked))
+    (loop,) = (eqn for eqn in g.eqns if eqn.op.name == "while")
+    assert count(loop.regions[1], "check") == 1, "of the link that is read, not of the one followed"
+
+
 def test_facts_of_arrays_that_were_checked() -> None:
     """a[ks] twice, of index arrays."""
 

@@ -56,7 +56,7 @@ BUDGET = 32
 CASE_COST = 4
 """What to look at the cases of a value takes from that."""
 
-ATTEMPTS = 3
+ATTEMPTS = 4
 """How often it is tried to bound what a loop carries; each time less of it."""
 
 ORDERS = 6
@@ -384,9 +384,9 @@ class Facts:
         return ends, told
 
     def _by_induction(self, eqn: Eqn, rule: FactRule | None) -> dict[int, Range]:
-        """The ranges of what a loop carries that is not negative at first, nor after a step if it
-        was not before it; and perhaps never larger than at first. That takes a walk of its own;
-        walks in it make no such attempts."""
+        """The ranges of what a loop carries that is never less than at first, or than 0, or than
+        the first step makes it; and perhaps never larger than at first. That takes a walk of its
+        own; walks in it make no such attempts."""
         if rule is None or rule.entry is None or not eqn.regions:
             return {}
         entries = [e for e in rule.entry(eqn)[0] if isinstance(e, Carried)]
@@ -397,19 +397,24 @@ class Facts:
             return near
         whole = {e.position: dtype_range(e.start.dtype).hi for e in entries}
         whole.update({j: r.hi for j, r in near.items()})
-        guess = {j: Range(0, r.hi) for j, r in starts.items() if r.lo >= 0}
-        for _ in range(ATTEMPTS):
+        least = {e.position: dtype_range(e.start.dtype).lo for e in entries}
+        guess = {j: Range(min(r.lo, 0), r.hi) for j, r in starts.items() if r.lo > least[j]}
+        for attempt in range(ATTEMPTS):
             if not guess:
                 break
             self._trying = True
             returned = self._walk_regions(eqn, rule, {**near, **guess})[0][-1]
             self._trying = False
             _undo(self._tried, 0)
-            ends = {j: r for j in guess if (r := returned[j]) is not None and r.lo >= 0}
-            kept = {j for j, r in ends.items() if r.within(guess[j])}
-            if len(kept) == len(guess):
+            ends = {j: r for j in guess if (r := returned[j]) is not None}
+            if all(j in ends and ends[j].within(g) for j, g in guess.items()):
                 return {**near, **{j: starts[j].join(r) for j, r in ends.items()}}
-            guess = {j: guess[j] if j in kept else Range(0, whole[j]) for j in ends}
+            lower = {j: min(r.lo, guess[j].lo) for j, r in ends.items()}
+            guess = {
+                j: guess[j] if r.within(guess[j]) else Range(lower[j], whole[j])
+                for j, r in ends.items()
+                if lower[j] == guess[j].lo or (attempt == 0 and lower[j] > least[j])
+            }
         return near
 
     def _enter_region(self, eqn: Eqn, rule: FactRule, i: int, carried: dict[int, Range]) -> None:
