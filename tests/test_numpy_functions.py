@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 from oracle import check, check_raises
 
 import jitnet
@@ -196,6 +197,11 @@ FUNCTIONS = {
     np.diagonal: lambda x, m, v, n: (
         *(np.diagonal(m), np.diagonal(x, 1, 1, 2), np.diagonal(x, -1, 2, 0), m.diagonal(-2)),
         *(np.diag(m), np.diag(v), np.diag(v, 2), np.diag(v, -1), np.diag(m, 9)),
+    ),
+    sliding_window_view: lambda x, m, v, n: (
+        *(sliding_window_view(v, 2), sliding_window_view(m, (2, 1)).max(axis=(2, 3))),
+        *(sliding_window_view(x, 2, axis=1), sliding_window_view(x, (2, 2), (2, 2)).sum(-1)),
+        *(sliding_window_view(m, 1, axis=-1), sliding_window_view(v, 0).shape),
     ),
     np.trace: lambda x, m, v, n: (
         np.trace(m),
@@ -551,6 +557,11 @@ REFUSED = [
         lambda x: np.where(x, x),
         lambda x: np.diagonal(x[0, 0]),
         lambda x: np.diff(x, -1),
+    ),
+    *(
+        lambda x: sliding_window_view(x, 3),
+        lambda x: sliding_window_view(x, 9, axis=1),
+        lambda x: sliding_window_view(x, -1, axis=1),
     ),
 ]
 

@@ -164,3 +164,7 @@ def test_any_key(entries):
         check_raises(lambda x: x[key], x)
     else:
         check(lambda x: x[key], x)
+
+
+def test_arrays_of_rank_0_bound_slices() -> None:
+    check(lambda x, a, b: (x[a:], x[:b], x[a:b, 1:], x[..., a:b]), X, np.array(1), np.array(3))

@@ -683,3 +683,16 @@ def test_where_without_out() -> None:
         warnings.simplefilter("ignore", UserWarning)  # NumPy's, of memory that is not set
         check(lambda x: np.where(x > 4, np.add(x, 1, where=x > 4), 0.0), X)
         check(lambda x: np.add(x, 1, where=np.ones((2, 3, 4), bool)), X)
+
+
+def test_windows_see_what_is_written_and_are_read_only() -> None:
+    def smooth(x: Any) -> Any:
+        windows = np.lib.stride_tricks.sliding_window_view(x, 3)
+        x[4] = 100.0
+        return windows.mean(axis=1), windows[::2, 1] + 1
+
+    def write(x: Any) -> None:
+        np.lib.stride_tricks.sliding_window_view(x, 3)[0, 0] = 1.0
+
+    check_changes(smooth, np.arange(10.0))
+    check_raises(write, np.arange(10.0))

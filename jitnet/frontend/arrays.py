@@ -157,7 +157,7 @@ def leaves_of(place: Place) -> list[Store | View]:
 
 
 _VIEW_OPS = (SLICE, RESHAPE, TRANSPOSE, BROADCAST, GATHER, REAL, IMAG)
-"""What reads some of an array's memory and computes nothing; gathers are diagonals."""
+"""What reads some of an array's memory and computes nothing; gathers are diagonals and windows."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +230,14 @@ def require_writeable(place: Place, message: str = "assignment destination is re
     """Refuse what NumPy does not write through.
 
     Raises:
-        ReadOnlyError: for arguments that are not writeable, and for broadcasts and diagonals.
+        ReadOnlyError: for arguments that are not writeable, and for broadcasts, diagonals and
+            windows.
     """
     made_by = [step.eqn.op for step in place.steps] if isinstance(place, View) else []
     if any(store.read_only for store in stores_behind(place)):
         why = "the array that was passed in, or captured, is not writeable"
     elif BROADCAST in made_by or GATHER in made_by:
-        what = "a broadcast array" if BROADCAST in made_by else "a diagonal"
+        what = "a broadcast array" if BROADCAST in made_by else "a diagonal, or a window,"
         why = f"{what} is a view that NumPy does not write through"
     else:
         return
@@ -393,7 +394,7 @@ def followed(dummy: np.ndarray, step: Step) -> np.ndarray | None:
         axes = eqn.attrs["axes"]
         along = sum(dummy.strides[a] for a in axes)
         rest = [t for a, t in enumerate(dummy.strides) if a not in axes]
-        return _strided(dummy, dims, [along, *rest])
+        return _strided(dummy, dims, [*(along,) * eqn.operands[1].rank, *rest])
     if dummy.shape == dims:
         return dummy
     if _same_but_for_units(eqn.result.dims, eqn.operands[0].dims) is not None:

@@ -157,6 +157,7 @@ _VIEWS = {
     *(np.reshape, np.ravel, np.transpose, np.moveaxis, np.swapaxes, np.rollaxis, np.expand_dims),
     *(np.squeeze, np.atleast_1d, np.atleast_2d, np.atleast_3d, np.broadcast_to, np.flip, np.fliplr),
     *(np.flipud, np.rot90, np.diagonal, np.diag, np.einsum),
+    np.lib.stride_tricks.sliding_window_view,
     *(np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.unstack, np.permute_dims),
     *(np.matrix_transpose, np.linalg.matrix_transpose, np.linalg.diagonal, np.real, np.imag),
 }

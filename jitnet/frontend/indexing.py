@@ -231,7 +231,11 @@ def _with_axes_for_flags(x: Value, entries: Sequence[Any]) -> tuple[Value, list[
 
 
 def is_whole(entry: Any) -> bool:
-    return entry is Ellipsis or (isinstance(entry, slice) and entry == slice(None))
+    return entry is Ellipsis or (isinstance(entry, slice) and _is_full(entry))
+
+
+def _is_full(key: slice) -> bool:
+    return key.start is None and key.stop is None and key.step is None
 
 
 def _compressed(x: Value, entries: Sequence[Any]) -> Value | None:
@@ -379,7 +383,7 @@ def _sliced(key: slice, size: Dim) -> _Box:
     step = 1 if key.step is None else operator.index(key.step)
     if step == 0:
         raise errors.ValueRefusedError("slice step cannot be zero")
-    if key == slice(None):
+    if _is_full(key):
         return _Box(0, size, 1)
     start, stop = (_bound(b) for b in (key.start, key.stop))
     if isinstance(size, Value) or isinstance(start, Value) or isinstance(stop, Value):

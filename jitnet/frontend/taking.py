@@ -1,4 +1,4 @@
-"""NumPy's functions that pick elements: take, take_along_axis, nonzero, compress, diagonals.
+"""NumPy's functions that pick elements: take, nonzero, compress, diagonals, windows.
 
 np.take(x, i, axis=1)     x[:, i]
 np.nonzero(m)             %k, %rows, %columns = compress of the flattened mask and its index arrays
@@ -6,6 +6,7 @@ np.nonzero(m)             %k, %rows, %columns = compress of the flattened mask a
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -206,6 +207,58 @@ def diagflat(v: Any, k: int = 0) -> Tracer:
     return diag(wrap(_flat(x.value)), k)
 
 
+# -- windows ---------------------------------------------------------------------------------------
+
+
+def sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> Tracer:
+    """`np.lib.stride_tricks.sliding_window_view`: the windows' axes are the last ones.
+
+    Raises:
+        ValueRefusedError: for windows of negative extents, larger than the array, or not one for
+            each axis; for `writeable`, as windows share their elements.
+    """
+    array = as_array(x)
+    sizes = _ints(window_shape)
+    axes = range(array.ndim) if axis is None else [normal_axis(a, array.ndim) for a in _ints(axis)]
+    if writeable:
+        raise errors.ValueRefusedError("windows that can be written to: elements lie in several")
+    if any(size < 0 for size in sizes):
+        raise errors.ValueRefusedError("`window_shape` cannot contain negative values")
+    if len(sizes) != len(axes):
+        raise errors.ValueRefusedError(
+            f"Must provide matching length window_shape and axis; got {len(sizes)} window_shape "
+            f"elements and {len(axes)} axes elements."
+        )
+    value = array.value
+    for size, a in zip(sizes, axes):
+        value = _windows(value, size, a)
+    return wrap(value)
+
+
+def _ints(x: Any) -> list[int]:
+    return [operator.index(i) for i in (x if isinstance(x, (tuple, list)) else (x,))]
+
+
+def _windows(x: Value, size: int, axis: int) -> Value:
+    """Windows along an axis; their own axis is a new one, the last."""
+    extent = x.dims[axis]
+    message = "window shape cannot be larger than input array shape"
+    number: Dim
+    if isinstance(extent, int):
+        number = extent - size + 1
+        if number <= 0:
+            raise errors.ValueRefusedError(message)
+    else:
+        number = ops.sub(extent, size - 1)
+        ops.check(ops.gt(number, 0), [], "ValueError", message)
+    box = (number, size)
+    found = ops.gather(x, [ops.add(ops.iota(box, 0), ops.iota(box, 1))], (axis,))
+    others = range(2, found.rank)
+    return ops.transpose(found, (*others[:axis], 0, *others[axis:], 1))
+
+
 def triangle(upper: bool) -> Callable[..., Tracer]:
     """`np.triu` or `np.tril`."""
 
@@ -245,4 +298,5 @@ TABLE: dict[Any, Callable[..., Any]] = {
     np.diagflat: diagflat,
     np.triu: triangle(upper=True),
     np.tril: triangle(upper=False),
+    np.lib.stride_tricks.sliding_window_view: sliding_window_view,
 }
