@@ -401,12 +401,8 @@ def followed(dummy: np.ndarray, step: Step) -> np.ndarray | None:
         return _with_units(dummy, dims)
     if int(np.prod(dims)) != dummy.size:
         return _strided(dummy, (), ()) if dummy.flags.c_contiguous else None
-    dummy = dummy.view()
-    try:
-        dummy.shape = dims
-    except AttributeError:
-        return None
-    return dummy
+    shaped = dummy.reshape(dims)
+    return shaped if not shaped.size or np.may_share_memory(shaped, dummy) else None
 
 
 def _strided(dummy: np.ndarray, dims: Sequence[int], strides: Sequence[int]) -> np.ndarray:

@@ -38,11 +38,11 @@ from jitnet.ops import complex_functions as c
 from jitnet.ops import pointwise as p
 from jitnet.ops.control import for_
 from jitnet.ops.create import CONST, EMPTY, IOTA, const, empty, iota
-from jitnet.ops.index import COMPRESS, SCATTER
+from jitnet.ops.index import SCATTER
 from jitnet.ops.lanes import batch_together
 from jitnet.ops.lift import OnPairs, Pointwise, accumulate, add, mul, neg, select, sub, zmul
 from jitnet.ops.loops import nest
-from jitnet.ops.pairs import Split, each_half, flat, in_pairs, pair
+from jitnet.ops.pairs import Split, each_half, flat, pair
 from jitnet.ops.primitive import (
     Context,
     Kernel,
@@ -329,20 +329,6 @@ def _pairs_scatter(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequen
     return (taken_apart(found),)
 
 
-def _pairs_compress(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
-    """What lies in memory with its halves side by side stays so."""
-    wholes = [isinstance(v, Pair) and v.whole is not None for v in operands]
-    parts = [v.whole if isinstance(v, Pair) and v.whole is not None else v for v in operands]
-    found = iter(current().rebind(eqn, list(flat(parts))))
-    results: list[Paired] = [next(found)]
-    for r, whole in zip(eqn.results[1:], wholes[1:], strict=True):
-        if whole:
-            results.append(taken_apart(next(found)))
-        else:
-            results += in_pairs(found, [r])
-    return results
-
-
 # -- ops with a dtype of their own -----------------------------------------------------------------
 
 
@@ -522,7 +508,6 @@ ON_PAIRS: dict[Pointwise, OnPairs] = {
 RESHAPE.pairs = _pairs_reshape
 UPDATE.pairs = _pairs_update
 SCATTER.pairs = _pairs_scatter
-COMPRESS.pairs = _pairs_compress
 for _op, _rule in ON_PAIRS.items():
     _op.on_pairs = _rule
 

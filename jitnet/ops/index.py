@@ -39,10 +39,10 @@ from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel.statements import branch, load, loop, store
 from jitnet.ops import index_batches
-from jitnet.ops.create import iota
+from jitnet.ops.create import empty, iota
 from jitnet.ops.lift import accumulate, mul, select
 from jitnet.ops.loops import nest
-from jitnet.ops.pairs import each_half
+from jitnet.ops.pairs import each_half, side_by_side
 from jitnet.ops.pointwise import eq
 from jitnet.ops.primitive import (
     Context,
@@ -288,14 +288,14 @@ def _only_last(
     picked: Value, base: ArrayType, indices: Sequence[Value], axes: Sequence[int]
 ) -> Value:
     """`picked`, with 0 where a later write goes to the same element. The writes are numbered; what
-    is left after all of them have written their number is the last one's."""
+    is left after all of them have written their number is the last one's. No other elements are
+    read, so what they are does not matter."""
     dims = indices[0].dims
     if all(d == 1 for d in dims):
         return picked
     number = _numbers(dims)
-    places = ArrayType(T.i64, tuple(base.dims[a] for a in axes))
     over = range(len(axes))
-    owner = scatter(zeros_like(places), number, indices, over, "set")
+    owner = scatter(empty([base.dims[a] for a in axes], T.i64), number, indices, over, "set")
     wins = eq(gather(owner, indices, over), number)
     return select(broadcast(wins, picked.dims, range(len(dims))), picked, 0.0)
 
@@ -487,6 +487,7 @@ COMPRESS = Primitive(
     batch=index_batches.batch_compress,
     lower=[Kernel(_emit_compress, bound=_bound_compress, elementwise=True)],
     samples=_compress_samples,
+    pairs=side_by_side,
     facts=COUNT,
 )
 

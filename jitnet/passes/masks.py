@@ -10,16 +10,20 @@ left is one kernel. What is computed of elements that the mask leaves out is not
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from jitnet.ir import Builder, Dim, Eqn, Function, Literal, Value, current, substitute_type
 from jitnet.ir import types as T
 from jitnet.ops import broadcast, convert, reduce_sum, select
+from jitnet.ops.complexes import INTERLEAVE, interleave
 from jitnet.ops.index import COMPRESS
 from jitnet.ops.primitive import Primitive, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
+from jitnet.passes.dce import dce
 from jitnet.passes.dependences import with_dims
+from jitnet.passes.simplify import simplify
 
 
 def reduce_masked(f: Function) -> Function:
@@ -172,6 +176,41 @@ def _rest(eqn: Eqn) -> Sequence[Dim]:
 
 
 # -- one loop for all that a mask keeps ------------------------------------------------------------
+
+
+def keep_whole(f: Function) -> Function:
+    """`f` with the elements of complex arrays kept as they lie, both halves of one side by side,
+    where these are put together right after. Regions stay as they are."""
+    makers = {r: eqn for eqn in f.eqns if eqn.op is COMPRESS for r in eqn.results}
+    uses = Counter([*(v for eqn in f.eqns for v in eqn.operands), *f.results])
+    joins: dict[int, list[Eqn]] = {}
+    for eqn in f.eqns:
+        if eqn.op is INTERLEAVE and all(v in makers and uses[v] == 1 for v in eqn.operands):
+            one, other = (makers[v] for v in eqn.operands)
+            if one is other:
+                joins.setdefault(id(one), []).append(eqn)
+    if not joins:
+        return f
+    gone = {id(join) for found in joins.values() for join in found}
+    eqns: list[Eqn] = []
+    for eqn in f.eqns:
+        if id(eqn) in joins:
+            eqns.extend(_on_whole_arrays(eqn, joins[id(eqn)]))
+        elif id(eqn) not in gone:
+            eqns.append(eqn)
+    return dce(simplify(Function(f.name, f.params, tuple(eqns), f.results, f.level)))
+
+
+def _on_whole_arrays(eqn: Eqn, joins: Sequence[Eqn]) -> list[Eqn]:
+    """What a mask keeps, with whole arrays in the place of the halves that are put together."""
+    halves = {v for join in joins for v in join.operands}
+    kept = [(x, r) for x, r in zip(eqn.operands[1:], eqn.results[1:]) if r not in halves]
+    source = dict(zip(eqn.results[1:], eqn.operands[1:]))
+    with Builder("whole") as b, b.at(eqn.loc):
+        kept += [(interleave(*(source[v] for v in join.operands)), join.result) for join in joins]
+    arrays, results = zip(*kept)
+    whole = replace(eqn, operands=(eqn.operands[0], *arrays), results=(eqn.results[0], *results))
+    return [*b.eqns, whole]
 
 
 def keep_together(f: Function) -> Function:
