@@ -38,7 +38,7 @@ from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
 from jitnet.ops.slicing import UPDATE
 from jitnet.passes.early import outdated, read_early
-from jitnet.passes.masks import keep_together
+from jitnet.passes.masks import keep_together, keep_whole
 from jitnet.passes.members import (
     ENDS,
     is_free,
@@ -56,7 +56,7 @@ CHEAP = 4
 
 def fuse(f: Function) -> Function:
     """The same Function with its elementwise and reducing equations grouped into kernels."""
-    f = keep_together(f)
+    f = keep_together(keep_whole(f))
     fused = [_fuse_regions(eqn) for eqn in read_early(f.eqns)]
     body = _Body(f, fused)
     for segment in _segments(fused):
