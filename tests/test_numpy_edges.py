@@ -11,6 +11,7 @@ from oracle import check, check_raises
 
 import jitnet
 
+NUMPY = np.lib.NumpyVersion(np.__version__)
 X = np.arange(24.0).reshape(2, 3, 4) - 7
 M = np.arange(12).reshape(3, 4)
 V = np.array([3.0, 1.0, -2.0, 5.0])
@@ -200,7 +201,9 @@ def test_clip_with_bounds_beyond_the_dtype():
 
 def test_where_cuts_off_ints_that_do_not_fit():
     u = np.arange(6, dtype=np.uint8)
-    check(lambda u: (np.where(u > 2, u, 300), np.where(u > 2, u, -1)), u)
+    agrees = check if NUMPY < "2.5.0" else check_raises
+    agrees(lambda u: np.where(u > 2, u, 300), u)
+    agrees(lambda u: np.where(u > 2, u, -1), u)
     check_raises(lambda u: np.where(u > 2, u), u)
 
 

@@ -27,7 +27,7 @@ from jitnet.frontend.promotion import (
 from jitnet.frontend.reductions import refuse_out
 from jitnet.frontend.taking import nonzero
 from jitnet.frontend.tracer import Flavour, Tracer, wrap
-from jitnet.ir import DType, Value
+from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
 _UNSET: Any = np._NoValue
@@ -52,9 +52,13 @@ def where(condition: Any, x: Any = _UNSET, y: Any = _UNSET, /) -> Any:
 
 
 def _cut_to(x: Operand, dtype: DType) -> Value:
-    """In the dtype of the result: `where` cuts off the high bits of Python ints that do not fit."""
-    if type(x) is int and not dtype.is_integer:
-        return literal_of(x, dtype)
+    """In the dtype of the result. Of Python ints that do not fit, `where` cuts off the high bits,
+    until NumPy 2.4; later versions refuse them."""
+    if type(x) is int:
+        try:
+            return Literal(np.where(True, x, np.zeros((), dtype.numpy)), dtype)
+        except OverflowError:
+            return literal_of(x, dtype)  # says so in our words
     value = x.value if isinstance(x, Tracer) else literal_of(x, default_dtype(x))
     return ops.convert(value, dtype)
 

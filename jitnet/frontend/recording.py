@@ -68,9 +68,11 @@ def record(fn: Callable[..., Any], args: Any, kwargs: Any) -> list[Assigned]:
             pending = stores.get(frame.f_lasti) if event == "opcode" else None
             return step
 
+        frame.f_trace = step  # Python 3.13 starts with the instructions here
         return step
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 asks whether any frame wants them
     sys.settrace(enter)
     try:
         with np.errstate(all="ignore"):
