@@ -107,7 +107,9 @@ def jit(
 
     Args:
         fn: the function; without it `jit(...)` is a decorator with options.
-        device: None or "cpu".
+        device: None or "cpu"; "cuda" for an NVIDIA GPU, by way of CuPy; "cpusim" for the same
+            kernels run on this machine's CPU, to see and check what becomes of fn there: it needs
+            g++, and is slow. All take and return NumPy arrays.
         threads: None or 1.
         static: parameters, by name or position, whose values are compiled in; they must be
             hashable. Bools, strings and None are static anyway, and ints where it is needed.
@@ -116,23 +118,24 @@ def jit(
             naming the first line of `fn` that does. What `fn` does besides computing happens twice.
 
     Raises:
-        NotAvailableError: for options that this version does not have.
+        NotAvailableError: for options that this version does not have; and for a device that is
+            not there, when the function is called.
         TypeError: when fn is not callable.
     """
     _refuse_options(device, threads, fast_math)
+    chosen_device = None if device == "cpu" else device
     chosen = (static,) if isinstance(static, (int, str)) else tuple(static)
     if fn is None:
-        return lambda f: jit(f, static=chosen, verify=verify)
+        return lambda f: jit(f, static=chosen, verify=verify, device=device)
     if not callable(fn):
         raise TypeError(f"jit takes a function, not {type(fn).__name__}")
-    return Jitted(fn, chosen, verify)
+    return Jitted(fn, chosen, verify, chosen_device)
 
 
 def _refuse_options(device: str | None, threads: int | None, fast_math: bool) -> None:
     if device not in (None, "cpu", "cuda", "cpusim"):
         raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cpusim', not {device!r}")
     asked = {
-        f"device={device!r}": device in ("cuda", "cpusim"),
         f"threads={threads!r}": threads not in (None, 1),
         "fast_math=True": fast_math,
     }
@@ -161,7 +164,11 @@ def _transformed(fn: Function, inside: Function, name: str) -> Jitted:
 
 
 def grad(
-    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    fn: Function,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    memory: float | None = None,
 ) -> Jitted:
     """The gradient of a scalar-valued function.
 
@@ -170,6 +177,9 @@ def grad(
         argnums: the positional arguments to differentiate in: one, or several for a tuple.
         holomorphic: fn is a holomorphic function of complex numbers, and returns one; the result
             is its complex derivative.
+        memory: bytes for what the backward pass needs of the forward pass. Where more would be
+            saved, loops keep a few of their states, and steps are computed again: the same
+            gradient, bit for bit, in more time. Nothing is printed or checked twice.
 
     Returns:
         A function of fn's arguments that gives the gradient, shaped like the argument (for trees: a
@@ -179,10 +189,13 @@ def grad(
     Raises (when called):
         DifferentiationError: where fn does not return a float scalar, or an argument holds
             integers or no floats.
+        MemoryBudgetError: a MemoryError, where `memory` is too little; it says how much is enough.
     """
+    budget = _budget(memory, "grad")
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        both = _derivatives().value_and_grad(fn, args, kwargs, argnums, has_aux, holomorphic)
+        find = _derivatives().value_and_grad
+        both = find(fn, args, kwargs, argnums, has_aux, holomorphic, budget)
         value, gradients = both
         return (gradients, value[1]) if has_aux else gradients
 
@@ -190,14 +203,35 @@ def grad(
 
 
 def value_and_grad(
-    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    fn: Function,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    memory: float | None = None,
 ) -> Jitted:
     """As `grad`; gives `(value, gradient)`, or `((value, aux), gradient)` with `has_aux`."""
+    budget = _budget(memory, "value_and_grad")
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        return _derivatives().value_and_grad(fn, args, kwargs, argnums, has_aux, holomorphic)
+        find = _derivatives().value_and_grad
+        return find(fn, args, kwargs, argnums, has_aux, holomorphic, budget)
 
     return _transformed(fn, value_and_gradient, "value_and_grad")
+
+
+def _budget(memory: float | None, name: str) -> int | None:
+    """A number of bytes, such as 8e6.
+
+    Raises:
+        TypeError, ValueError: where it is none.
+    """
+    if memory is None:
+        return None
+    if isinstance(memory, bool) or not isinstance(memory, (int, float)):
+        raise TypeError(f"{name}: memory is a number of bytes, not {memory!r}")
+    if not 0 < memory < float("inf"):
+        raise ValueError(f"{name}: memory is a positive number of bytes, not {memory!r}")
+    return int(memory)
 
 
 def jvp(

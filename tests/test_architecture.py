@@ -43,6 +43,7 @@ LAZY_MODULES |= {  # half of the frontend: 30 ms
     *("jitnet.frontend.mapped", "jitnet.frontend.custom_tracing"),
 }
 LAZY_MODULES |= {"jitnet.frontend.explaining", "jitnet.frontend.verifying"}  # for a few: 4 ms
+LAZY_MODULES |= {"jitnet.runtime.devices"}  # for a few: 10 ms
 ENGINE_MODULES = {"llvmlite", "scipy_openblas32", "cupy"}  # only the runtime knows them
 LONGEST_FILE = 650
 

@@ -275,3 +275,12 @@ def f(x):
     for n in range(1, 4):
         assert_same(f(X), X)
         assert space["COUNTER"].steps == n
+
+
+def test_each_known_divisor_has_a_function_of_its_own() -> None:
+    def f(x):
+        return x // 3.0, x // -2.0, x % 0.7, x % -5.0
+
+    x = np.array([-0.3, 7.1, 2.2])
+    for got, want in zip(jit(f)(x), f(x)):
+        assert_same(got, want)

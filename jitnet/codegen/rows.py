@@ -98,7 +98,7 @@ def emit_row(
         return _call_by_lane(w, name, dtypes, result, operands, lanes, hint)
     parts = expansion(op, tuple(dtypes), known)
     if parts.loops or (lanes == 1 and (parts.branches or parts.size > INLINE_EQNS)):
-        name = _row_function(m, op, parts.function)
+        name = _row_function(m, op, parts.function, known)
         return _call_by_lane(w, name, dtypes, result, operands, lanes, hint)
     if op.rarely and lanes > 1:
         return _emit_rarely(m, w, parts.function, operands, lanes)
@@ -215,10 +215,11 @@ def _emit_rarely(
     return w.let(f"phi {type} [ {common}, %{before} ], [ {value}, %{last} ]")
 
 
-def _row_function(m: Module, op: ScalarOp, function: Function) -> str:
+def _row_function(m: Module, op: ScalarOp, function: Function, known: Literal | None) -> str:
     """The name of the module's function that computes the row on one lane."""
     dtypes = [p.dtype for p in function.params]
-    name = ".".join(["row", op.name, *(d.name for d in dtypes)])
+    by = [] if known is None else ["by", known.bits.hex()]
+    name = ".".join(["row", op.name, *(d.name for d in dtypes), *by])
     if name not in m.functions:
         m.functions[name] = ""  # its place; it may need others
         w = Writer()

@@ -151,7 +151,8 @@ def explanation(
     lines += _section("copies", _copies(program))
     cost = program.executable.cost
     lines.append(f"kernels: {cost['kernels']}, about {cost['flops']} operations on numbers")
-    lines.append(f"native entry: {_entry(program)}")
+    device = program.executable.device
+    lines.append(f"device: {device}" if device else f"native entry: {_entry(program)}")
     return "\n".join(lines)
 
 

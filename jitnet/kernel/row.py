@@ -50,8 +50,9 @@ class ScalarOp(Op):
             builder. It may hold `while` statements; a backend then computes lane by lane.
         libm: the C math function (f64 name; f32 appends "f").
         cuda: by the last operand's kind, a C expression template such as "({0} + {1})", where {T}
-            is the C type, {U} the unsigned type of that width but of 32 bits at least, and {f} is
-            "f" on f32 and nothing on f64. Its value is converted to the result's type at once.
+            is the C type, {W} and {I} the unsigned and the signed type of that width, {U} the
+            unsigned one but of 32 bits at least, and {f} is "f" on f32 and nothing on f64. Its
+            value is converted to the result's type at once.
         cost: rough flops; above 4 counts as expensive: fusion does not compute it twice.
         rarely: the first operand, a bool, is seldom true, and only then is the value other than the
             last operand: a backend jumps over `expand` where no lane is true.

@@ -1,0 +1,191 @@
+"""The device "cpusim": generated CUDA C++ on this machine's CPU, compiled by g++.
+
+    device = CpuSim()
+    with scheduled(1):                 # threads and blocks the other way round
+        device.launch(kernel, 4, 256, slots)
+
+It shows what a function becomes on a GPU, and runs it where there is none; fast it is not. Memory
+lies between red zones that are looked at after each call, fresh memory and shared memory are poison
+(NaN), and a barrier that not all threads of a block reach is an error.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jitnet.errors import NotAvailableError
+from jitnet.runtime.devices.device import Array, Memory
+
+HERE = Path(__file__).parent
+POISON = 0xFF
+ZONE = 256
+"""Bytes in front of memory and behind it that nothing may write to."""
+
+_FLAGS = ("-std=c++17", "-shared", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing")
+_KERNEL = re.compile(r"__global__ void __launch_bounds__\([\d, ]+\) (\w+)\(")
+_LOCK = threading.RLock()
+_SCHEDULE = threading.local()
+
+
+@contextmanager
+def scheduled(order: int) -> Iterator[None]:
+    """Run threads and blocks in another order in this thread: 0 as they are numbered, 1 the other
+    way round, from 2 on at random, each number another way."""
+    before = getattr(_SCHEDULE, "order", 0)
+    _SCHEDULE.order = order
+    try:
+        yield
+    finally:
+        _SCHEDULE.order = before
+
+
+class SimulatedError(AssertionError):
+    """A kernel that would be wrong on a GPU: a mistake of the compiler, never of the user's."""
+
+
+class _Memory:
+    """Bytes between red zones."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._all = np.full(size + 2 * ZONE + 256, POISON, np.uint8)
+        start = ZONE + -(self._all.ctypes.data + ZONE) % 256
+        self.bytes: Array = self._all[start : start + size]
+        self.address: int = self.bytes.ctypes.data if size else self._all.ctypes.data + start
+        self._start = start
+
+    def is_intact(self) -> bool:
+        """Whether nothing was written outside."""
+        before, after = self._all[: self._start], self._all[self._start + self.size :]
+        return bool((before == POISON).all() and (after == POISON).all())
+
+
+class _Module:
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+        self._shared = ctypes.cast(library.shim_shared, ctypes.c_void_p).value
+
+    def kernel(self, name: str) -> tuple[int | None, int | None]:
+        """The addresses of the kernel's entry and of what tells the shared memory."""
+        entry = getattr(self._library, f"call_{name}")
+        return ctypes.cast(entry, ctypes.c_void_p).value, self._shared
+
+
+class CpuSim:
+    """The device. Launches of all threads take turns."""
+
+    name = "cpusim"
+    most_blocks = 64
+
+    def __init__(self) -> None:
+        self._live: weakref.WeakSet[_Memory] = weakref.WeakSet()
+
+    def allocate(self, size: int) -> Memory:
+        memory = _Memory(size)
+        self._live.add(memory)
+        return memory
+
+    def upload(self, memory: Memory, offset: int, data: Array) -> None:
+        flat = np.frombuffer(data.tobytes("A"), np.uint8)
+        self.view(memory)[offset : offset + flat.size] = flat
+
+    def download(self, memory: Memory, offset: int, size: int) -> Array:
+        return self.view(memory)[offset : offset + size].copy()
+
+    def copy(
+        self, target: Memory, target_offset: int, source: Memory, offset: int, size: int
+    ) -> None:
+        taken = self.view(source)[offset : offset + size]
+        self.view(target)[target_offset : target_offset + size] = taken
+
+    def view(self, memory: Memory) -> Array:
+        """The bytes themselves."""
+        assert isinstance(memory, _Memory)
+        return memory.bytes
+
+    def load(self, text: str) -> _Module:
+        return _Module(_library(text))
+
+    def launch(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> None:
+        entry, shared = kernel
+        memory = ctypes.create_string_buffer(slots, max(len(slots), 1))
+        start = ctypes.addressof(memory)
+        pointers = (ctypes.c_void_p * (len(slots) // 8))(*range(start, start + len(slots), 8))
+        order = getattr(_SCHEDULE, "order", 0)
+        with _LOCK:
+            error: bytes = _scheduler()(entry, shared, pointers, blocks, threads, order)
+        if error:
+            raise SimulatedError(error.decode())
+
+    def finish(self) -> None:
+        if not all(memory.is_intact() for memory in list(self._live)):
+            raise SimulatedError("a kernel has written outside of its memory")
+
+
+# -- compiling -------------------------------------------------------------------------------------
+
+
+@cache
+def _folder() -> Path:
+    """Where this process keeps what it compiles."""
+    folder = tempfile.mkdtemp(prefix="jitnet-cpusim-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _compiled(source: Path, *flags: str) -> Path:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        raise NotAvailableError(
+            'device="cpusim" compiles kernels with g++, which was not found',
+            remedy='install g++ (apt install g++), or leave device="cpusim" out',
+        )
+    library = source.with_suffix(".so")
+    command = [compiler, *_FLAGS, *flags, str(source), "-o", str(library)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise SimulatedError(f"g++ does not take a kernel:\n{done.stderr[:2000]}")
+    return library
+
+
+@cache
+def _scheduler() -> Any:
+    """The C function that runs a grid. Its library's names are seen by those of kernels."""
+    source = _folder() / "scheduler.cpp"
+    source.write_text((HERE / "shim.cpp").read_text())
+    library = ctypes.CDLL(str(_compiled(source, "-O2")), mode=ctypes.RTLD_GLOBAL)
+    launch = library.shim_launch
+    pointer, number = ctypes.c_void_p, ctypes.c_uint
+    launch.argtypes = [pointer, pointer, pointer, number, number, ctypes.c_int]
+    launch.restype = ctypes.c_char_p
+    return launch
+
+
+def _library(text: str) -> ctypes.CDLL:
+    with _LOCK:
+        return _loaded(text)
+
+
+@cache
+def _loaded(text: str) -> ctypes.CDLL:
+    _scheduler()
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    exports = "".join(f"SHIM_EXPORT({kernel})\n" for kernel in _KERNEL.findall(text))
+    source = _folder() / f"{name}.cpp"
+    source.write_text(f'#line 1 "kernels.cu"\n{text}\n{exports}')
+    return ctypes.CDLL(str(_compiled(source, "-O1", "-include", str(HERE / "shim.h"))))

@@ -1,0 +1,407 @@
+"""Runs host programs: kernel IR whose loops are launches.
+
+    %0: buf f64[196] = alloc 196                          memory of the device
+    launch 0, 196, %x, %0 {kernel='f_kernel', ...}        a kernel
+    %1: f64 = launch %0 {kernel='f_kernel_1', ...}        its result stays there, as a `Number`
+    %2: bool, ... = while %1 ...                          until somebody asks: it is read back
+
+A run goes over the statements of the host program, one after the other. What a kernel has reported
+in the status word is raised as soon as anything is read back, and at the end.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from jitnet.codegen.cuda.launch import BY_VALUE, LAUNCH, POINTER, CudaProgram
+from jitnet.codegen.cuda.rows import is_scalar_op
+from jitnet.codegen.cuda.split import evaluate
+from jitnet.errors import filled_in, raise_from_program
+from jitnet.ir import ArrayType, BufferType, Dim, DType, Eqn, Function, Literal, Op, Value
+from jitnet.ir import types as T
+from jitnet.kernel import statements as S
+from jitnet.kernel.externs import EXTERNS
+from jitnet.runtime.devices.device import Device, Memory, Module
+
+_CODES = {
+    "bool": "?7x",
+    "i8": "b7x",
+    "i16": "h6x",
+    "i32": "i4x",
+    "i64": "q",
+    "u8": "B7x",
+    "u16": "H6x",
+    "u32": "I4x",
+    "u64": "Q",
+    "f32": "f4x",
+    "f64": "d",
+}
+
+BLOCKS_OF_UNKNOWN = 64
+"""Blocks where the host does not know how many elements there are."""
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Elements on the device, from a byte of some memory on."""
+
+    memory: Memory
+    offset: int
+    dtype: DType
+
+    @property
+    def address(self) -> int:
+        return self.memory.address + self.offset
+
+
+@dataclass(frozen=True)
+class Number:
+    """A scalar on the device, which never changes."""
+
+    at: Buffer
+
+
+@dataclass
+class Tape:
+    """A log of records, kept by the host: for each field, its memory and its extents."""
+
+    type: T.TapeType
+    records: list[list[tuple[Buffer, tuple[int, ...]]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Deferred:
+    """A view whose place nobody has asked for."""
+
+    eqn: Eqn
+
+
+@dataclass
+class Run:
+    """One run of a program, or of a Function that it invokes.
+
+    Attributes:
+        status: the number of the error site that was reached, and its values.
+        constants: content of `constant` statements, kept from run to run.
+        env: what values are: NumPy scalars, Numbers, Buffers, Tapes.
+    """
+
+    device: Device
+    program: CudaProgram
+    module: Module
+    status: Buffer
+    constants: dict[int, Buffer]
+    env: dict[Value, Any] = field(default_factory=dict)
+
+    def function(self, f: Function, arguments: Sequence[Any]) -> list[Any]:
+        """The results of a Function."""
+        self.env.update(zip(f.params, arguments))
+        self.eqns(f.eqns)
+        return [self.value(v) for v in f.results]
+
+    def eqns(self, eqns: Sequence[Eqn]) -> None:
+        for eqn in eqns:
+            if is_scalar_op(eqn):
+                known = evaluate(eqn, [self.known(v) for v in eqn.operands])
+                self.env[eqn.result] = known.data
+            else:
+                _STATEMENTS[eqn.op](self, eqn)
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def value(self, v: Value) -> Any:
+        if isinstance(v, Literal):
+            return v.data
+        found = self.env[v]
+        if isinstance(found, _Deferred):
+            found = self.env[v] = self.view(found.eqn)
+        return found
+
+    def known(self, v: Value) -> Any:
+        """A scalar, read back if it is on the device."""
+        found = self.value(v)
+        return self.read(found) if isinstance(found, Number) else found
+
+    def read(self, number: Number) -> Any:
+        self.raise_reported()
+        at = number.at
+        data = self.device.download(at.memory, at.offset, at.dtype.itemsize)
+        return np.frombuffer(data.tobytes(), at.dtype.numpy)[0]
+
+    def integer(self, v: Value | Dim) -> int:
+        return v if isinstance(v, int) else int(self.known(v))
+
+    def buffer(self, v: Value) -> Buffer:
+        found = self.value(v)
+        assert isinstance(found, Buffer)
+        return found
+
+    def allocate(self, dtype: DType, count: int) -> Buffer:
+        return Buffer(self.device.allocate(max(count, 1) * dtype.itemsize), 0, dtype)
+
+    def on_device(self, value: Any, dtype: DType) -> Number:
+        """A scalar as a Number."""
+        if isinstance(value, Number):
+            return value
+        at = self.allocate(dtype, 1)
+        self.device.upload(at.memory, 0, np.array([value], dtype.numpy))
+        return Number(at)
+
+    def view(self, eqn: Eqn) -> Buffer:
+        base = self.buffer(eqn.operands[0])
+        offset = base.offset + self.integer(eqn.operands[1]) * base.dtype.itemsize
+        return Buffer(base.memory, offset, base.dtype)
+
+    # -- errors -----------------------------------------------------------------------------------
+
+    def raise_reported(self) -> None:
+        """Raise the error that a kernel has reported, if any."""
+        if not self.program.sites:
+            return
+        memory = self.status.memory
+        number = int(self.device.download(memory, 0, 8).view(np.int64)[0])
+        if number == 0:
+            return
+        site = self.program.sites[number - 1]
+        data = self.device.download(memory, 8, 8 * len(site.dtypes)).tobytes()
+        values = [np.frombuffer(data, t.numpy, 1, 8 * i)[0] for i, t in enumerate(site.dtypes)]
+        raise_from_program(site.error, filled_in(site.message, values), site.loc.frames)
+
+
+# -- launches --------------------------------------------------------------------------------------
+
+
+def _launch(run: Run, eqn: Eqn) -> None:
+    attrs = eqn.attrs
+    levels = attrs["extents"]
+    blocks = _blocks(run, eqn.operands[: 2 * levels], attrs)
+    outputs = [run.allocate(r.dtype, 1) for r in eqn.results]
+    run.env.update((r, Number(at)) for r, at in zip(eqn.results, outputs))
+    if not blocks:
+        return
+    codes, values = ["Q"], [run.status.address]
+    kept: list[Any] = []
+    for v, how in zip(eqn.operands[2 * levels :], attrs["passing"]):
+        if how == POINTER:
+            values.append(run.buffer(v).address)
+        elif how == BY_VALUE:
+            codes.append(_CODES[v.dtype.name])
+            values.append(run.known(v))
+            continue
+        else:
+            kept.append(run.on_device(run.value(v), v.dtype))
+            values.append(kept[-1].at.address)
+        codes.append("Q")
+    scratch = [run.device.allocate(size * blocks) for size in attrs["scratch"]]
+    values += [at.address for at in outputs] + [memory.address for memory in scratch]
+    codes += ["Q"] * (len(outputs) + len(scratch))
+    kernel = run.module.kernel(attrs["kernel"])
+    slots = struct.pack("<" + "".join(codes), *values)
+    run.device.launch(kernel, blocks, attrs["threads"], slots)
+
+
+def _blocks(run: Run, extents: Sequence[Value], attrs: Any) -> int:
+    """How many blocks; 0 where there is nothing to do."""
+    per_block: int = attrs["per_block"]
+    if not per_block:
+        return BLOCKS_OF_UNKNOWN
+    bounds = [run.integer(v) for v in extents]
+    counts = [max(high - low, 0) for low, high in zip(bounds[::2], bounds[1::2])]
+    return min(-(-prod(counts) // per_block), run.device.most_blocks)
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def _alloc(run: Run, eqn: Eqn) -> None:
+    count = prod(map(run.integer, eqn.operands))
+    run.env[eqn.result] = run.allocate(eqn.result.dtype, count)
+
+
+def _constant(run: Run, eqn: Eqn) -> None:
+    if id(eqn) not in run.constants:
+        data = np.ascontiguousarray(eqn.attrs["data"].array)
+        at = run.allocate(eqn.result.dtype, data.size)
+        run.device.upload(at.memory, 0, data)
+        run.constants[id(eqn)] = at
+    run.env[eqn.result] = run.constants[id(eqn)]
+
+
+def _view(run: Run, eqn: Eqn) -> None:
+    base, offset = eqn.operands[:2]
+    is_known = isinstance(offset, Literal) or isinstance(run.env.get(offset), np.generic)
+    if is_known and isinstance(run.env[base], Buffer):
+        run.env[eqn.result] = run.view(eqn)
+    else:
+        run.env[eqn.result] = _Deferred(eqn)
+
+
+# -- control ---------------------------------------------------------------------------------------
+
+
+def _for(run: Run, eqn: Eqn) -> None:
+    (body,) = eqn.regions
+    low, high, *initial = eqn.operands
+    carries = [run.value(v) for v in initial]
+    for i in range(run.integer(low), run.integer(high)):
+        carries = run.function(body, [np.int64(i), *carries])
+    run.env.update(zip(eqn.results, carries))
+
+
+def _while(run: Run, eqn: Eqn) -> None:
+    cond, body = eqn.regions
+    carries = [run.value(v) for v in eqn.operands]
+    while True:
+        (go,) = run.function(cond, carries)
+        if not (run.read(go) if isinstance(go, Number) else go):
+            break
+        carries = run.function(body, carries)
+    run.env.update(zip(eqn.results, carries))
+
+
+def _if(run: Run, eqn: Eqn) -> None:
+    then, orelse = eqn.regions
+    chosen = then if run.known(eqn.operands[0]) else orelse
+    run.env.update(zip(eqn.results, run.function(chosen, ())))
+
+
+def _raise(run: Run, eqn: Eqn) -> None:
+    run.raise_reported()
+    message = filled_in(eqn.attrs["message"], [run.known(v) for v in eqn.operands])
+    raise_from_program(eqn.attrs["error"], message, eqn.loc.frames)
+
+
+# -- calls -----------------------------------------------------------------------------------------
+
+
+def _call_extern(run: Run, eqn: Eqn) -> None:
+    """By the routine's reference in NumPy, on copies of what the pointers reach."""
+    run.raise_reported()
+    routine = EXTERNS[eqn.attrs["name"]]
+    arguments: list[Any] = []
+    copies: list[tuple[Buffer, Any, bytes]] = []
+    for v in eqn.operands:
+        if not isinstance(v.type, BufferType):
+            arguments.append(run.known(v))
+            continue
+        at = run.buffer(v)
+        size = (at.memory.size - at.offset) // at.dtype.itemsize * at.dtype.itemsize
+        data = run.device.download(at.memory, at.offset, size)
+        copies.append((at, data, data.tobytes()))
+        arguments.append(data.view(at.dtype.numpy))
+    with np.errstate(all="ignore"):
+        routine.numpy(*arguments)
+    for at, data, before in copies:
+        if data.tobytes() != before:
+            run.device.upload(at.memory, at.offset, data)
+
+
+def _invoke(run: Run, eqn: Eqn) -> None:
+    callee = eqn.attrs["callee"]
+    inner = Run(run.device, run.program, run.module, run.status, run.constants)
+    arguments = [
+        run.known(v) if isinstance(v.type, ArrayType) else run.value(v) for v in eqn.operands
+    ]
+    run.env.update(zip(eqn.results, inner.function(callee, arguments)))
+
+
+# -- tapes -----------------------------------------------------------------------------------------
+
+
+def _tape(run: Run, v: Value) -> Tape:
+    found = run.value(v)
+    assert isinstance(found, Tape)
+    return found
+
+
+def _tape_new(run: Run, eqn: Eqn) -> None:
+    run.env[eqn.result] = Tape(eqn.attrs["type"])
+
+
+def _tape_push(run: Run, eqn: Eqn) -> None:
+    tape, *values = eqn.operands
+    record = []
+    for v in values:
+        if isinstance(v.type, BufferType):
+            dims = tuple(map(run.integer, v.type.dims))
+            copy = _copied(run, run.buffer(v), prod(dims))
+        else:
+            dims = ()
+            copy = _copied(run, run.on_device(run.value(v), v.dtype).at, 1)
+        record.append((copy, dims))
+    _tape(run, tape).records.append(record)
+
+
+def _copied(run: Run, source: Buffer, count: int) -> Buffer:
+    copy = run.allocate(source.dtype, count)
+    size = count * source.dtype.itemsize
+    run.device.copy(copy.memory, 0, source.memory, source.offset, size)
+    return copy
+
+
+def _tape_length(run: Run, eqn: Eqn) -> None:
+    run.env[eqn.result] = np.int64(len(_tape(run, eqn.operands[0]).records))
+
+
+def _tape_extent(run: Run, eqn: Eqn) -> None:
+    tape, position = eqn.operands
+    record = _tape(run, tape).records[run.integer(position)]
+    run.env[eqn.result] = np.int64(record[eqn.attrs["field"]][1][eqn.attrs["axis"]])
+
+
+def _tape_get(run: Run, eqn: Eqn) -> None:
+    tape, position, *_ = eqn.operands
+    record = _tape(run, tape).records[run.integer(position)]
+    for result, (at, _) in zip(eqn.results, record):
+        is_array = isinstance(result.type, BufferType)
+        run.env[result] = at if is_array else Number(_copied(run, at, 1))
+
+
+def _tape_slots(run: Run, eqn: Eqn) -> None:
+    tape, position = eqn.operands
+    record = _tape(run, tape).records[run.integer(position)]
+    run.env.update((result, at) for result, (at, _) in zip(eqn.results, record))
+
+
+def _tape_reach(run: Run, eqn: Eqn) -> None:
+    tape, length = _tape(run, eqn.operands[0]), run.integer(eqn.operands[1])
+    while len(tape.records) < length:
+        record = []
+        for dtype, dims in tape.type.fields:
+            known = tuple(d for d in dims if d is not None)
+            at = run.allocate(dtype, prod(known))
+            run.device.upload(at.memory, 0, np.zeros(prod(known), dtype.numpy))
+            record.append((at, known))
+        tape.records.append(record)
+
+
+def _tape_free(run: Run, eqn: Eqn) -> None:
+    _tape(run, eqn.operands[0]).records.clear()
+
+
+_STATEMENTS: dict[Op, Callable[[Run, Eqn], None]] = {
+    LAUNCH: _launch,
+    S.ALLOC: _alloc,
+    S.CONSTANT: _constant,
+    S.VIEW: _view,
+    S.FOR: _for,
+    S.WHILE: _while,
+    S.IF: _if,
+    S.RAISE: _raise,
+    S.CALL_EXTERN: _call_extern,
+    S.INVOKE: _invoke,
+    S.TAPE_NEW: _tape_new,
+    S.TAPE_PUSH: _tape_push,
+    S.TAPE_LENGTH: _tape_length,
+    S.TAPE_EXTENT: _tape_extent,
+    S.TAPE_GET: _tape_get,
+    S.TAPE_REACH: _tape_reach,
+    S.TAPE_SLOTS: _tape_slots,
+    S.TAPE_FREE: _tape_free,
+}
