@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench bench-programs bench-loops clean
+.PHONY: demo test lint bench bench-programs bench-loops bench-gradients bench-jax bench-adbench clean
 
 demo: .venv/examples
 	$(BIN)/python examples/train_digits.py
@@ -24,6 +24,15 @@ bench-programs: .venv/bench
 
 bench-loops: .venv/bench
 	$(BIN)/python benchmarks/scalar_loops.py
+
+bench-gradients: .venv/bench
+	$(BIN)/python benchmarks/gradients.py
+
+bench-jax: .venv/bench
+	$(BIN)/python benchmarks/gradients_beside_jax.py
+
+bench-adbench: .venv/bench
+	$(BIN)/python benchmarks/adbench.py
 
 EXTRAS = $*
 

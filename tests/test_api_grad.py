@@ -180,6 +180,23 @@ def test_jacobians_of_trees():
     np.testing.assert_allclose(forward["y"].b, np.arange(3.0))
 
 
+def test_a_jacobian_follows_one_argument_at_a_time():
+    """What hangs on the other arguments alone is not computed, not even as zeros."""
+
+    def fn(x, y):
+        return np.sin(x).sum() * np.ones(3) + np.tanh(y)
+
+    x, y = np.arange(4.0), np.linspace(-1.0, 1.0, 3)
+    for jacobian in (jacfwd, jacrev):
+        in_x, in_y = jacobian(fn, argnums=(0, 1))(x, y)
+        np.testing.assert_allclose(in_x, np.tile(np.cos(x), (3, 1)), rtol=1e-14)
+        np.testing.assert_allclose(in_y, np.diag(1 - np.tanh(y) ** 2), rtol=1e-14)
+    both = jacfwd(fn, argnums=(0, 1)).lower(x, y).stages["optimized"]
+    alone = jacfwd(fn, argnums=1).lower(x, y).stages["optimized"]
+    sums = [text.count("reduce_sum") for text in (both, alone)]
+    assert sums[0] - sums[1] == 1, f"{both}\n{alone}"
+
+
 def test_a_jacobian_is_one_loop():
     function = jitnet.trace(jacrev(lambda x: np.sin(x) * x))(np.ones(50))
     assert [e.op.name for e in function.eqns].count("for") == 1

@@ -91,6 +91,22 @@ def test_literals_that_settle_an_op(op: Any, number: Any, dtype: T.DType) -> Non
         assert [e.op for e in flipped.eqns] == [e.op for e in g.eqns]
 
 
+@pytest.mark.parametrize("dtype", [T.i8, T.i64], ids=str)
+@pytest.mark.parametrize("outer", [ops.add, ops.sub], ids=["add", "sub"])
+@pytest.mark.parametrize("inner", [ops.add, ops.sub], ids=["add", "sub"])
+def test_sums_with_two_constants_have_one(inner: Any, outer: Any, dtype: T.DType) -> None:
+    least = -(2 ** (dtype.bits - 1))
+    for first in (1, -1, 100, least, -least - 1):
+        for second in (1, -1, 100, least, -least - 1):
+            f, args = _with(inner, dtype, first)
+            with Builder("g") as b:
+                x = b.param(f.params[0].type, "x")
+                g = b.build(outer(inner(x, literal_of(first, dtype)), literal_of(second, dtype)))
+            h = passes.run(g, [passes.simplify, passes.dce])
+            assert len(h.eqns) < 2
+            assert_same_bits(g, h, args)
+
+
 def _typed(ops_: Sequence[Any]) -> list[Any]:
     """Each op with each dtype that it takes."""
     pairs = [(op, dtype) for op in dict.fromkeys(ops_) for dtype in DTYPES]

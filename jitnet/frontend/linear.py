@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jitnet import errors, ir, ops, transforms
+from jitnet import errors, ir, ops, passes, transforms
 from jitnet.frontend.context import current_trace
 from jitnet.frontend.dims import count, retag
 from jitnet.frontend.inner import (
@@ -338,10 +338,28 @@ def _along_unit_vectors(
         i = b.param(ir.types.scalar(ir.types.i64), "i")
         env = dict(zip(known, b.params_like(known)))
         inner = [t.with_dims(substitute_dims(t.dims, env)) for t in types]
-        tangents = [zeros(t) for t in inner]
-        tangents[k] = _unit(i, inner[k])
-        body = b.build(*b.inline(linear, [*(env.get(v, v) for v in residuals), *tangents]))
-    return for_each(size, body, known)
+        given = [env.get(v, v) for v in residuals]
+        body = b.build(*_along(b, linear, given, inner, k, _unit(i, inner[k])))
+    return for_each(size, passes.dce(body), known)
+
+
+def _along(
+    b: Builder,
+    linear: Function,
+    residuals: Sequence[Value],
+    types: Sequence[ArrayType],
+    k: int,
+    unit: Value,
+) -> Sequence[Value]:
+    """`linear` where only its k-th tangent is not zero. Along that, its derivative is what it is
+    itself; what hangs on the other tangents alone has none, and is not computed."""
+    if len(types) == 1:
+        return b.inline(linear, [*residuals, unit])
+    chosen = [j == k for j in range(len(types))]
+    along, moves = transforms.jvp(linear, [*[False] * len(residuals), *chosen])
+    values = b.inline(along, [*residuals, *map(zeros, types), unit])
+    found = iter(values[len(moves) :])
+    return [next(found) if m else zeros(v.array_type) for v, m in zip(values, moves)]
 
 
 def _unit(i: Value, type: ArrayType) -> Value:

@@ -241,6 +241,23 @@ def sum_with_negative(eqn: Eqn, definition: Definition) -> Value | None:
     return sub(y, opposite) if eqn.op is add and opposite is not None else None
 
 
+@rule(add, sub)
+def sum_of_constants(eqn: Eqn, definition: Definition) -> Value | None:
+    """(x + 3) - 1 is x + 2 for integers, which wrap around either way. So the extents that slices
+    compute from their bounds are the ones that are there already."""
+    x, y = eqn.operands
+    inner = definition(x)
+    if y.dtype.kind != "i" or inner is None or inner.op not in (add, sub):
+        return None
+    source, first = inner.operands
+    if not isinstance(y, Literal) or not isinstance(first, Literal):
+        return None
+    begun = neg(first) if inner.op is sub else first
+    total = add(begun, y) if eqn.op is add else sub(begun, y)
+    assert isinstance(total, Literal), "an op on literals folds"
+    return sub(source, neg(total)) if total.item < 0 else add(source, total)
+
+
 @rule(mul, div)
 def product_of_negatives(eqn: Eqn, definition: Definition) -> Value | None:
     """-x * -y is x * y, and -x * 2 is x * -2."""
@@ -386,6 +403,7 @@ ALGEBRA: tuple[Rule, ...] = (
     of_unary,
     of_comparison,
     sum_with_negative,
+    sum_of_constants,
     product_of_negatives,
     negative_of_product,
     difference_from_zero,

@@ -1,0 +1,35 @@
+"""What is measured beside JAX: one function in NumPy, the same in JAX, and arguments for both.
+
+case = Case("square", "dense", lambda x: (x * x).sum(), lambda x: (x * x).sum(), make, (0,))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function with one number for a result, written twice.
+
+    Attributes:
+        name: unique in the table.
+        kind: "loop" or "dense".
+        ours: the function on NumPy arrays, for jitnet.
+        theirs: the same on JAX arrays.
+        make: `make(rng)` builds a tuple of arguments, all fresh: trees of arrays.
+        varied: which arguments derivatives are taken in.
+        tolerance: how far gradients may differ, as a fraction of the largest magnitude in each.
+    """
+
+    name: str
+    kind: str
+    ours: Callable[..., Any]
+    theirs: Callable[..., Any]
+    make: Callable[[np.random.Generator], tuple[Any, ...]]
+    varied: tuple[int, ...]
+    tolerance: float = 1e-9
