@@ -186,6 +186,12 @@ class DifferentiationError(JitnetError, TypeError):
     code = "JN013"
 
 
+class MemoryBudgetError(JitnetError, MemoryError):
+    """A gradient cannot do with the `memory` that it was given."""
+
+    code = "JN032"
+
+
 class ValueRefusedError(JitnetError, ValueError):
     """A value that NumPy refuses for this argument."""
 
@@ -369,6 +375,10 @@ def keep(error: BaseException) -> None:
     _KEPT.error = error
 
 
+REMEDY = "\n  remedy: "
+"""What stands between the message of a `check` and what to do about it, where it says that."""
+
+
 def filled_in(message: str, values: Sequence[Any]) -> str:
     """The message of a `check`: `{0}`, `{1:.3f}` of it stand for the values, NumPy scalars."""
     return message.format(*values)
@@ -379,7 +389,7 @@ def raise_from_program(error: str, message: str, frames: Sequence[Place] = ()) -
 
     Args:
         error: the name of the exception's class in Python, as the `check` has it.
-        message: with the values filled in.
+        message: with the values filled in; a remedy may follow after `REMEDY`.
         frames: the user's lines that the `check` stems from, innermost first (`eqn.loc.frames`).
     """
     if error == FROM_HOST and _KEPT.error is not None:
@@ -389,9 +399,10 @@ def raise_from_program(error: str, message: str, frames: Sequence[Place] = ()) -
     if own is not None:
         raise _with_place(own(*([message] if message else [])), frames)
     kind = RAISED_BY_PROGRAMS.get(error)
+    what, _, remedy = message.partition(REMEDY)
     if kind is None:
-        raise ProgramError(f"{error}: {message}", frames=frames)
-    raise kind(message, frames=frames)
+        raise ProgramError(f"{error}: {what}", remedy=remedy, frames=frames)
+    raise kind(what, remedy=remedy, frames=frames)
 
 
 def _with_place(error: BaseException, frames: Sequence[Place]) -> BaseException:

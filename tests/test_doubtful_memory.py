@@ -89,7 +89,7 @@ def one_new_array_of_a_step_under_two_names(x, c):
     return u, v
 
 
-@refused
+@exact
 def a_view_made_in_a_loop_within_a_loop(x, c):
     for _ in range(6):
         for _ in range(6):
@@ -98,7 +98,7 @@ def a_view_made_in_a_loop_within_a_loop(x, c):
     return u
 
 
-@refused
+@exact
 def an_array_from_outside_in_the_last_step(x, c):
     w = x * 2.0
     for i in range(len(c)):
@@ -110,7 +110,7 @@ def an_array_from_outside_in_the_last_step(x, c):
     return w
 
 
-@refused
+@exact
 def an_array_that_is_written_to_once_it_is_another_one(x, c):
     w, z = x * 2.0, x * 4.0
     for i in range(len(c)):
@@ -121,7 +121,7 @@ def an_array_that_is_written_to_once_it_is_another_one(x, c):
     return z
 
 
-@refused
+@exact
 def what_a_step_has_written_to_is_read_by_the_next_one(x, c):
     w, z, s = x * 2.0, x * 4.0, 0.0
     for i in range(len(c)):
@@ -211,6 +211,51 @@ def a_new_array_in_each_step(x, c):
             u = u + 1
     u[1] = 100.0
     return u, x
+
+
+@exact
+def exchanged_as_often_as_data_says(x, c):
+    u, v = x, c[:4]
+    for _ in range(int(c[0] + 1)):
+        v[0] = u[1] * 0.5
+        u, v = v, u
+    u[2] = 7.0
+    return u.sum(), v.copy(), x, c
+
+
+@exact
+def written_to_in_the_first_step_only(x, c):
+    w = x
+    for i in range(len(c)):
+        w[1:] = w[:-1] + i
+        if c[i] > 0:
+            w = w * 2.0
+    w[0] = 3.0
+    return w.sum(), x
+
+
+@exact
+def a_row_that_data_chooses(x, c):
+    a = np.outer(c, x)
+    row = a[0]
+    for i in range(len(c)):
+        if c[i] > row[0]:
+            row = a[2]
+        row[1:] += 1.0
+        row[0] -= c[i]
+    a[2, 3] = 50.0
+    return row, a
+
+
+@exact
+def parts_of_what_data_chooses(x, c):
+    y = x * 2.0
+    w = x if c[0] > 0 else y
+    head, tail = w[:2], w[::-2]
+    x[0] = 9.0
+    tail[:] = head
+    head[1] = 8.0
+    return head.copy(), tail.copy(), w.copy(), x, y
 
 
 @exact

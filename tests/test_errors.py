@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import pickle
 import sys
 import time
 
@@ -207,7 +208,7 @@ def test_ints_out_of_range():
 
 
 def test_options_that_are_not_there():
-    for options in ({"device": "cuda"}, {"threads": 4}, {"fast_math": True}):
+    for options in ({"threads": 4}, {"fast_math": True}):
         with pytest.raises(errors.NotAvailableError, match="not available in this version"):
             jit(lambda x: x, **options)
     with pytest.raises(ValueError, match="device"):
@@ -309,3 +310,101 @@ def test_unknown_functions_without_source_are_refused():
 
     for f in (clock, dice):
         failure(f, np.ones(3), raises=errors.UnsupportedFunctionError, also=NotImplementedError)
+
+
+class Ledger:
+    entries = 0
+
+    def note(self, x):
+        Ledger.entries += 1
+        return x
+
+
+def test_what_is_changed_outside_is_named_with_its_line():
+    def f(ledger, x):
+        return ledger.note(x)
+
+    with pytest.raises(errors.MutationError) as caught:
+        jit(f)(Ledger(), np.ones(3))
+    text = str(caught.value)
+    assert "changes the attribute entries of the class Ledger" in text
+    assert "Ledger.entries += 1" in text
+    assert Ledger.entries == 0
+
+
+REMEDIES = [
+    (lambda n: n**50, (1000,), "static=("),
+    (lambda x: sorted([v for v in x if v > 0]), (np.ones(40),), "np.sort(x[x > 0])"),
+    (lambda x: sorted(range(3), key=lambda i: x[i]), (np.ones(3),), "np.argsort"),
+    (lambda x: [1, "two", 3.0][int(x[0])], (np.ones(3),), "elif"),
+    (lambda x: [1.5, 2.5][int(x[0])], (np.ones(3),), "np.array(items)[i]"),
+    (lambda x: [x, -x][int(x[0])], (np.ones(3),), "np.stack(items)[i]"),
+    (lambda x: {v for v in x}, (np.ones(3),), "np.unique"),  # noqa: C416
+    (lambda x: set(x), (np.ones(3),), "np.unique"),
+    (lambda x: {1.0: 2}[x[0]], (np.ones(3),), "an array of keys"),
+    (lambda x: [x[0], x[1]].index(x[1]), (np.ones(3),), "np.flatnonzero"),
+    (lambda x: np.vectorize(lambda v: v + 1)(x), (np.ones(3),), "np.array([f(v) for v in x])"),
+    (lambda x: x * 2, (np.ones(3, np.float16),), "x.astype(np.float32)"),
+    (lambda x: x * 2, (np.array([1, 2.0], object),), "x.astype(np.float64)"),
+    (lambda x: x, (np.array(["a"]),), "np.unique(x, return_inverse=True)"),
+    (lambda x: pickle.dumps(x), (np.ones(3),), "the array as a result"),
+]
+
+
+@pytest.mark.parametrize(("f", "args", "remedy"), REMEDIES, ids=range(len(REMEDIES)))
+def test_remedies(f, args, remedy):
+    with pytest.raises(errors.JitnetError) as caught:
+        jit(f)(*args)
+    assert f"  remedy: {caught.value.remedy}" in str(caught.value)
+    assert remedy in caught.value.remedy
+    assert caught.value.frames[0].file == __file__
+
+
+def test_functions_of_scipy_are_called_so():
+    special = pytest.importorskip("scipy.special")
+
+    def f(x):
+        return special.erf(x)
+
+    text = failure(f, np.ones(3), raises=errors.UnsupportedFunctionError, also=NotImplementedError)
+    assert "scipy.special.erf of traced values" in text
+    assert "np.erf" not in text
+
+
+def test_cases_are_ifs():
+    def f(x):
+        match x[0]:
+            case 1.0:
+                return 2.0
+        return 3.0
+
+    text = failure(f, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
+    assert "if and elif" in text
+
+
+def test_a_handler_of_what_an_int_argument_decides():
+    def f(x, k):
+        try:
+            return x[k] / (3 // k)
+        except ZeroDivisionError:
+            return -1.0
+        except IndexError:
+            return -2.0
+
+    x = np.array([4.0, 5.0, 6.0])
+    compiled = jit(f)
+    for k in (0, 1, 2, 7, -1):
+        assert compiled(x, k) == f(x, k)
+
+
+def test_a_handler_of_what_data_decides_is_not_reached():
+    def f(x):
+        try:
+            return x[int(x[0])]
+        except IndexError:
+            return -1.0
+
+    compiled = jit(f)
+    assert compiled(np.ones(3)) == 1.0
+    with pytest.raises(errors.IndexingError, match="in the place of try and except"):
+        compiled(np.full(3, 9.0))

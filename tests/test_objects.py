@@ -1088,3 +1088,104 @@ def test_helpers_that_read_what_changes_between_their_calls():
         same(own, plain)
         assert count == COUNT
     assert compiled.cache_info().misses == 1
+
+
+# -- what a program could have read instead --------------------------------------------------------
+
+
+class Linear:
+    def slope(self):
+        return 2.0
+
+
+class Steep:
+    def slope(self):
+        return 5.0
+
+
+LINE = Linear()
+W1, W2 = 2.0, 3.0
+MISSING_THERE = (AttributeError,)
+
+
+def agrees_after(fn, change, *args):
+    """Compare calls before and after what is outside has changed."""
+    compiled, x = jitnet.jit(fn), np.ones(2)
+    np.testing.assert_array_equal(compiled(x, *args), fn(x, *args))
+    before = fn(x, *args)
+    change()
+    np.testing.assert_array_equal(compiled(x, *args), fn(x, *args))
+    assert not np.array_equal(before, fn(x, *args))
+
+
+def test_objects_that_become_of_another_class():
+    def change():
+        LINE.__class__ = Steep
+
+    try:
+        agrees_after(lambda x: x * LINE.slope(), change)
+        with pytest.raises(errors.MutationError, match="__class__ of a Steep"):
+            jitnet.jit(becomes_linear)(np.ones(2))
+        assert type(LINE) is Steep
+    finally:
+        LINE.__class__ = Linear
+
+
+def becomes_linear(x):
+    LINE.__class__ = Linear
+    return x
+
+
+def test_attributes_that_are_missing_and_handled_without_a_name():
+    model = types.SimpleNamespace(a=1.0)
+
+    def bare(x):
+        try:
+            return x * model.b
+        except:  # noqa: E722
+            return x * model.a
+
+    def by_a_tuple(x):
+        try:
+            return x * model.c
+        except MISSING_THERE:
+            return x * model.a
+
+    agrees_after(bare, lambda: setattr(model, "b", 7.0))
+    agrees_after(by_a_tuple, lambda: setattr(model, "c", 8.0))
+
+
+def global_by_its_number(x, n):
+    return x * globals()["W" + str(n)]
+
+
+def global_by_text(x, n):
+    return x * globals().get(f"W{n}", 1.0)
+
+
+def globals_of_a_kind(x, n):
+    total = 0.0
+    for name, value in globals().items():
+        if name.startswith("W") and len(name) < 3:
+            total += value
+    return x * total
+
+
+@pytest.mark.parametrize("fn", [global_by_its_number, global_by_text, globals_of_a_kind])
+def test_globals_by_names_that_are_computed(fn):
+    def change():
+        global W1
+        W1 += 1.0
+
+    agrees_after(fn, change, 1)
+
+
+@pytest.mark.parametrize("fn", [global_by_text, globals_of_a_kind])
+def test_globals_that_were_not_there(fn):
+    def change():
+        globals()["W3"] = 11.0
+
+    try:
+        agrees_after(fn, change, 3)
+    finally:
+        del globals()["W3"]

@@ -201,14 +201,6 @@ def write_to_an_ambiguous_array(x, y):
     return best
 
 
-@refused(errors.MutationError, "for _ in range", X, X * 2, 0.01)
-def exchanged_as_often_as_data_says(u, v, tolerance):
-    for _ in range(int(u[0])):
-        v[0] = u[1] * 0.5
-        u, v = v, u
-    return u
-
-
 @refused(errors.ConcretizationError, "if x[0] > 0", X)
 def handler_that_a_traced_value_decides(x):
     try:

@@ -13,7 +13,7 @@ runs the trace can undo it and hand the final value on.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ import numpy as np
 from jitnet import errors, ops
 from jitnet.frontend.context import Trace, bring_in, running_trace
 from jitnet.frontend.stores import STRIDES, Doubt, Store
-from jitnet.ir import Dim, DType, Eqn, Value, as_dim
+from jitnet.ir import Dim, DType, Eqn, Literal, Value, as_dim, index
 from jitnet.ops.complexes import IMAG, REAL
 from jitnet.ops.index import GATHER
 from jitnet.ops.shape import BROADCAST, RESHAPE, TRANSPOSE
@@ -103,7 +103,7 @@ class Choice:
         condition: a value of the trace `owner`; `one` is meant where it holds.
     """
 
-    __slots__ = ("condition", "dtype", "one", "other", "owner", "rank")
+    __slots__ = ("_known", "condition", "dtype", "one", "other", "owner", "rank")
 
     def __init__(self, condition: Value, owner: Trace, one: Place, other: Place) -> None:
         self.condition = condition
@@ -112,26 +112,51 @@ class Choice:
         self.other = other
         self.dtype: DType = one.dtype
         self.rank: int = one.rank
+        self._known: tuple[Trace, Value, tuple[tuple[Store, Value], ...]] | None = None
 
     @property
     def last(self) -> Value:
         """What some reading of it gave; for messages."""
         return last_value(self.one)
 
+    def known(self, trace: Trace) -> Value | None:
+        """What it holds, if that was remembered, and no memory that it may be has changed since."""
+        if self._known is None:
+            return None
+        owner, value, held = self._known
+        if any(s.value is not v or s.doubt is not None for s, v in held):
+            return None
+        is_here = owner.active and (trace is owner or trace.is_inside(owner))
+        return bring_in(value, owner, trace) if is_here else None
+
+    def remember(self, trace: Trace, value: Value) -> None:
+        """`value` is what reading this gives now."""
+        self._known = trace, value, tuple((s, s.value) for s in stores_behind(self))
+
     def read(self, trace: Trace) -> Value:
+        known = self.known(trace)
+        if known is not None:
+            return known
         condition = bring_in(self.condition, self.owner, trace)
         one, other = self.one.read(trace), self.other.read(trace)
-        spread = ops.broadcast(condition, one.dims, ()) if one.rank else condition
-        return ops.select(spread, one, other)
+        value = ops.select(spread_to(condition, one), one, other)
+        self.remember(trace, value)
+        return value
 
-    def write(self, value: Value) -> None:
+    def write(self, value: Value, box: Box | None = None) -> None:
         """Write where it is meant, and leave the other one as it is."""
         trace = running_trace()
         condition = bring_in(self.condition, self.owner, trace)
-        for place, chosen in ((self.one, True), (self.other, False)):
-            flag = condition if chosen else ops.logical_not(condition)
-            spread = ops.broadcast(flag, value.dims, ()) if value.rank else flag
-            write(place, ops.select(spread, value, place.read(trace)))
+        for place, flag in ((self.one, condition), (self.other, ops.logical_not(condition))):
+            kept = place.read(trace)
+            if box is not None:
+                kept = ops.slice(kept, box.starts, value.dims, box.steps)
+            write(place, ops.select(spread_to(flag, value), value, kept), box)
+
+
+def spread_to(condition: Value, x: Value) -> Value:
+    """A condition for each element of x."""
+    return ops.broadcast(condition, x.dims, ()) if x.rank else condition
 
 
 Place = Store | View | Choice
@@ -176,7 +201,7 @@ def write(place: Place, value: Value, box: Box | None = None) -> None:
     """
     trace = running_trace()
     if isinstance(place, Choice):
-        place.write(value if box is None else _updated(place.read(trace), value, box))
+        place.write(value, box)
         return
     require_writeable(place)
     store = place if isinstance(place, Store) else place.store
@@ -321,12 +346,29 @@ def view_of(
             return None
         chain.append(eqn)
         value = eqn.operands[0]
+    steps = tuple(Step(eqn, trace) for eqn in reversed(chain))
+    view = _view(place, steps, found, origin, in_one_piece)
+    if isinstance(view, View | Choice):
+        view.remember(trace, found)
+    return view
+
+
+def _view(
+    place: Place, more: Sequence[Step], found: Value, origin: object, in_one_piece: bool
+) -> Place | None:
+    """What these steps make of the array at `place`."""
+    trace = running_trace()
     if isinstance(place, Choice):
+        one, other = (_view(p, more, found, None, in_one_piece) for p in (place.one, place.other))
+        if one is None and other is None:
+            return None
+        if one is not None and other is not None:
+            return Choice(place.condition, place.owner, one, other)
         memory = Store(found, trace)
-        memory.may_be(stores_behind(place))
+        memory.may_be(stores_behind(place), Doubt(STRIDES))
         return memory
     store, before = (place, ()) if isinstance(place, Store) else (place.store, place.steps)
-    steps = (*before, *(Step(eqn, trace) for eqn in reversed(chain)))
+    steps = _in_fewest((*before, *more))
     is_view = {
         _is_without_copy(d, steps, len(before) if in_one_piece else None)
         for d in dummies(store, in_one_piece or any(step.eqn.op is RESHAPE for step in steps))
@@ -337,9 +379,33 @@ def view_of(
         memory = Store(found, trace)
         memory.may_be([store], Doubt(STRIDES))
         return memory
-    view = View(store, steps, origin)
-    view.remember(trace, found)
-    return view
+    return View(store, steps, origin)
+
+
+def _in_fewest(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The same steps with slices of slices made one: `x[::-1][::-1]`, again and again."""
+    found: list[Step] = []
+    for step in steps:
+        joined = _slice_of_slice(found[-1], step) if found else None
+        found[len(found) - (joined is not None) :] = [step if joined is None else joined]
+    return tuple(found)
+
+
+def _slice_of_slice(first: Step, second: Step) -> Step | None:
+    """One slice that is the second one of the first one, of known bounds."""
+    a, b = first.eqn, second.eqn
+    numbers = (*a.operands[1:], *b.operands[1:])
+    if a.op is not SLICE or b.op is not SLICE or not all(isinstance(v, Literal) for v in numbers):
+        return None
+    rank = len(b.attrs["steps"])
+    starts = [
+        index(s.item + k * t.item)
+        for s, k, t in zip(a.operands[1:], a.attrs["steps"], b.operands[1 : 1 + rank])
+        if isinstance(s, Literal) and isinstance(t, Literal)
+    ]
+    strides = tuple(j * k for j, k in zip(a.attrs["steps"], b.attrs["steps"]))
+    operands = (a.operands[0], *starts, *b.operands[1 + rank :])
+    return Step(replace(b, operands=operands, attrs={**b.attrs, "steps": strides}), second.owner)
 
 
 def dummies(store: Store, in_doubt: bool = True) -> list[np.ndarray]:

@@ -68,7 +68,7 @@ def _sorted(*args: Any, **kwargs: Any) -> NoReturn:
     raise errors.UnsupportedFunctionError(
         "sorted() of traced values",
         why="it asks for the truth of one comparison after the other",
-        remedy="np.sort(x), or x[np.argsort(key)]",
+        remedy="np.sort(x), or x[np.argsort(keys)]; np.sort(x[x > 0]) for those of a condition",
     )
 
 

@@ -187,9 +187,13 @@ class Substitution:
         """Places that the function has changed which it does not have yet.
 
         Raises:
-            MutationError: for containers that are no trees, or of registered classes.
+            MutationError: for containers that are no trees, or of registered classes; for the class
+                of an object.
         """
         found: list[Any] = []
+        for x, _, original in self._objects:
+            if type(x) is not type(original):
+                raise _changes_class(original)
         for original, names in self._changed_variables():
             more = [name for name in names if name not in self._reserved.get(id(original), ())]
             if more:
@@ -379,6 +383,14 @@ def _is_supported(x: np.ndarray[Any, Any]) -> bool:
     except KeyError:
         return False
     return True
+
+
+def _changes_class(x: Any) -> errors.MutationError:
+    return errors.MutationError(
+        f"the function assigns to the __class__ of a {type(x).__qualname__} from outside",
+        why="what its attributes and methods are would change while the function is traced",
+        remedy="an attribute that says what kind of object it is",
+    )
 
 
 def _refused(x: Any) -> errors.MutationError:

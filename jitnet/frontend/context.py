@@ -84,6 +84,7 @@ class Trace:
         iterated: memory of the arrays that running loops go over.
         bring_in: the copy of something from outside that the traced function is to see.
         globals: the modules' variables that the traced function may change.
+        exact: arrays in loops are told by their places, rather than by what they hold.
         trying: how many `try` statements with handlers the program is in.
         stack: the user's frames that are running; of the whole function's trace.
         target: the variable that the current operation's result is stored to, or ''.
@@ -111,6 +112,7 @@ class Trace:
         self.iterated: list[Any] = []
         self.bring_in: Callable[[Any], Any] = _as_it_is if parent is None else parent.bring_in
         self.globals: Callable[[], Sequence[Globals]] = tuple if parent is None else parent.globals
+        self.exact = False
         self.trying = 0
         self.stack = source.Stack()
         self.target = ""

@@ -22,6 +22,7 @@ from jitnet.ir import types as T
 
 _LIST = 4096  # elements that tolist gives
 WIDE = "the Python int {0} does not fit int64, which traced Python ints are"
+WIDE += errors.REMEDY + "keep it a NumPy scalar, or use a float"
 
 
 def number_of(x: Any) -> Value:
@@ -70,6 +71,7 @@ def int_of(value: Value) -> Value:
         wide = ops.convert(value, T.f64)
         within = ops.bitwise_and(ops.ge(wide, -(2.0**63)), ops.lt(wide, 2.0**63))
         message = "cannot convert float {0} to integer: traced Python ints are int64"
+        message += errors.REMEDY + "np.floor, np.trunc and np.rint keep it a float"
         ops.check(within, [wide], "OverflowError", message)
     elif dtype == T.u64:
         ops.check(ops.le(value, (1 << 63) - 1), [value], "OverflowError", WIDE)

@@ -40,6 +40,7 @@ def value_and_grad(
     argnums: Argnums,
     has_aux: bool,
     holomorphic: bool = False,
+    memory: int | None = None,
 ) -> tuple[Any, Any]:
     """fn's result, and the gradient in trees like the arguments."""
     inner = trace_inner(fn, args, kwargs, argnums, "grad", holomorphic)
@@ -51,7 +52,7 @@ def value_and_grad(
         inner.write_back(values)
         nothing = {i: zeros_like(inner.leaves[i]) for i in inner.chosen}
         return unflatten(tree, inner.results(values)), inner.like_arguments(nothing)
-    both = transforms.value_and_grad(inner.function, inner.wrt, result)
+    both = transforms.value_and_grad(inner.function, inner.wrt, result, memory)
     values = builder().inline(both, inner.operands)
     inner.write_back(values)
     gradient = inner.like_arguments(inner.flavoured(values[count:]))

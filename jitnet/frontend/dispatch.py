@@ -11,8 +11,11 @@ place is noted; the watch for unknown functions rests while jitnet itself works.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from jitnet.errors import JitnetError, describe
 from jitnet.frontend.context import current_trace, enter
@@ -93,11 +96,17 @@ class _Naming:
         if isinstance(error, JitnetError) and not error.operation:
             given = [describe(x) for x in self.args]
             given += [f"{name}={describe(x)}" for name, x in self.kwargs.items()]
-            name = getattr(self.function, "__name__", self.function)
-            room = {"builtins": "", "math": "math.", "cmath": "cmath."}.get(
-                getattr(self.function, "__module__", ""), "np."
-            )
-            error.operation = f"{room}{name}({', '.join(given)})"
+            error.operation = f"{name_of(self.function)}({', '.join(given)})"
+
+
+def name_of(function: Any) -> str:
+    """What the user's program calls a function of NumPy's, of Python's or of SciPy's."""
+    name = str(getattr(function, "__name__", function))
+    if isinstance(function, np.ufunc) and getattr(np, name, None) is not function:
+        scipy = sys.modules.get("scipy.special")  # its functions are ufuncs, which name no module
+        return f"scipy.special.{name}" if getattr(scipy, name, None) is function else name
+    module = getattr(function, "__module__", "")
+    return {"builtins": "", "math": "math.", "cmath": "cmath."}.get(module, "np.") + name
 
 
 def note_place() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend.dims import broadcast_dims, spread
+from jitnet.frontend.dispatch import name_of
 from jitnet.frontend.promotion import (
     Operand,
     as_dtype,
@@ -293,7 +294,7 @@ def call(
     kernel = KERNELS.get(ufunc)
     if kernel is None:
         raise errors.UnsupportedFunctionError(
-            f"np.{ufunc.__name__} of traced values",
+            f"{name_of(ufunc)} of traced values",
             why="this version has no such operation",
             remedy="compute it outside of the compiled function and pass the result in",
         )

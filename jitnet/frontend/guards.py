@@ -16,12 +16,10 @@ import builtins
 import dataclasses
 import functools
 import math
-import opcode
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
-from itertools import takewhile
 from types import (
     BuiltinFunctionType,
     CellType,
@@ -36,6 +34,17 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors
+from jitnet.frontend.bytecode import (
+    ALL_OF_THEM,
+    ASKING,
+    codes,
+    computes_globals,
+    computes_names,
+    handles_errors,
+    may_change,
+    stored,
+    texts,
+)
 from jitnet.frontend.closures import COLLECTIONS
 from jitnet.frontend.places import (
     ABSENT,
@@ -49,7 +58,7 @@ from jitnet.frontend.places import (
     write,
 )
 from jitnet.frontend.pytree import is_registered, node_kind
-from jitnet.source import is_installed, is_users
+from jitnet.source import Position, is_installed, is_users, position
 
 _ANY = "*"
 """Stands for every attribute among the names that code mentions."""
@@ -65,9 +74,20 @@ class _Keys:
         return tuple(self._namespace) if name == _ANY else default
 
 
-Namespace = Mapping[str, Any] | Slots | _Keys
+class _Kind:
+    """The class of an object, which may be assigned, as what the name `__class__` stands for."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return type(self.thing) if name == "__class__" else default
+
+
+Namespace = Mapping[str, Any] | Slots | _Keys | _Kind
 Names = tuple[tuple[dict[str, Any], str, Any], ...]
 Cells = tuple[tuple[CellType, Any], ...]
+Kinds = tuple[tuple[Any, type], ...]
 
 _DYNAMIC = (np.ndarray, float, complex)
 _PLAIN = (bool, int, str, bytes, complex, frozenset)
@@ -118,19 +138,31 @@ class Guards:
                 return False
         return all(_unchanged(*container) for container in self.containers)
 
-    def has_set(self) -> bool:
-        """Whether a trace has given new attributes to objects, which are theirs no more."""
+    def has_set(self) -> list[str]:
+        """The new attributes that a trace has given to objects, which are theirs no more."""
         fresh = [(namespace, name) for namespace, name in self.unset if name in namespace]
         for namespace, name in fresh:
             del namespace[name]
-        return bool(fresh)
+        return [name for _, name in fresh]
+
+    def assignments(self, things: Iterable[str]) -> list[Position]:
+        """Where the code assigns to variables or attributes of which this is said."""
+        names = {word for thing in things for word in thing.split()} & self.stored
+        return [
+            position((code, at))
+            for code in self.codes
+            for at, name in stored(code)
+            if name in names
+        ]
 
     def changes(self) -> Iterator[tuple[str, Any, Any]]:
         """What is not as it was: a name for it, what it was, and what it is."""
         for namespace, name, expected in self.names:
             now = namespace.get(name, ABSENT)
             if now is not expected and not _same(now, expected):
-                yield f"{_kind_of_name(namespace)} {name}", expected, now
+                _, home = self.homes.get(id(namespace), (None, None))
+                of = f" of the class {home.__qualname__}" if isinstance(home, type) else ""
+                yield f"{_kind_of_name(namespace)} {name}{of}", expected, now
         for cell, expected in self.cells:
             now = read(cell, "")
             if now is not expected and not _same(now, expected):
@@ -195,13 +227,13 @@ class Guards:
         for cell, was in self.cells:
             write(cell, "", was)
 
-    def split(self) -> tuple[Names, Cells, Guards]:
-        """Names in real dicts and filled cells, which the identity of what they hold decides, once
-        each; and the rest."""
+    def split(self) -> tuple[Names, Cells, Kinds, Guards]:
+        """Names in real dicts, filled cells and classes of objects, which the identity of what they
+        hold decides, once each; and the rest."""
         names = {(id(n[0]), n[1]): n for n in self.names}.values()
         cells = {id(cell[0]): cell for cell in self.cells}.values()
         rest = Guards(
-            [n for n in names if type(n[0]) is not dict or n[2] is ABSENT],
+            [n for n in names if type(n[0]) not in (dict, _Kind) or n[2] is ABSENT],
             [cell for cell in cells if cell[1] is ABSENT],
             self.containers,
             self.shapes,
@@ -209,6 +241,7 @@ class Guards:
         return (
             tuple((n[0], n[1], n[2]) for n in names if type(n[0]) is dict and n[2] is not ABSENT),
             tuple(cell for cell in cells if cell[1] is not ABSENT),
+            tuple((n[0].thing, n[2]) for n in names if type(n[0]) is _Kind),
             rest,
         )
 
@@ -275,98 +308,6 @@ def collect(
             return walk.guards
         names |= walk.found
         doubtful |= walk.missed
-
-
-_CHANGING = bytes(
-    opcode.opmap[name]
-    for name in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF")
-    + ("DELETE_DEREF", "STORE_SUBSCR", "DELETE_SUBSCR")
-)
-_CHANGING_METHODS = frozenset(
-    name
-    for cls in (list, dict, *COLLECTIONS)
-    for name in vars(cls)
-    if not name.startswith("_") and name not in dir(tuple) and name not in dir(str)
-) - {"copy", "get", "keys", "values", "items"}
-
-
-def _may_change(code: CodeType) -> bool:
-    """Whether code writes to attributes, globals or items, or calls methods that change containers.
-
-    A pass over its instructions, of which every other byte is an opcode."""
-    written = not set(_CHANGING).isdisjoint(code.co_code[::2])
-    return written or not _CHANGING_METHODS.isdisjoint(code.co_names) or "setattr" in code.co_names
-
-
-_STORING = frozenset(
-    opcode.opmap[name] for name in ("STORE_ATTR", "DELETE_ATTR", "STORE_GLOBAL", "DELETE_GLOBAL")
-)
-
-
-def _stored(code: CodeType) -> Iterator[str]:
-    """The globals and attributes that code assigns to."""
-    if _STORING.isdisjoint(code.co_code[::2]):
-        return
-    number = 0
-    for operation, argument in zip(code.co_code[::2], code.co_code[1::2]):
-        number = number << 8 | argument
-        if operation in _STORING:
-            yield code.co_names[number]
-        if operation != opcode.EXTENDED_ARG:
-            number = 0
-
-
-_ASKING = frozenset(("getattr", "hasattr"))
-_MISSING = frozenset(("AttributeError", "NameError", "Exception", "BaseException"))
-_ALL_OF_THEM = frozenset(("vars", "__dict__"))
-_SIMPLE = frozenset(("LOAD_FAST", "LOAD_DEREF", "LOAD_CONST"))
-_OBJECTS = frozenset(("LOAD_FAST", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_ATTR"))
-
-
-def _texts(code: CodeType) -> set[str]:
-    """The strings in code that may be names."""
-    return {c for c in code.co_consts if isinstance(c, str) and c.isidentifier()}
-
-
-def _computes_names(code: CodeType) -> bool:
-    """Whether code may ask for attributes by names that it makes: `getattr(model, f"w{i}")`."""
-    import dis  # which few programs need
-
-    instructions = iter(dis.get_instructions(code))
-    for found in instructions:
-        if found.opname != "LOAD_GLOBAL" or found.argval not in _ASKING:
-            continue
-        name = next((i for i in instructions if i.opname not in _OBJECTS), None)
-        if name is None or name.opname != "LOAD_CONST":
-            return True
-        rest = takewhile(lambda i: "CALL" not in i.opname, instructions)
-        if any(i.opname not in _SIMPLE for i in rest):  # the constant may be a part of the name
-            return True
-    return False
-
-
-_ASSIGNING = ("STORE_ATTR", "STORE_GLOBAL", "STORE_DEREF", "COPY_FREE_VARS", "MAKE_CELL")
-_LOOKING_AROUND = ("vars", "__dict__", "getattr", "copy", "deepcopy", "globals")
-
-
-def names_read(codes: Iterable[CodeType]) -> Container[str]:
-    """Names of variables and attributes that code may ask for, rather than only assign to."""
-    import dis  # which few programs need
-
-    found: set[str] = set()
-    for code in codes:
-        found.update(text for text in code.co_consts if isinstance(text, str))
-        for operation, name in ((i.opname, i.argval) for i in dis.get_instructions(code)):
-            if name in _LOOKING_AROUND and (operation.startswith("LOAD_G") or name == "__dict__"):
-                return _Everything()
-            if isinstance(name, str) and operation not in _ASSIGNING:
-                found.add(name)
-    return found
-
-
-class _Everything:
-    def __contains__(self, name: object) -> bool:
-        return True
 
 
 class _Walk:
@@ -445,22 +386,26 @@ class _Walk:
         elif is_users(file):
             self.guards.homes[id(vars(module))] = (vars(module), vars(module))
             self._attributes(vars(module))
+            if _ANY in self.names:
+                self._globals(vars(module))
 
     def _function(self, fn: FunctionType) -> None:
         if not is_users(fn.__code__.co_filename):
             return self._cells(fn, guarded=False)
         self.guards.homes[id(fn.__globals__)] = (fn.__globals__, fn.__globals__)
-        for code in _codes(fn.__code__):
+        for code in codes(fn.__code__):
             self._mentioned(code)
-            self.guards.may_change |= _may_change(code)
-            self.guards.stored.update(_stored(code))
+            self.guards.may_change |= may_change(code)
+            self.guards.stored.update(name for _, name in stored(code))
             self.guards.codes.append(code)
             asks = "globals" in code.co_names
-            for name in (*code.co_names, *(_texts(code) if asks else ())):
+            for name in (*code.co_names, *(texts(code) if asks else ())):
                 if name in fn.__globals__:
                     self._name(fn.__globals__, name)
                 elif asks or hasattr(builtins, name) or "NameError" in code.co_names:
                     self._absent(fn.__globals__, name)
+            if computes_globals(code):
+                self._globals(fn.__globals__)
         self._cells(fn, guarded=True)
         if fn.__dict__:
             self.guards.homes[id(fn.__dict__)] = (fn.__dict__, fn)
@@ -470,15 +415,15 @@ class _Walk:
 
     def _mentioned(self, code: CodeType) -> None:
         self.found.update(code.co_names)
-        if not _ASKING.isdisjoint(code.co_names):
-            asked = _texts(code)
+        if not ASKING.isdisjoint(code.co_names):
+            asked = texts(code)
             self.found |= asked
             self.missed |= asked
-            if _computes_names(code):
+            if computes_names(code):
                 self.found.add(_ANY)
-        if not _ALL_OF_THEM.isdisjoint(code.co_names):
+        if not ALL_OF_THEM.isdisjoint(code.co_names):
             self.found.add(_ANY)
-        if not _MISSING.isdisjoint(code.co_names):
+        if handles_errors(code):
             self.missed.update(code.co_names)
 
     def _cells(self, fn: FunctionType, guarded: bool) -> None:
@@ -521,6 +466,13 @@ class _Walk:
             if not name.startswith("__") and not hasattr(value, "__get__"):
                 self._name(namespace, name)
 
+    def _globals(self, namespace: dict[str, Any]) -> None:
+        """All variables of a module, for code that computes their names."""
+        keys = _Keys(namespace)
+        self.guards.names.append((keys, _ANY, keys.get(_ANY)))
+        for name in [name for name in namespace if not name.startswith("__")]:
+            self._name(namespace, name)
+
     def _class(self, cls: type) -> None:
         for base in cls.__mro__:
             if not _is_users_class(base):
@@ -551,6 +503,8 @@ class _Walk:
         names = self.names | more
         self.visit(getattr(x, "__wrapped__", None))
         self._class(type(x))
+        if _is_users_class(type(x)):
+            self.guards.names.append((_Kind(x), "__class__", type(x)))
         namespace = getattr(x, "__dict__", None)
         slots = slots_of(type(x))
         if slots:
@@ -590,14 +544,6 @@ def _reached_twice(x: Any) -> errors.MutationError:
         why="whether these ways lead to one object is not a part of what a program is compiled for",
         remedy="reach it by one name or attribute only, or return it as a result",
     )
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    """A function's code and that of the functions and comprehensions inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _codes(constant)
 
 
 def user_traceback(traceback: TracebackType | None) -> TracebackType | None:

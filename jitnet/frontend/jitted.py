@@ -205,7 +205,9 @@ class Lowered:
     _key: Callable[[Any], Any]
 
     def cost(self) -> Mapping[str, int]:
-        """Rough work of one call: "flops", "bytes" read and written, "equations"."""
+        """Rough work of one call: "kernels", "flops", "bytes" of arguments and results, "copies";
+        "peak_bytes", the memory that it takes beside its arguments, and "peak_is_known", 0 where
+        that is a lower bound."""
         return self._specialisation.executable.cost
 
     def compile(self) -> Callable[..., Any]:
@@ -226,9 +228,14 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
     """A callable that compiles `fn` for each kind of arguments that it meets."""
 
     def __init__(
-        self, fn: Callable[..., Any], static: Sequence[int | str] = (), verify: bool = False
+        self,
+        fn: Callable[..., Any],
+        static: Sequence[int | str] = (),
+        verify: bool = False,
+        device: str | None = None,
     ) -> None:
         self.__wrapped__ = fn
+        self._device = device
         self._verify = verify
         self._static = frozenset(static)
         self._static_ints: dict[tuple[Any, ...], frozenset[int]] = {}
@@ -316,6 +323,10 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
     def clear_cache(self) -> None:
         with self._lock:
+            if self._cache:
+                from jitnet.frontend import backend  # there is one already
+
+                backend.release()
             self._cache.clear()
             self._static_ints.clear()
             self._places.clear()
@@ -394,6 +405,8 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
                 self._cache[key] = found
                 while len(self._cache) > CACHE_SIZE:
                     self._cache.popitem(last=False)
+            else:
+                self._hits += 1
             return found, keyed.leaves, keyed.arguments
 
     def _specialise_with(
@@ -441,7 +454,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         started = time.perf_counter()
         traced, types = self.trace(args, kwargs, aliases)
         milliseconds = {"trace": 1e3 * (time.perf_counter() - started)}
-        made = _assemble(traced, types)
+        made = _assemble(traced, types, self._device)
         milliseconds |= made.executable.milliseconds
         _report(traced, types, made, milliseconds, 1e3 * (time.perf_counter() - started))
         return made
@@ -450,7 +463,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         """Let calls like this one go straight to native code from now on, where they can."""
         with self._lock:
             key, leaves, structure, _, places, _ = self._key(args, kwargs)
-            if places or len(self._entries) == MOST_ENTRIES:
+            if places or len(self._entries) == MOST_ENTRIES or self._device is not None:
                 return
             if self._cache.get(key) is not specialisation:
                 return  # or which ints are static is another question meanwhile
@@ -510,7 +523,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
             except NeedPlaces as need_places:
                 more = merged(keyed.places, need_places.items)
                 if is_same(more, keyed.places):
-                    raise changed(function_name(self.__wrapped__)) from None
+                    raise changed(function_name(self.__wrapped__), need_places.items) from None
                 self._places[_place_key(keyed.without)] = more
             except errors.JitnetError:
                 read = all_read(keyed.places)  # what one path assigns is kept on the other one
@@ -554,7 +567,7 @@ def _parameter_names(fn: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(fn).parameters)
 
 
-def _assemble(traced: Traced, types: Sequence[LeafType]) -> Specialisation:
+def _assemble(traced: Traced, types: Sequence[LeafType], device: str | None) -> Specialisation:
     """Compile what is not simply an argument."""
     function = traced.function
     handed_out = [*traced.outputs, *(o for e in traced.effects for o in e.outputs)]
@@ -578,7 +591,7 @@ def _assemble(traced: Traced, types: Sequence[LeafType]) -> Specialisation:
     program = replace(function, results=tuple(values), _hash=[])
     layouts = [_layout(types, source) for source in traced.inputs]
     stores = {computed[result]: source for result, source in traced.stores.items()}
-    executable = backend.compile(program, layouts, stores)
+    executable = backend.compile(program, layouts, stores, device)
     return Specialisation(traced, types, executable, computed)
 
 

@@ -110,7 +110,7 @@ def _call_spec(
     places = _places(structure)
     arguments = _tree(iter(structure), iter(leaves))
     positional, keywords = arguments.children
-    items, cells, condition = _surroundings(traced.guards, captured)
+    items, cells, kinds, condition = _surroundings(traced.guards, captured)
     return CallSpec(
         args=positional.children,
         kwargs=tuple(zip(keywords.keys, keywords.children, strict=True)),
@@ -118,6 +118,7 @@ def _call_spec(
         result=_tree(iter(traced.out_tree.tokens), iter(results)),
         items=items,
         cells=((RUNNING, 0), *cells),
+        kinds=kinds,
         condition=condition,
         fail=_failing(program) if stored else None,
     )
@@ -212,11 +213,11 @@ def _is_plain(token: Any) -> bool:
 # -- what was read from outside --------------------------------------------------------------------
 
 
-def _surroundings(held: Guards, captured: Sequence[Any]) -> tuple[Any, Any, Any]:
-    """Items and cells that are compared by identity, and a function for the rest, if any is left:
-    the shapes of captured arrays are checked with the program's inputs."""
-    items, cells, rest = held.split()
+def _surroundings(held: Guards, captured: Sequence[Any]) -> tuple[Any, Any, Any, Any]:
+    """Items, cells and classes that are compared by identity, and a function for the rest, if any
+    is left: the shapes of captured arrays are checked with the program's inputs."""
+    items, cells, kinds, rest = held.split()
     inputs = {id(array) for array in captured}
     rest.shapes = [shape for shape in rest.shapes if id(shape[0]) not in inputs]
     left = rest.names or rest.cells or rest.containers or rest.shapes
-    return items, cells, rest.hold if left else None
+    return items, cells, kinds, rest.hold if left else None

@@ -395,13 +395,38 @@ def all_read(places: Sequence[Item]) -> list[Item]:
     ]
 
 
-def changed(name: str) -> errors.MutationError:
-    """The error for a function that changes what it reads from outside, where it must not."""
-    return errors.MutationError(
-        f"{name} changes a global, a closure variable, an attribute or a container that it reads",
-        why="it would change while the function is traced, and not when it is run",
-        remedy="return the new value as a result, and assign it in the caller",
+def changed(
+    name: str, what: Iterable[Item | str] = (), frames: Sequence[errors.Place] = ()
+) -> errors.MutationError:
+    """The error for a function that changes what it reads from outside, where it must not.
+
+    Args:
+        what: places, or what is said of other things; `frames` where they are assigned to.
+    """
+    things = ", ".join(dict.fromkeys(said(what))) or (
+        "a global, a closure variable, an attribute or a container that it reads"
     )
+    return errors.MutationError(
+        f"{name} changes {things}",
+        why="it would change while the function is traced, and not when it is run",
+        remedy="return the new value as a result, and assign it in the caller; attributes of "
+        "objects may be changed, those of classes may not",
+        frames=frames or None,
+    )
+
+
+def said(what: Iterable[Item | str]) -> list[str]:
+    """What messages call these."""
+    return [name for x in what for name in ([x] if isinstance(x, str) else _names_of(x))]
+
+
+def _names_of(item: Item) -> list[str]:
+    if not isinstance(item, Variables):
+        return [f"a {type(item.original).__name__} from outside"]
+    kind = type(item.original)
+    if kind is dict or kind is CellType:
+        return [f"the {'global' if kind is dict else 'variable'} {n}" for n in item.names]
+    return [f"the attribute {n} of a {kind.__name__}" for n in item.names]
 
 
 def containers_in(x: Any) -> Iterator[Any]:

@@ -31,7 +31,12 @@ Real = Tracer | bool | int | float
 Rule = Callable[[Value, Value], Value]
 
 _INT64_MIN = -(1 << 63)
+_REMEDY = (
+    "np.uint64(n) wraps around; float(n) and math.log(n) reach further; "
+    "jit(f, static=(name,)) compiles an int in, and what is known is computed without limits"
+)
 _WIDE = "an integer result does not fit int64, which traced Python ints are"
+_WIDE += errors.REMEDY + _REMEDY
 
 
 def are_python(inputs: tuple[Any, ...]) -> bool:

@@ -29,13 +29,14 @@ from jitnet.frontend import (
     ufuncs,
 )
 from jitnet.frontend.arrays import Choice, Grown, View, view_of
+from jitnet.frontend.bytecode import names_read
 from jitnet.frontend.closures import Substitution
 from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
 from jitnet.frontend.flow import calling, raising
 from jitnet.frontend.flow.growing import stacked
 from jitnet.frontend.flow.hooks import HOOKS
-from jitnet.frontend.places import NeedPlaces, Variables, changed
+from jitnet.frontend.places import NeedPlaces, Variables, changed, said
 from jitnet.frontend.pytree import TreeDef, flatten, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.stores import Store
@@ -84,11 +85,26 @@ def trace_function(
         JitnetError: for whatever cannot be traced. What the function itself raises passes through.
     """
     names = argument_names(fn, tree)
-    trace = Trace(function_name(fn), current_trace())
-    trace.symbolic_ints = frozenset(symbolic)
-    return run_traced(
-        trace, lambda: _trace(fn, tree, leaves, names, trace, restartable, aliases, places)
-    )
+
+    def traced(exact: bool) -> Traced:
+        trace = Trace(function_name(fn), current_trace())
+        trace.symbolic_ints = frozenset(symbolic)
+        trace.exact = exact
+        return run_traced(
+            trace, lambda: _trace(fn, tree, leaves, names, trace, restartable, aliases, places)
+        )
+
+    try:
+        return traced(exact=False)
+    except _OF_MEMORY as error:
+        try:
+            return traced(exact=True)
+        except errors.JitnetError:
+            raise error from None
+
+
+_OF_MEMORY = (errors.MutationError, errors.UnboundVariableError, errors.ReturnError)
+"""What is raised where it matters which memory an array is in."""
 
 
 def _trace(
@@ -134,10 +150,15 @@ def _trace(
     if restartable:
         more += held.ways_to(_written_from_outside(trace))
     if more and restartable:
-        raise NeedPlaces(_with_unread(more, guards.names_read(held.codes)))
-    if more or held.has_set() or not held.hold():
+        raise NeedPlaces(_with_unread(more, names_read(held.codes)))
+    fresh = held.has_set()
+    if more or fresh or not held.hold():
+        what: list[Any] = [*more]
+        what += [f"the attribute {name} of an object from outside" for name in fresh]
+        what += [f"the {name}" for name, _, _ in held.changes()]
+        frames = held.assignments(said(what))
         held.restore()
-        raise changed(function_name(fn))
+        raise changed(function_name(fn), what, frames)
     changes = containers.changes()
     if changes and trace.parent is not None:
         raise _changes_container(fn)
@@ -202,7 +223,7 @@ def _with_unread(places: Sequence[Any], names: Container[str]) -> list[Any]:
 def _check_unread(places: Sequence[Any], held: guards.Guards) -> None:
     """Ask for variables that were only assigned to by other code than that of this trace."""
     if any(isinstance(p, Variables) and p.unread for p in places):
-        names = guards.names_read(held.codes)
+        names = names_read(held.codes)
         read = [
             Variables(p.original, found)
             for p in places

@@ -13,6 +13,7 @@ int of the caller's, and is refused with a remedy otherwise.
 
 from __future__ import annotations
 
+import linecache
 from collections.abc import Iterator
 from inspect import CO_GENERATOR
 from typing import Any, NoReturn
@@ -32,7 +33,7 @@ from jitnet.frontend.dispatch import apply, call, getitem, note_place, setitem
 from jitnet.frontend.operators import Operators
 from jitnet.frontend.stores import Store
 from jitnet.ir import ArrayType, Literal, Value
-from jitnet.source import user_sites
+from jitnet.source import Site, position, user_sites
 
 Flavour = OneOf["array", "scalar", "python"]
 
@@ -181,6 +182,8 @@ class Tracer(Operators):
             "an if in a function whose source is at hand (in a file or a notebook, without "
             "locals() and eval); elsewhere np.where(condition, a, b)"
         )
+        if any(_is_case(site) for site in user_sites(limit=1)):
+            remedy = "if and elif, in the place of match and case"
         if any(code.co_flags & CO_GENERATOR for code, _ in user_sites(limit=1)):
             remedy = "a function that appends to a list, and returns it, for the generator"
         concretize(self, "the truth of", remedy)
@@ -205,7 +208,12 @@ class Tracer(Operators):
     def __hash__(self) -> int:
         if self.flavour == "array":
             raise TypeError("unhashable type: 'numpy.ndarray'")
-        concretize(self, "the hash of", "an argument of type str or bool as the key")
+        remedy = "np.unique in the place of a set; an array that is indexed by ints, or an array "
+        remedy += "of keys and one of values, in that of a dict"
+        concretize(self, "the hash of", remedy)
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        concretize(self, "the bytes of", "the array as a result of the function")
 
     def item(self, *args: Any) -> Any:
         return call(np.ndarray.item, self, *args)
@@ -486,7 +494,13 @@ def supported_dtype(dtype: np.dtype[Any], what: str = "a value") -> ir.DType:
     except KeyError:
         pass
     remedy = "use bool, an integer dtype, float32, float64, complex64 or complex128"
-    if not dtype.isnative:
+    if dtype == np.float16:
+        remedy = "x.astype(np.float32), and .astype(np.float16) of the result outside"
+    elif dtype.kind == "O":
+        remedy = "an array of numbers, x.astype(np.float64); or a list or tuple of what it holds"
+    elif dtype.kind in "SUT":
+        remedy = "numbers that stand for the texts, np.unique(x, return_inverse=True)[1]"
+    elif not dtype.isnative:
         remedy = "convert it to the machine's byte order: x.astype(x.dtype.newbyteorder('='))"
     raise errors.UnsupportedDTypeError(f"{what} of dtype {dtype}", remedy=remedy)
 
@@ -501,6 +515,12 @@ def concretize(x: Tracer, what: str, remedy: str) -> NoReturn:
         why="its value is only known when the compiled function runs",
         remedy=remedy,
     )
+
+
+def _is_case(site: Site) -> bool:
+    """Whether the user's line is a `case`."""
+    place = position(site)
+    return linecache.getline(place.file, place.line).lstrip().startswith("case ")
 
 
 def _one_or_many(args: tuple[Any, ...]) -> Any:

@@ -26,6 +26,7 @@ from jitnet.frontend import (
 )
 from jitnet.frontend.arrays import layout_like
 from jitnet.frontend.dims import broadcast_dims, filled, same_dims
+from jitnet.frontend.dispatch import name_of
 from jitnet.frontend.promotion import as_array
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 from jitnet.ir import Value
@@ -212,7 +213,7 @@ def _with_units(value: Any, n: int) -> Any:
 
 def _refuse(ufunc: np.ufunc, method: str) -> NoReturn:
     raise errors.UnsupportedFunctionError(
-        f"np.{ufunc.__name__}.{method} of traced values",
+        f"{name_of(ufunc)}.{method} of traced values",
         why="this version has no such operation",
         remedy="compute it outside of the compiled function and pass the result in",
     )

@@ -17,9 +17,10 @@ from jitnet.frontend.context import (
     give_name,
     running_trace,
 )
-from jitnet.frontend.flow import regions
+from jitnet.frontend.flow import locating, regions
 from jitnet.frontend.flow.carrying import Slot, contents
-from jitnet.frontend.flow.joins import brought_to, stores_of
+from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.locating import find_places_of_new, made, make_param, settle
 from jitnet.frontend.flow.memory import Lost, final_places
 from jitnet.frontend.flow.plans import INDEX, Loop, Peel, Plan, TracedStep, inside
 from jitnet.frontend.flow.sharing import share_afterwards
@@ -57,6 +58,7 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
             why="its variable is bound to a new array afterwards",
             remedy="take a copy in front of the loop: x = x.copy()",
         ) from None
+    find_places_of_new(plan)
     lost = _lost(plan, step, places)
     if loop.may_peel and any(store.is_callers() for store in lost):
         raise Peel
@@ -82,7 +84,7 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
     _let_be(plan)
     if not exits:
         return known(FALL)
-    value = ABSENT if plan.returned is None else contents(plan.returned, _made)
+    value = ABSENT if plan.returned is None else contents(plan.returned, made)
     kinds = exits if loop.is_endless else exits | {FALL}
     if len(kinds) == 1:
         return known(next(iter(kinds)), value)
@@ -92,10 +94,7 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
 def _before(plan: Plan, with_code: bool) -> list[Value]:
     values = [as_value(e.first) for e in plan.extents]
     for slot in plan.slots():
-        if slot.first is ABSENT:
-            values.append(regions.nothing(slot.kind))
-        else:
-            values.append(brought_to(slot.first, slot.kind))
+        values += locating.values(slot, slot.first, None, running_trace())
     values += [m.store.read(running_trace()) for m in plan.memories.values()]
     return values + ([ir.index(FALL)] if with_code else [])
 
@@ -105,9 +104,9 @@ def _after(plan: Plan, code: Any, region: Trace) -> list[Value]:
     for extent in plan.extents:
         slot, axis = extent.uses[0]
         values.append(as_value(lift(slot.last).value.dims[axis]))
+    assert region.parent is not None
     for slot in plan.slots():
-        missing = slot.last is ABSENT
-        values.append(regions.nothing(slot.kind) if missing else brought_to(slot.last, slot.kind))
+        values += locating.values(slot, slot.last, slot.param, region.parent)
     values += [m.last or m.store.read(region) for m in plan.memories.values()]
     if code is None:
         return values
@@ -121,8 +120,8 @@ def _params(plan: Plan, region: Trace, with_code: bool) -> list[Value]:
     for slot in plan.slots():
         if slot.first is ABSENT:
             dims = tuple(inside(d, region) for d in slot.kind.dims)
-            slot.param = region.builder.param(ArrayType(slot.kind.dtype, dims))
-        params.append(slot.param)
+            make_param(slot, ArrayType(slot.kind.dtype, dims), region, "")
+        params += locating.params(slot)
     params += [m.param for m in plan.memories.values()]
     if with_code:
         params.append(region.builder.param(INDEX, "ended"))
@@ -175,17 +174,9 @@ def _settle(plan: Plan, results: tuple[Value, ...]) -> None:
     for extent in plan.extents:
         extent.result = next(left)
     for slot in plan.slots():
-        slot.result = next(left)
-        slot.made = None
+        settle(slot, [next(left) for _ in range(locating.count(slot))])
     for memory in plan.memories.values():
         memory.result = next(left)
-
-
-def _made(slot: Slot) -> Any:
-    if slot.made is None:
-        assert slot.result is not None
-        slot.made = wrap(slot.result, slot.kind.flavour)
-    return slot.made
 
 
 def _lost(plan: Plan, step: TracedStep, places: Mapping[Slot, Tracer]) -> dict[Store, Doubt]:
@@ -208,7 +199,7 @@ def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], lost: Mapping[Store, Dou
             slot.made = places[slot]
             slot.made.place.write(slot.result)
         else:
-            _made(slot)
+            made(slot)
     for store, doubt in lost.items():
         store.lose(doubt)
 
@@ -216,6 +207,6 @@ def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], lost: Mapping[Store, Dou
 def _let_be(plan: Plan) -> None:
     """Let variables and containers hold what the last step has left in them."""
     for location, shape in (*plan.shapes.values(), *plan.late.values()):
-        location.set(contents(shape, _made))
+        location.set(contents(shape, made))
     for location in plan.dead.values():
         location.set(UNBOUND)

@@ -13,11 +13,12 @@ that raises becomes a check, and the program goes on with the other one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from jitnet import errors, ir, ops
-from jitnet.frontend.arrays import Choice, Place, leaves_of, stores_behind
+from jitnet.frontend.arrays import Choice, Place, leaves_of
 from jitnet.frontend.context import Trace, bring_in, give_name, resume, running_trace
 from jitnet.frontend.flow import regions
 from jitnet.frontend.flow.growing import Grows, added, put_on_tape
@@ -31,6 +32,16 @@ from jitnet.frontend.flow.joins import (
     stores_of,
 )
 from jitnet.frontend.flow.liveness import names_from_outside
+from jitnet.frontend.flow.placing import (
+    MOST_LEAVES,
+    chosen,
+    divided,
+    is_known_in,
+    is_same_leaf,
+    leaf_of,
+    number_of,
+    united,
+)
 from jitnet.frontend.flow.raising import check_not, has_values, of_program
 from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, normal, without
 from jitnet.frontend.flow.truth import truth
@@ -52,10 +63,13 @@ from jitnet.frontend.flow.world import (
 )
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
-from jitnet.ir import Effect, Literal, Value, as_value, effect_of
+from jitnet.ir import Effect, Value, as_value, effect_of
 from jitnet.ir import types as T
 
 Thunk = Callable[[], Any]
+
+_MOST_NESTED = 8
+"""Places of an array of which it is told by conditions, one inside of the other."""
 
 
 def if_(test: Any, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None = None) -> Any:
@@ -177,12 +191,13 @@ def _join(
     (a, signal_a), (b, signal_b) = one, other
     location: list[Location] = []
 
-    def is_watched(x: Any, y: Any) -> bool:
+    def watched(x: Any, y: Any) -> frozenset[Store]:
         where = location[-1]
-        return any(known_elsewhere(s, where) for s in (*stores_of(x), *stores_of(y)))
+        memory = dict.fromkeys((*stores_of(x), *stores_of(y)))
+        return frozenset(store for store in memory if known_elsewhere(store, where))
 
     kinds = (lambda x: kind_in(a.region, x), lambda x: kind_in(b.region, x))
-    joiner = Joiner(kinds, is_watched, Left(world, (a, b)))
+    joiner = Joiner(kinds, watched, Left(world, (a, b)))
     makers: list[tuple[Location, Callable[[], Any]]] = []
     for key in {**a.changed, **b.changed}:
         where = (a.changed.get(key) or b.changed[key])[0]
@@ -197,17 +212,16 @@ def _join(
     location.append(RETURNED)
     make_signal = _join_signals(joiner, signal_a, signal_b)
     written = _written(a, b)
+    shared = _shared(joiner.pairs)
     for pair in joiner.pairs:
-        if pair.is_watched and None not in pair.kind.dims:
-            pair.leaves = _leaves(pair, a.region, b.region)
+        if pair.watched and None not in pair.kind.dims:
+            _divide(pair, pair.watched | shared)
     results = _bind(condition, a, b, joiner.pairs, written)
-    flags = iter(results[len(joiner.pairs) + len(written) :])
+    numbers = iter(results[len(joiner.pairs) + len(written) :])
     for pair, result in zip(joiner.pairs, results):
         pair.result = result
         if pair.leaves:
-            _place(pair, result, [next(flags) for _ in pair.leaves], (a.region, b.region))
-        elif pair.is_watched and None not in pair.kind.dims:
-            _choose(pair, result, condition, (a.region, b.region))
+            _put(pair, result, condition, numbers)
     for (store, _, _), result in zip(written, results[len(joiner.pairs) :]):
         give_name(running_trace(), result)
         store.write(result)
@@ -217,77 +231,68 @@ def _join(
         where.set(make())
     signal = make_signal()
     bind_to_each_other(joiner.pairs)
+    for pair in joiner.pairs:
+        if isinstance(pair.place, Choice) and pair.result is not None:
+            pair.place.remember(running_trace(), pair.result)
     return signal
 
 
-def _choose(pair: Pair, result: Value, condition: Value, regions: Sequence[Trace]) -> None:
-    """Let an array be where the condition says, if it is in a known place on each path; what was
-    made on a path is in memory of its own."""
-    new = Store(result, running_trace())
-    places: list[Place] = []
-    for x, region in zip((pair.a, pair.b), regions):
-        if _is_own(stores_of(x), region):
-            places.append(new)
-        elif _is_known_here(x.place):
-            places.append(x.place)
-        else:
-            return
-    pair.place = Choice(condition, running_trace(), places[0], places[1])
-    if new in places:
-        pair.memory, pair.own = new, _own(pair, regions)
+def _shared(pairs: Sequence[Pair]) -> frozenset[Store]:
+    """The memory that more than one of the joined arrays may be in."""
+    counts = Counter(s for p in pairs for s in {*stores_of(p.a), *stores_of(p.b)})
+    return frozenset(store for store, count in counts.items() if count > 1)
 
 
-def _is_own(memory: Sequence[Store], region: Trace) -> bool:
-    """Whether an array was made on this path, and is no other one."""
-    return all(s.home is region and not s.is_bound() for s in memory)
+def _divide(pair: Pair, watched: frozenset[Store]) -> None:
+    """Note the leaves of an array that others know, if they are few, and what is in memory of its
+    own."""
+    sides = [divided(_place_of(x), watched.__contains__) for x in (pair.a, pair.b)]
+    pair.leaves = united(*(side.leaves for side in sides))
+    if len(pair.leaves) > MOST_LEAVES:
+        pair.leaves = ()
+        return
+    pair.own = sides[0].own, sides[1].own
+    pair.is_apart = any(side.is_apart for side in sides)
+    if not pair.is_apart and not is_same_leaf(pair.a.place, pair.b.place):
+        here = running_trace()
+        few = len(leaves_of(pair.a.place)) + len(leaves_of(pair.b.place)) <= _MOST_NESTED
+        pair.nests = few and all(is_known_in(here, x.place) for x in (pair.a, pair.b))
 
 
-def _own(pair: Pair, regions: Sequence[Trace]) -> tuple[Sequence[Store], Sequence[Store]]:
-    """The memory that was made on each path."""
-    then, orelse = regions
-    made_then = [s for s in stores_of(pair.a) if s.home is then]
-    return made_then, [s for s in stores_of(pair.b) if s.home is orelse]
-
-
-def _leaves(pair: Pair, then: Trace, orelse: Trace) -> list[Place]:
-    """The places around the paths that an array may be in after them, where a path has more than
-    one; none at all where one is found by what only its path has computed."""
-    sides = [(_place_of(x), region) for x, region in ((pair.a, then), (pair.b, orelse))]
-    found: dict[int, Place] = {}
-    if not any(isinstance(place, Choice) and place.owner is region for place, region in sides):
+def _numbers(pair: Pair, side: int, around: Trace) -> list[Value]:
+    """What an arm has to say of where a joined array is."""
+    if not _is_told(pair):
         return []
-    for place, region in sides:
-        for leaf in leaves_of(place) if place is not None else ():
-            if _is_known_here(leaf):
-                found[id(leaf)] = leaf
-            elif not _is_own(stores_behind(leaf), region):
-                return []
-    return list(found.values())
+    return [number_of(_place_of((pair.a, pair.b)[side]), pair.leaves, around)]
 
 
-def _place(pair: Pair, result: Value, flags: Sequence[Value], regions: Sequence[Trace]) -> None:
-    """Let an array be where the flags say, and in memory of its own where none does."""
-    trace = running_trace()
-    pair.memory, pair.own = Store(result, trace), _own(pair, regions)
-    place: Place = pair.memory
-    for leaf, flag in zip(reversed(pair.leaves), reversed(flags)):
-        place = Choice(flag, trace, leaf, place)
-    pair.place = place
+def _is_told(pair: Pair) -> bool:
+    """Whether the arms say where a joined array is; else the condition does."""
+    is_choice = any(isinstance(_place_of(x), Choice) for x in (pair.a, pair.b))
+    return bool(pair.leaves) and is_choice and not pair.nests
 
 
 def _place_of(x: Any) -> Place | None:
     return x.place if type(x) is Tracer else None
 
 
-def _is_at(place: Place | None, leaf: Place) -> Value:
-    """Whether a place is this leaf, in the running trace."""
-    if not isinstance(place, Choice):
-        return ir.literal(place is leaf, T.bool_)
-    one, other = _is_at(place.one, leaf), _is_at(place.other, leaf)
-    if isinstance(one, Literal) and isinstance(other, Literal) and one.item == other.item:
-        return one
-    condition = bring_in(place.condition, place.owner, running_trace())
-    return ops.select(condition, one, other)
+def _put(pair: Pair, result: Value, condition: Value, numbers: Iterator[Value]) -> None:
+    """Let a joined array be where it is on each path."""
+    trace = running_trace()
+    if pair.is_apart:
+        pair.memory = Store(result, trace)
+    if _is_told(pair):
+        pair.place = chosen(next(numbers), pair.leaves, pair.memory)
+        return
+    if pair.nests:
+        pair.place = Choice(condition, trace, pair.a.place, pair.b.place)
+        return
+    one, other = (
+        leaf_of(_place_of(x), pair.leaves, trace) or pair.memory for x in (pair.a, pair.b)
+    )
+    assert one is not None
+    assert other is not None
+    pair.place = one if one is other else Choice(condition, trace, one, other)
 
 
 def join_location(
@@ -319,27 +324,7 @@ def _join_with_returned(joiner: Joiner, before: Any, a: Any, b: Any) -> Callable
 
 def _was_there(x: Any) -> bool:
     """Whether this is an array that the running trace can tell the place of."""
-    return type(x) is Tracer and x.flavour == "array" and _is_known_here(x.place)
-
-
-def _is_known_here(place: Place) -> bool:
-    """Whether the running trace can tell where this is."""
-    trace = running_trace()
-    if isinstance(place, Choice):
-        sides = _is_known_here(place.one) and _is_known_here(place.other)
-        return sides and is_within(trace, place.owner)
-    if isinstance(place, Store):
-        return is_within(trace, place.home)
-    steps = (
-        is_within(trace, step.owner) or all(isinstance(v, Literal) for v in step.eqn.operands[1:])
-        for step in place.steps
-    )
-    return is_within(trace, place.store.home) and all(steps)
-
-
-def is_within(trace: Trace, outer: Trace) -> bool:
-    """Whether a trace is `outer`, or is running inside of it."""
-    return trace is outer or trace.is_inside(outer)
+    return type(x) is Tracer and x.flavour == "array" and is_known_in(running_trace(), x.place)
 
 
 def note_conflict(name: str, text: str, leaves: frozenset[int] | None = None) -> None:
@@ -416,6 +401,7 @@ def _bind(
     pairs: Sequence[Pair],
     written: Sequence[tuple[Store, Value, Value]],
 ) -> tuple[Value, ...]:
+    around = running_trace()
     results: list[list[Value]] = []
     extents: list[list[Value]] = []
     for side, state in enumerate((then, orelse)):
@@ -430,7 +416,7 @@ def _bind(
                 ]
             )
             own += [(one, other)[side] for _, one, other in written]
-            own += [_is_at(_place_of((p.a, p.b)[side]), leaf) for p in pairs for leaf in p.leaves]
+            own += [n for pair in pairs for n in _numbers(pair, side, around)]
         results.append(own)
     ragged = list(dict.fromkeys(zip(*extents)))
     operands = regions.unite(then.region, orelse.region)

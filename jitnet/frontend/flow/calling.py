@@ -22,8 +22,8 @@ from jitnet import errors
 from jitnet.frontend import builtins, texts
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, running_trace
-from jitnet.frontend.flow import growing, helpers, printing, raising
-from jitnet.frontend.flow.comprehensions import FOLDS, Filtered, listed
+from jitnet.frontend.flow import growing, helpers, printing, raising, remedies
+from jitnet.frontend.flow.comprehensions import FOLDS, Filtered, filter_, listed
 from jitnet.frontend.flow.steps import Steps, enumerate_, range_, reversed_, zip_
 from jitnet.frontend.places import Appended
 from jitnet.frontend.rewriting import is_rewritten, rewritten
@@ -42,6 +42,7 @@ _OWN: dict[Any, Any] = {
     enumerate: enumerate_,
     zip: zip_,
     reversed: reversed_,
+    filter: filter_,
     print: printing.print_,
     type: _type_of,
     warnings.warn: printing.WARN,
@@ -80,15 +81,27 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return call(inner, function.__self__, *args, **kwargs)
     own = _stand_in(function)
     if own is not None:
-        return own(*map(_rewritten_argument, args), **kwargs)
+        try:
+            return own(*map(_rewritten_argument, args), **kwargs)
+        except errors.ConcretizationError as error:
+            remedies.note_call(error, function)
+            raise
     if isinstance(function, Wrapper):
         return call(function.__wrapped__, *args, **kwargs)
     if isinstance(function, functools.partial):
         return call(function.func, *function.args, *args, **{**function.keywords, **kwargs})
     if isinstance(function, type):
-        return _instance(function, args, kwargs)
+        try:
+            return _instance(function, args, kwargs)
+        except errors.ConcretizationError as error:
+            remedies.note_call(error, function)
+            raise
     if isinstance(function, np.ufunc) or type(function).__module__.startswith("numpy"):
-        return builtins.of_numpy(function)(*args, **kwargs)
+        try:
+            return builtins.of_numpy(function)(*args, **kwargs)
+        except errors.ConcretizationError as error:
+            remedies.note_call(error, function)
+            raise
     if isinstance(function, BuiltinFunctionType):
         target = function.__self__
         if growing.grown(target) is not None:
@@ -100,7 +113,11 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
             return write(*args, **kwargs)
         _refuse_texts(target, args)
         refuse_unknown(function)
-        return function(*map(_rewritten_argument, args), **kwargs)
+        try:
+            return function(*map(_rewritten_argument, args), **kwargs)
+        except errors.ConcretizationError as error:
+            remedies.note_call(error, function)
+            raise
     method = next((vars(c)["__call__"] for c in type(function).__mro__ if "__call__" in vars(c)), 0)
     if isinstance(method, FunctionType):
         return called(method)(function, *args, **kwargs)

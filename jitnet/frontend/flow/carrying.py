@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from jitnet.frontend.context import running_trace
 from jitnet.frontend.flow.joins import Conflict, Kind, common, described, is_same
+from jitnet.frontend.flow.placing import Leaves, is_known_in
 from jitnet.frontend.flow.signals import ABSENT
 from jitnet.frontend.pytree import node_kind
 from jitnet.frontend.stores import Store
@@ -35,6 +37,9 @@ class Slot:
         last: what a step left.
         param: its value at the start of a step; `made` the object that stands for it.
         result: its value after the loop.
+        memory: made for that value, of an array.
+        leaves: places that others know, where the array may be; a `number` says in which one. Its
+            value is that of its own memory then, and is not carried where it is always in a leaf.
     """
 
     kind: Kind
@@ -43,6 +48,10 @@ class Slot:
     param: Value | None = None
     made: Any = None
     result: Value | None = None
+    memory: Store | None = None
+    leaves: Leaves = field(default_factory=list)
+    is_apart: bool = True
+    number: Value | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,8 @@ class Finder:
         """The shape of what is only there after a step."""
         kind = self.kind_after(after)
         if kind is not None and type(after) is Tracer:
+            if kind.flavour == "array" and is_known_in(running_trace(), after.place):
+                return Same(after)
             slot = Slot(kind, ABSENT, after)
             self.slots.append(slot)
             return slot

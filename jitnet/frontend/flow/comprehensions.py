@@ -114,6 +114,11 @@ def _is_known(steps: Steps, condition: Callable[[Any], Any]) -> bool:
     return steps.count == 0 or isinstance(truth(condition(steps.item(0))), bool)
 
 
+def filter_(condition: Callable[[Any], Any] | None, items: Any, /) -> Any:
+    """`filter`: the generator expression that it stands for."""
+    return comprehension(items, lambda x: x, "generator", condition or (lambda x: x))
+
+
 def for_(
     iterable: Any,
     body: Callable[..., Any],

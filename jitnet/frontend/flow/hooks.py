@@ -29,6 +29,7 @@ from jitnet.frontend.flow import (
     loops,
     printing,
     raising,
+    remedies,
     signals,
 )
 from jitnet.frontend.flow.steps import Steps, steps_of
@@ -105,11 +106,14 @@ class Hooks:
         if growing.grown(x) is not None:
             return growing.item(x, key)
         if type(x) is Tracer and isinstance(x.place, Choice):
-            one, other, condition = _sides(x)
-            return _chosen(condition, lambda: one[key], lambda: other[key])
+            return _item_of_choice(x, x.place, key)
         if any(x is maker for maker in _GRIDS):
             return grid_item(x, key)
-        return x[key]
+        try:
+            return x[key]
+        except errors.ConcretizationError as error:
+            remedies.note_subscript(error, x, key)
+            raise
 
     @staticmethod
     def setitem(x: Any, key: Any, value: Any) -> None:
@@ -173,12 +177,15 @@ class Hooks:
         """`item in container`."""
         if type(container) is Tracer:
             return wrap(lift(np.any(container == item)).value, "python")
-        if type(item) is not Tracer or not isinstance(container, (list, tuple)):
+        if not isinstance(container, (list, tuple, set, frozenset, dict)) or not (
+            type(item) is Tracer or any(type(other) is Tracer for other in container)
+        ):
             return item in container
         found: Any = False
         for other in container:
-            found = Hooks.or_(found, functools.partial(operator.eq, item, other))
-        return found
+            found = Hooks.or_(found, functools.partial(_is_item, item, other))
+        condition = truth(found)
+        return condition if isinstance(condition, bool) else wrap(condition, "python")
 
     @staticmethod
     def not_in(item: Any, container: Any) -> Any:
@@ -206,12 +213,35 @@ class Hooks:
         return iter(x if steps is None else steps)
 
 
+def _item_of_choice(x: Tracer, place: Choice, key: Any) -> Any:
+    """`x[key]` of an array that is in one of two places. A single element is read where it is."""
+    entries = key if isinstance(key, tuple) else (key,)
+    is_element = len(entries) == x.ndim and all(map(_is_number, entries))
+    if not is_element:
+        return x[key]
+    known = place.known(running_trace())
+    if known is not None:
+        return wrap(known)[key]
+    one, other, condition = _sides(x)
+    return _chosen(condition, lambda: Hooks.getitem(one, key), lambda: Hooks.getitem(other, key))
+
+
+def _is_number(x: Any) -> bool:
+    is_traced = type(x) is Tracer and x.ndim == 0 and x.flavour != "array"
+    return is_traced or isinstance(x, (int, np.integer))
+
+
 def _sides(x: Tracer) -> tuple[Tracer, Tracer, Value]:
     """The two arrays that one may be, and the condition for the first."""
     place = x.place
     assert isinstance(place, Choice)
     condition = bring_in(place.condition, place.owner, running_trace())
     return Tracer(place.one, "array"), Tracer(place.other, "array"), condition
+
+
+def _is_item(item: Any, other: Any) -> Any:
+    """Whether a container finds that one of its items is this one."""
+    return item is other or item == other
 
 
 def _set_chosen(x: Tracer, key: Any, value: Any) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Place, stores_behind
+from jitnet.frontend.arrays import Place, View, stores_behind
 from jitnet.frontend.context import Trace, resume, running_trace
+from jitnet.frontend.flow.placing import is_known_in
 from jitnet.frontend.flow.signals import ABSENT
 from jitnet.frontend.flow.world import Left
 from jitnet.frontend.pytree import NodeKind, node_kind
@@ -157,22 +158,25 @@ class Pair:
 
     Attributes:
         result: the joined value, once there is an equation for it.
-        is_watched: one of them is memory that others know.
-        leaves: places that it may be in, where the paths themselves decide on that.
+        watched: memory among theirs that others know.
+        leaves: places of such memory that it is in on some path.
         place: where it is, if that is known; `memory` what was made for it.
-        own: what is in that memory on each path, of an array whose place is known.
+        own: the memory whose content is there on each path; `is_apart` where there is such a path.
+        nests: where it is on each path, is known around them.
         made: what stands for it.
     """
 
     a: Any
     b: Any
     kind: Kind
-    is_watched: bool = False
+    watched: frozenset[Store] = frozenset()
     result: Value | None = None
-    leaves: Sequence[Place] = ()
+    leaves: Sequence[Store | View] = ()
     place: Place | None = None
     memory: Store | None = None
     own: tuple[Sequence[Store], Sequence[Store]] = ((), ())
+    is_apart: bool = False
+    nests: bool = False
     made: Tracer | None = None
 
     def make(self) -> Tracer:
@@ -195,11 +199,11 @@ class Pair:
 def bind_to_each_other(pairs: Sequence[Pair]) -> None:
     """Bind the joined arrays to what they may be: what was there on a path, and each other."""
     made = [(pair, pair.memory) for pair in pairs if pair.memory is not None]
-    plain = [(pair, memory) for pair, memory in made if pair.place is None]
-    found = [bonds_of([*stores_of(pair.a), *stores_of(pair.b)]) for pair, _ in plain]
-    for (_, memory), bonds in zip(plain, found):
+    found = [bonds_of([*pair.own[0], *pair.own[1]]) for pair, _ in made]
+    for (_, memory), bonds in zip(made, found):
         for bond in bonds:
-            memory.bind(bond)
+            if bond.other.home.active:
+                memory.bind(bond)
     for (one, memory), (other, second) in combinations(made, 2):
         if any(a.may_overlap(b) for x, y in zip(one.own, other.own) for a in x for b in y):
             memory.may_be_alone(second)
@@ -210,17 +214,20 @@ class Joiner:
 
     Args:
         kinds: the kinds of values of the one and of the other path.
-        is_watched: `(array, array) → whether either is memory that others know`.
+        watched: `(array, array) → the memory among theirs that others know`.
         left: what the paths have left in containers.
     """
 
     def __init__(
-        self, kinds: tuple[KindOf, KindOf], is_watched: Callable[[Any, Any], bool], left: Left
+        self,
+        kinds: tuple[KindOf, KindOf],
+        watched: Callable[[Any, Any], frozenset[Store]],
+        left: Left,
     ) -> None:
         self.pairs: list[Pair] = []
         self.kinds = kinds
         self._left = left
-        self._is_watched = is_watched
+        self._watched = watched
         self._known: dict[tuple[int, int], Pair] = {}
 
     def join(self, a: Any, b: Any) -> Callable[[], Any]:
@@ -252,6 +259,8 @@ class Joiner:
         kind = self.kinds[0 if first else 1](x)
         if kind is None or type(x) is not Tracer:
             return lambda: x
+        if kind.flavour == "array" and is_known_in(running_trace(), x.place):
+            return lambda: x
         a, b = (x, ABSENT) if first else (ABSENT, x)
         pair = Pair(a, b, kind)
         self.pairs.append(pair)
@@ -279,8 +288,8 @@ class Joiner:
         key = (_identity(a), _identity(b))
         pair = self._known.get(key)
         if pair is None:
-            is_watched = kind.flavour == "array" and self._is_watched(a, b)
-            pair = self._known[key] = Pair(a, b, kind, is_watched)
+            watched = self._watched(a, b) if kind.flavour == "array" else frozenset()
+            pair = self._known[key] = Pair(a, b, kind, watched)
             self.pairs.append(pair)
         return pair.make
 

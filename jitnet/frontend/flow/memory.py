@@ -49,7 +49,7 @@ def final_places(
         (location, slot)
         for location, shape in shapes
         for slot in slots_of([shape])
-        if slot.kind.flavour == "array" and type(slot.first) is Tracer
+        if slot.kind.flavour == "array" and type(slot.first) is Tracer and not slot.leaves
     ]
     names: dict[int, list[Location]] = {}
     for where, slot in entries:

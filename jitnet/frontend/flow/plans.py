@@ -10,7 +10,7 @@ After each step the plan is asked to carry what else the step has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -27,6 +27,7 @@ from jitnet.frontend.flow.carrying import Finder, Memory, Shape, Slot, agrees, s
 from jitnet.frontend.flow.growing import Grows, added
 from jitnet.frontend.flow.joins import Conflict, kind_in, kind_of, stores_of
 from jitnet.frontend.flow.liveness import is_read_elsewhere
+from jitnet.frontend.flow.placing import Divided
 from jitnet.frontend.flow.signals import (
     RETURN,
     Signal,
@@ -122,6 +123,7 @@ class Plan:
         overlapping: slots whose arrays may share memory from the second step on; `apart_slots`
             hold one array at the start, and two later.
         lost: memory from outside that a step may have written to, and that the next one reads.
+        places: by slot, where its array may be, if that is told by a number.
     """
 
     shapes: dict[int, tuple[Location, Shape]] = field(default_factory=dict)
@@ -133,12 +135,20 @@ class Plan:
     overlapping: set[frozenset[SlotKey]] = field(default_factory=set)
     apart_slots: set[frozenset[SlotKey]] = field(default_factory=set)
     lost: dict[Store, Doubt] = field(default_factory=dict)
+    places: dict[SlotKey, Divided] = field(default_factory=dict)
     extents: list[Extent] = field(default_factory=list)
     returned: Shape | None = None
 
     def slots(self) -> list[Slot]:
         shapes = [shape for _, shape in (*self.shapes.values(), *self.late.values())]
         return slots_of([*shapes, *([self.returned] if self.returned is not None else [])])
+
+    def arrays(self) -> Iterator[tuple[SlotKey, Location, Slot]]:
+        """The slots of arrays that hold something at the start."""
+        for key, (location, shape) in self.shapes.items():
+            for n, slot in enumerate(slots_of([shape])):
+                if slot.kind.flavour == "array":
+                    yield (key, n), location, slot
 
     def entry_slots(self) -> list[Slot]:
         return slots_of([shape for _, shape in self.shapes.values()])

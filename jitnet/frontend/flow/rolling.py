@@ -24,7 +24,8 @@ from jitnet.frontend.flow.binding import bind
 from jitnet.frontend.flow.branches import branch
 from jitnet.frontend.flow.carrying import Slot, contents, slots_of
 from jitnet.frontend.flow.growing import Grows, put_on_tape
-from jitnet.frontend.flow.joins import Kind, kind_of, stores_of
+from jitnet.frontend.flow.joins import Kind, kind_of
+from jitnet.frontend.flow.locating import enter, find_places, make_param
 from jitnet.frontend.flow.plans import (
     INDEX,
     Extent,
@@ -53,8 +54,7 @@ from jitnet.frontend.flow.world import (
     survey,
     take_back,
 )
-from jitnet.frontend.stores import Store
-from jitnet.frontend.tracer import Tracer, lift, wrap
+from jitnet.frontend.tracer import lift, wrap
 from jitnet.ir import ArrayType, Dim, Value
 
 MOST_ATTEMPTS = 12
@@ -82,7 +82,8 @@ def _roll(loop: Loop, only_if_traced: bool) -> Signal:
     world = survey((loop.body, loop.test))
     plan = Plan()
     recall(loop, world, plan)
-    for _ in range(MOST_ATTEMPTS):
+    for _ in range(MOST_ATTEMPTS * 2 if running_trace().function.exact else MOST_ATTEMPTS):
+        find_places(plan, at_start=True)
         plan.late.clear()
         plan.returned = None
         try:
@@ -93,7 +94,9 @@ def _roll(loop: Loop, only_if_traced: bool) -> Signal:
             raise
         if only_if_traced and isinstance(step.goes_on, bool) and step.signal.is_known:
             raise Peel
-        if not grow(loop, world, plan, step) and not find_shared(plan, step):
+        if grow(loop, world, plan, step):
+            continue
+        if not (find_places(plan, at_start=False) | find_shared(plan, step)):
             break
     else:
         raise errors.ConcretizationError(
@@ -138,11 +141,8 @@ def _enter(plan: Plan, region: Trace) -> None:
     for location, shape in plan.shapes.values():
         for slot in slots_of([shape]):
             dims = [_dim_inside(plan, slot, axis, region) for axis in range(len(slot.kind.dims))]
-            type = ArrayType(slot.kind.dtype, tuple(dims))
-            slot.param = region.builder.param(type, location.name)
-            store = Store(slot.param, region)
-            store.stands_for = tuple(stores_of(slot.first))
-            slot.made = Tracer(store, slot.kind.flavour)
+            make_param(slot, ArrayType(slot.kind.dtype, tuple(dims)), region, location.name)
+            enter(slot)
     share_at_entry(plan, region)
     for location, shape in plan.shapes.values():
         location.set(contents(shape, lambda slot: slot.made))

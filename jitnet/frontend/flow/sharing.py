@@ -14,14 +14,18 @@ where the plan has gathered that from all steps, and after the loop.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AnySet
 from itertools import combinations, product
 from typing import Any
 
-from jitnet.frontend.context import Trace, is_captured
-from jitnet.frontend.flow.carrying import Slot, slots_of
-from jitnet.frontend.flow.joins import may_overlap, stores_of
+from jitnet.frontend.arrays import Place, stores_behind
+from jitnet.frontend.context import Trace, is_captured, running_trace
+from jitnet.frontend.flow.carrying import Slot
+from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.locating import own_stores
+from jitnet.frontend.flow.placing import may_meet
 from jitnet.frontend.flow.plans import Loop, Plan, SlotKey, TracedStep
-from jitnet.frontend.stores import Bond, Doubt, bonds_of
+from jitnet.frontend.stores import Bond, Doubt, Store, bonds_of
 from jitnet.frontend.tracer import Tracer
 
 # -- from step to step -----------------------------------------------------------------------------
@@ -32,15 +36,22 @@ def share_at_entry(plan: Plan, region: Trace) -> None:
     arrays = dict(_arrays(plan))
     for a, b in combinations(arrays, 2):
         if _are_one(plan, a, b, arrays):
-            arrays[b].made = arrays[a].made
-    found = {key: _bonds_outside(slot.first, region) for key, slot in arrays.items()}
+            arrays[b].made, arrays[b].memory = arrays[a].made, arrays[a].memory
+    around = region.parent
+    assert around is not None
+    first = {key: own_stores(slot.first, slot.leaves, around) for key, slot in arrays.items()}
+    found = {key: _bonds_outside(first[key], region) for key in arrays}
     for key, slot in arrays.items():
-        for bond in (*found[key], *plan.bonds.get(key, {}).values()):
-            slot.made.place.bind(bond)
+        if slot.memory is not None:
+            for bond in (*found[key], *plan.bonds.get(key, {}).values()):
+                slot.memory.bind(bond)
     for a, b in combinations(arrays, 2):
-        one, other = arrays[a], arrays[b]
-        if frozenset((a, b)) in plan.overlapping or may_overlap(one.first, other.first):
-            one.made.place.may_be_alone(other.made.place)
+        one, other = arrays[a].memory, arrays[b].memory
+        overlap = frozenset((a, b)) in plan.overlapping or _meet(
+            arrays[a].first, arrays[b].first, [*first[a], *first[b]]
+        )
+        if one is not None and other is not None and overlap:
+            one.may_be_alone(other)
     for store, doubt in plan.lost.items():
         store.lose(doubt)
 
@@ -48,6 +59,9 @@ def share_at_entry(plan: Plan, region: Trace) -> None:
 def find_shared(plan: Plan, step: TracedStep) -> bool:
     """Note what arrays share after a step, and what is lost; whether that was not all known."""
     arrays = dict(_arrays(plan))
+    around = running_trace()
+    last = {key: own_stores(slot.last, slot.leaves, around) for key, slot in arrays.items()}
+    own = [*{store for stores in last.values() for store in stores}]
     grown = False
     for a, b in combinations(arrays, 2):
         one, other = arrays[a], arrays[b]
@@ -55,12 +69,12 @@ def find_shared(plan: Plan, step: TracedStep) -> bool:
             if not _is_same_place(one.last, other.last):
                 plan.apart_slots.add(frozenset((a, b)))
                 grown = True
-        elif frozenset((a, b)) not in plan.overlapping and may_overlap(one.last, other.last):
+        elif frozenset((a, b)) not in plan.overlapping and _meet(one.last, other.last, own):
             plan.overlapping.add(frozenset((a, b)))
             grown = True
-    for key, slot in arrays.items():
+    for key in arrays:
         known = plan.bonds.setdefault(key, {})
-        for bond in _bonds_outside(slot.last, step.region):
+        for bond in _bonds_outside(last[key], step.region):
             before = known.get(bond.other)
             now = bond if before is None else _both(before, bond)
             grown |= now != before
@@ -79,8 +93,20 @@ def _find_lost(plan: Plan, step: TracedStep) -> bool:
     return grown
 
 
-def _bonds_outside(x: Any, region: Trace) -> list[Bond]:
-    return [bond for bond in bonds_of(stores_of(x)) if region.is_inside(bond.other.home)]
+def _bonds_outside(memory: Sequence[Store], region: Trace) -> list[Bond]:
+    return [bond for bond in bonds_of(memory) if region.is_inside(bond.other.home)]
+
+
+def _meet(x: Any, y: Any, own: Sequence[Store]) -> bool:
+    """Whether two arrays may share memory at a time, that is not known to others."""
+    if not (type(x) is type(y) is Tracer):
+        return False
+
+    def is_one(a: Place, b: Place) -> bool:
+        pairs = product(stores_behind(a), stores_behind(b))
+        return any(s in own and t in own and s.may_overlap(t) for s, t in pairs)
+
+    return may_meet(x.place, y.place, is_one)
 
 
 def _both(a: Bond, b: Bond) -> Bond:
@@ -101,20 +127,31 @@ def share_afterwards(plan: Plan, loop: Loop, known: Sequence[Tracer]) -> None:
     slots = [s for s in plan.slots() if s.kind.flavour == "array"]
     new = {slot for slot in slots if not any(slot.made is array for array in known)}
     skipped = Doubt(leaves=loop.deciding())
-    left = {slot: bonds_of(stores_of(slot.last)) for slot in new}
-    there = {slot: [] if loop.once else bonds_of(stores_of(slot.first)) for slot in new}
+    around = running_trace()
+    last = {slot: own_stores(slot.last, slot.leaves, around) for slot in slots}
+    first = {slot: own_stores(slot.first, slot.leaves, around) for slot in slots}
+    left = {slot: bonds_of(last[slot]) for slot in new}
+    there = {slot: [] if loop.once else bonds_of(first[slot]) for slot in new}
     for slot in new:
-        for bond in left[slot]:
-            slot.made.place.bind(bond)
-        for bond in there[slot]:
-            slot.made.place.bind(bond, skipped)
+        if slot.memory is not None:
+            for bond in left[slot]:
+                slot.memory.bind(bond)
+            for bond in there[slot]:
+                slot.memory.bind(bond, skipped)
     for a, b in combinations(slots, 2):
         if a.made is b.made or not (a in new or b in new):
             continue
-        afterwards = may_overlap(a.last, b.last)
-        if afterwards or (not loop.once and may_overlap(a.first, b.first)):
-            for one, other in product(stores_of(a.made), stores_of(b.made)):
+        afterwards = _meet(a.last, b.last, [*last[a], *last[b]])
+        if afterwards or (not loop.once and _meet(a.first, b.first, [*first[a], *first[b]])):
+            for one, other in product(_memory(a, new), _memory(b, new)):
                 one.may_be_alone(other, None if afterwards else skipped)
+
+
+def _memory(slot: Slot, new: AnySet[Slot]) -> list[Store]:
+    """What was made for a slot, or is known to be its memory."""
+    if slot not in new:
+        return stores_of(slot.made)
+    return [slot.memory] if slot.memory is not None else []
 
 
 def _unite(plan: Plan, loop: Loop) -> None:
@@ -128,14 +165,11 @@ def _unite(plan: Plan, loop: Loop) -> None:
     slots = [s for s in plan.slots() if s.kind.flavour == "array" and type(s.last) is Tracer]
     for a, b in combinations(slots, 2):
         if ones.get(id(b)) is a or (loop.once and _is_same_place(a.last, b.last)):
-            b.made = a.made
+            b.made, b.memory = a.made, a.memory
 
 
 def _arrays(plan: Plan) -> Iterator[tuple[SlotKey, Slot]]:
-    for key, (_, shape) in plan.shapes.items():
-        for n, slot in enumerate(slots_of([shape])):
-            if slot.kind.flavour == "array":
-                yield (key, n), slot
+    return ((key, slot) for key, _, slot in plan.arrays())
 
 
 def _are_one(plan: Plan, a: SlotKey, b: SlotKey, arrays: dict[SlotKey, Slot]) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AnySet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -311,26 +312,26 @@ def known_elsewhere(store: Store, *locations: Location) -> bool:
         if store in home.stores:
             return True
         home = home.parent
-    if any(not own or name not in names for name, own in _holders(store)):
-        return True
     own = {id(location.container) for location in locations if isinstance(location, Content)}
+    if any(not is_own or name not in names for name, is_own in _holders(store, own)):
+        return True
     return any(
-        id(x) not in own and _reaches(x, store, set())
+        _reaches(x, store, set(own))
         for variables in running_trace().globals()
         for name, x in ((n, variables.namespace.get(n)) for n in variables.reached)
         if not (id(variables) in own and name in variables.stored)
     )
 
 
-def _holders(store: Store) -> Iterator[tuple[str, bool]]:
-    """Names of the variables of running functions that reach the store, and whether they are those
-    of the innermost function."""
+def _holders(store: Store, own_containers: AnySet[int]) -> Iterator[tuple[str, bool]]:
+    """Names of the variables of running functions that reach the store, other than through these
+    containers, and whether they are those of the innermost function."""
     frame: FrameType | None = sys._getframe(2)
     own = True
     while frame is not None and frame.f_code is not run_traced.__code__:
         if is_users(frame.f_code.co_filename):
             for name, content in frame.f_locals.items():
-                if _reaches(content, store, set()):
+                if _reaches(content, store, set(own_containers)):
                     yield name, own
             own = own and is_thunk(frame.f_code)
         frame = frame.f_back

@@ -108,6 +108,8 @@ def check_surroundings(e: Emitter) -> None:
     for cell, expected in spec.cells:
         now = e.field("ptr", e.address_of(cell), 16)
         e.require_equal("ptr", now, e.address_of(expected))
+    for thing, cls in spec.kinds:
+        e.require_class(e.address_of(thing), e.address_of(cls))
     if spec.condition is not None:
         condition = e.address_of(spec.condition)
         e.require(w.let(f"call i1 @holds(ptr {condition})"))

@@ -94,6 +94,7 @@ class CallSpec:
         result: what the call returns.
         items: (dict, key, object) that must be so, by identity.
         cells: (closure cell, object) that must be so, by identity.
+        kinds: (object, its class) that must be so.
         condition: anything else that must hold.
         fail: `(status, address of the results)`, raises what the program has reported; where there
             is none, the call is made again in Python.
@@ -105,6 +106,7 @@ class CallSpec:
     kwargs: tuple[tuple[str, ArgumentTree], ...] = ()
     items: tuple[tuple[dict[str, Any], str, Any], ...] = ()
     cells: tuple[tuple[CellType, Any], ...] = ()
+    kinds: tuple[tuple[Any, type], ...] = ()
     condition: Callable[[], bool] | None = None
     fail: Callable[[int, int], None] | None = None
 
