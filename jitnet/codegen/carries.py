@@ -154,7 +154,9 @@ def settle(inner: Body, carries: Sequence[Carry], finals: Sequence[Value]) -> Se
     for c, v, place in zip(carries, finals, places):
         if c not in moving:
             continue
-        swaps = c.memory.c_order and (place.root in here or _movable(inner, place, c))
+        other = here.get(place.root)
+        movable = _movable(inner, place, c) if other is None else _may_swap(c, other)
+        swaps = c.memory.c_order and movable
         if swaps and place.whole and place.root not in taken:
             taken.append(place.root)
             yields[c] = place
@@ -162,6 +164,7 @@ def settle(inner: Body, carries: Sequence[Carry], finals: Sequence[Value]) -> Se
             copies.append((c, v))
     for c, v in copies:
         clash = any(place.root is c.root for place in places) or c.root in taken
+        clash = clash or any(c.root in inner.memory(w) for w in finals if w is not v)
         if not clash and not c.resizes:
             inner.copy(v, c.place, "a carried array is a copy of another")
             taken.append(c.root)
@@ -173,6 +176,12 @@ def settle(inner: Body, carries: Sequence[Carry], finals: Sequence[Value]) -> Se
             yields[c] = fresh
     swapped = [c for c in carries if c in yields and yields[c].root is not c.root]
     return _exchange(inner, swapped, yields)
+
+
+def _may_swap(a: Carry, b: Carry) -> bool:
+    """Whether one can have the other's memory: a carry of another shape would miss its own."""
+    static = a.param.array_type.is_static and b.param.array_type.is_static
+    return not static or (a.param.dims, a.param.dtype) == (b.param.dims, b.param.dtype)
 
 
 def _movable(inner: Body, place: Place, carry: Carry) -> bool:
@@ -243,12 +252,12 @@ def finish_carries(
     body: Body, carries: Sequence[Carry], settled: Settled, pointers: Sequence[Value]
 ) -> None:
     after = dict(zip(settled.swapped, pointers))
-    among = tuple(c.memory.root for c in settled.swapped)
+    among = [m for c in settled.swapped for m in (c.memory.root, *c.memory.root.among)]
     for c in carries:
         if c not in after:
             body.bind(c.result, c.memory)
             continue
-        root = Root(writable=True, heap=c.resizes, among=among)
+        root = Root(writable=True, heap=c.resizes, among=tuple(dict.fromkeys(among)))
         place = Place(after[c], root, c_order=c.memory.c_order)
         if c.resizes:
             body.heaps = [h for h in body.heaps if h is not c.memory]

@@ -1,6 +1,6 @@
 """Run-time memory as LLVM IR: blocks that one call owns, and tapes made of them.
 
-    %heap = alloca [22 x ptr]                         ; the ring of this call's live blocks, bins
+    %heap = alloca [25 x ptr]                         ; the ring of this call's live blocks, bins
     %p = call ptr @heap_alloc(ptr %heap, i64 1024)    ; null when memory is out
     call void @heap_free(ptr %p)
     call void @heap_clear(ptr %heap)                  ; whatever is left, on each way out
@@ -9,9 +9,11 @@ A block begins with a 64-byte header that links it into its call's ring, so that
 frees everything; the caller is given the address behind the header. `heap_keep` takes a block out
 of the ring: from then on `free(address - 64)` is the owner's business.
 
-Blocks of up to 64 MiB are of powers of two, and go to a bin of their size when they are freed,
+Blocks of up to 512 MiB are of powers of two, and go to a bin of their size when they are freed,
 where the next step of a loop finds them: a `malloc` of aligned memory takes longer than what is
-computed in a few elements, and fresh pages longer than what is computed in many.
+computed in a few elements, and fresh pages longer than what is computed in many. What a call leaves
+goes to the pool that all calls of a process share, `@heap_pool`, for the next one to find; where
+that would be more than it may keep, all of it is given back to the system first.
 
 A tape is a block { i64 length, i64 capacity, ptr records, ptr cursor, ptr limit, ptr chunk,
 i64 chunk size }. Records lie in chunks that never move, each chunk linked to the one before;
@@ -23,12 +25,153 @@ from __future__ import annotations
 HEADER = 64
 """Bytes between the start of a heap block and the address that its user sees."""
 
-RING = "[22 x ptr]"
-"""First and last block that is live, then bins for blocks of 2**7 to 2**26 bytes."""
+RING = "[25 x ptr]"
+"""First and last block that is live, then bins for blocks of 2**7 to 2**29 bytes."""
+
+POOL = "heap_pool"
+"""Symbol of the memory where the pool is kept, which who links the program provides."""
+
+POOL_WORDS = 32
+"""Its 8-byte words: 1 while a thread works on it, bytes that are there, bytes that may be; from
+word 7 on, the first block of 2**7 bytes, 2**8 bytes, ..."""
+
+SHARED = """\
+declare void @free(ptr)
+declare i32 @sched_yield()
+@heap_pool = external global [32 x ptr]
+
+define internal void @pool_lock() #0 {
+  br label %try
+try:
+  %before = atomicrmw xchg ptr @heap_pool, i64 1 acquire
+  %got = icmp eq i64 %before, 0
+  br i1 %got, label %out, label %wait
+wait:
+  %ignored = call i32 @sched_yield()
+  br label %try
+out:
+  ret void
+}
+
+define internal void @pool_unlock() #0 {
+  store atomic i64 0, ptr @heap_pool release, align 8
+  ret void
+}
+
+define internal void @heap_drop(ptr %first) #0 {
+  br label %head
+head:
+  %block = phi ptr [%first, %0], [%next, %drop]
+  %done = icmp eq ptr %block, null
+  br i1 %done, label %out, label %drop
+drop:
+  %next = load ptr, ptr %block
+  call void @free(ptr %block)
+  br label %head
+out:
+  ret void
+}
+
+; Gives all that is there back to the system; the pool is locked.
+define internal void @pool_drain() #0 {
+  br label %head
+head:
+  %class = phi i64 [7, %0], [%following, %head]
+  %bin = getelementptr ptr, ptr @heap_pool, i64 %class
+  %top = load ptr, ptr %bin
+  store ptr null, ptr %bin
+  call void @heap_drop(ptr %top)
+  %following = add i64 %class, 1
+  %more = icmp ult i64 %class, 29
+  br i1 %more, label %head, label %out
+out:
+  %kept = getelementptr i64, ptr @heap_pool, i64 1
+  store i64 0, ptr %kept
+  ret void
+}
+
+define void @pool_clear() #0 {
+  call void @pool_lock()
+  call void @pool_drain()
+  call void @pool_unlock()
+  ret void
+}
+"""
+"""The pool, and what gives its memory back."""
 
 HEAP = """\
 declare ptr @aligned_alloc(i64, i64)
-declare void @free(ptr)
+
+; A block of 2**class bytes, null where there is none.
+define internal ptr @pool_take(i64 %class) #0 {
+  %bin = getelementptr ptr, ptr @heap_pool, i64 %class
+  %seen = load atomic ptr, ptr %bin monotonic, align 8
+  %none = icmp eq ptr %seen, null
+  br i1 %none, label %out, label %look
+look:
+  call void @pool_lock()
+  %top = load ptr, ptr %bin
+  %gone = icmp eq ptr %top, null
+  br i1 %gone, label %unlock, label %pop
+pop:
+  %below = load ptr, ptr %top
+  store atomic ptr %below, ptr %bin monotonic, align 8
+  %kept = getelementptr i64, ptr @heap_pool, i64 1
+  %before = load i64, ptr %kept
+  %size = shl i64 1, %class
+  %after = sub i64 %before, %size
+  store i64 %after, ptr %kept
+  br label %unlock
+unlock:
+  call void @pool_unlock()
+  br label %out
+out:
+  %block = phi ptr [null, %0], [%top, %unlock]
+  ret ptr %block
+}
+
+; Keeps the blocks of a list, each of 2**class bytes.
+define internal void @pool_give(ptr %first, i64 %class) #0 {
+  %some = icmp ne ptr %first, null
+  br i1 %some, label %begin, label %out
+begin:
+  %size = shl i64 1, %class
+  %bin = getelementptr ptr, ptr @heap_pool, i64 %class
+  %kept = getelementptr i64, ptr @heap_pool, i64 1
+  %limit.at = getelementptr i64, ptr @heap_pool, i64 2
+  %limit = load i64, ptr %limit.at
+  %never = icmp ugt i64 %size, %limit
+  br i1 %never, label %drop, label %lock
+drop:
+  call void @heap_drop(ptr %first)
+  br label %out
+lock:
+  call void @pool_lock()
+  br label %head
+head:
+  %block = phi ptr [%first, %lock], [%next, %push]
+  %next = load ptr, ptr %block
+  %before = load i64, ptr %kept
+  %sum = add i64 %before, %size
+  %full = icmp ugt i64 %sum, %limit
+  br i1 %full, label %drain, label %push
+drain:
+  call void @pool_drain()
+  br label %push
+push:
+  %there = phi i64 [%sum, %head], [%size, %drain]
+  store i64 %there, ptr %kept
+  %top = load ptr, ptr %bin
+  store ptr %top, ptr %block
+  store atomic ptr %block, ptr %bin monotonic, align 8
+  %more = icmp ne ptr %next, null
+  br i1 %more, label %head, label %done
+done:
+  call void @pool_unlock()
+  br label %out
+out:
+  ret void
+}
 
 define internal ptr @heap_alloc(ptr %heap, i64 %bytes) #0 {
   %padded = add i64 %bytes, 127
@@ -37,33 +180,39 @@ define internal ptr @heap_alloc(ptr %heap, i64 %bytes) #0 {
   %zeros = call i64 @llvm.ctlz.i64(i64 %last, i1 false)
   %bits = sub i64 64, %zeros
   %class = call i64 @llvm.smax.i64(i64 %bits, i64 7)
-  %small = icmp ule i64 %class, 26
-  br i1 %small, label %pool, label %fresh
-pool:
+  %small = icmp ule i64 %class, 29
+  br i1 %small, label %own, label %fresh
+own:
   %number = sub i64 %class, 5
   %bin = getelementptr ptr, ptr %heap, i64 %number
   %top = load ptr, ptr %bin
   %empty = icmp eq ptr %top, null
   %rounded = shl i64 1, %class
-  br i1 %empty, label %fresh, label %reuse
+  br i1 %empty, label %shared, label %reuse
 reuse:
   %below = load ptr, ptr %top
   store ptr %below, ptr %bin
   br label %link
+shared:
+  %found = call ptr @pool_take(i64 %class)
+  %missing = icmp eq ptr %found, null
+  br i1 %missing, label %fresh, label %begin
 fresh:
-  %size = phi i64 [%exact, %0], [%rounded, %pool]
-  %home = phi ptr [null, %0], [%bin, %pool]
+  %size = phi i64 [%exact, %0], [%rounded, %shared]
+  %place = phi ptr [null, %0], [%bin, %shared]
   %new = call ptr @aligned_alloc(i64 64, i64 %size)
   %none = icmp eq ptr %new, null
   br i1 %none, label %out, label %begin
 begin:
-  %home.at = getelementptr i8, ptr %new, i64 16
+  %got = phi ptr [%found, %shared], [%new, %fresh]
+  %home = phi ptr [%bin, %shared], [%place, %fresh]
+  %home.at = getelementptr i8, ptr %got, i64 16
   store ptr %home, ptr %home.at
   br label %link
 out:
   ret ptr null
 link:
-  %block = phi ptr [%top, %reuse], [%new, %begin]
+  %block = phi ptr [%top, %reuse], [%got, %begin]
   %next = load ptr, ptr %heap
   %next.prev = getelementptr i8, ptr %next, i64 8
   %prev = getelementptr i8, ptr %block, i64 8
@@ -105,31 +254,24 @@ large:
   ret void
 }
 
-define internal void @heap_drop(ptr %first, ptr %end) #0 {
-  br label %head
-head:
-  %block = phi ptr [%first, %0], [%next, %drop]
-  %done = icmp eq ptr %block, %end
-  br i1 %done, label %out, label %drop
-drop:
-  %next = load ptr, ptr %block
-  call void @free(ptr %block)
-  br label %head
-out:
-  ret void
-}
-
 define internal void @heap_clear(ptr %heap) #0 {
-  %first = load ptr, ptr %heap
-  call void @heap_drop(ptr %first, ptr %heap)
-  br label %head
+  br label %live
+live:
+  %block = load ptr, ptr %heap
+  %none = icmp eq ptr %block, %heap
+  br i1 %none, label %head, label %free
+free:
+  %data = getelementptr i8, ptr %block, i64 64
+  call void @heap_free(ptr %data)
+  br label %live
 head:
-  %number = phi i64 [2, %0], [%following, %head]
+  %number = phi i64 [2, %live], [%following, %head]
   %bin = getelementptr ptr, ptr %heap, i64 %number
   %top = load ptr, ptr %bin
-  call void @heap_drop(ptr %top, ptr null)
+  %class = add i64 %number, 5
+  call void @pool_give(ptr %top, i64 %class)
   %following = add i64 %number, 1
-  %more = icmp ult i64 %number, 21
+  %more = icmp ult i64 %number, 24
   br i1 %more, label %head, label %out
 out:
   ret void

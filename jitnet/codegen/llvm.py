@@ -39,7 +39,7 @@ class LlvmModule:
     sites: what each status but 0 stands for.
     workspace_bytes: memory that a call needs, aligned to 64 bytes.
     slots: 8-byte slots that a call writes results or an error's values to.
-    externs: extern routines that it is linked with.
+    externs: extern routines that it is linked with, and the memory of the pool.
     passes: LLVM's passes that make it faster: "" for none, as explicit vectors need none;
         "function" for scalar loops; "module", twice as many, where such a loop reads what an
         earlier step wrote.
@@ -71,7 +71,8 @@ def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset
         functions.append(_emit_function(k, f, may_alias if f is kernel else None))
         passes.add(k.passes)
     ops = {eqn.op for f in (kernel, *kernel.callees()) for eqn in f.walk()}
-    helpers = [heap.HEAP] if _uses_heap(kernel, module) else []
+    uses_heap = _uses_heap(kernel, module)
+    helpers = [heap.SHARED, heap.HEAP] if uses_heap else []
     helpers += [heap.TAPE] if S.TAPE_NEW in ops else []
     text = "\n".join(
         [
@@ -93,7 +94,7 @@ def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset
         tuple(sites),
         plans[id(kernel)].size,
         max(slots),
-        tuple(module.externs),
+        (*module.externs, *([heap.POOL] if uses_heap else [])),
         max(passes, key=PASSES.index),
     )
 

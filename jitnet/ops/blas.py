@@ -83,13 +83,14 @@ class Block:
 
 def _block(buffer: Value, extents: tuple[Dim, ...], pairs: bool) -> Block:
     """A buffer as elements of these extents."""
-    strides = buffer.buffer_type.strides
-    if strides is not None:
-        return Block(buffer, extents, _of_pairs(strides) if pairs else strides, False, pairs)
     steps: list[Dim] = [1]
     for d in reversed(extents[1:]):
         steps.append(_times(steps[-1], d))
-    return Block(buffer, extents, tuple(reversed(steps))[-len(extents) :], True, pairs)
+    in_order = tuple(reversed(steps))[-len(extents) :]
+    strides = buffer.buffer_type.strides
+    if strides is None or (strides == in_order and not pairs):
+        return Block(buffer, extents, in_order, True, pairs)
+    return Block(buffer, extents, _of_pairs(strides) if pairs else strides, False, pairs)
 
 
 def _of_pairs(strides: Sequence[Dim]) -> tuple[Dim, ...] | None:

@@ -43,7 +43,7 @@ from jitnet.ops.primitive import (
     TransposeTransform,
 )
 from jitnet.ops.regions import Evaluate, check_params, no_samples, result_types
-from jitnet.ops.residuals import Parts, adopt, pick
+from jitnet.ops.residuals import Parts, adopt, pick, separated
 from jitnet.ops.samples import identity_samples
 
 # -- checkpoint ------------------------------------------------------------------------------------
@@ -81,19 +81,10 @@ def _transpose_checkpoint(
     linear = [isinstance(v, Linear) for v in operands]
     region = with_results(eqn.regions[0], marks(cotangents))
     args = [v for v in operands if isinstance(v, Value)]
-    back = transpose(region, linear, ())
-    terms = iter(current().bind(eqn.op, [*args, *present(cotangents)], eqn.attrs, (back,)))
-    return [accumulate(a, next(terms)) if lin else None for lin, a in zip(linear, accumulators)]
-
-
-def separated(f: Function, unknown: Sequence[bool], split: SplitTransform) -> Function:
-    """`f` with all that does not depend on unknown params in front of what does, so that it can be
-    transposed in these; all its results count as the latter."""
-    halves = split(f, unknown, [True] * len(f.results))
-    with Builder(f.name) as b:
-        params = b.params_like(f.params)
-        residuals = b.inline(halves.known, pick(params, unknown, False))
-        return b.build(*b.inline(halves.linear, [*residuals, *pick(params, unknown, True)]))
+    back = transpose(region, linear, [a is not None for lin, a in zip(linear, accumulators) if lin])
+    given = [*args, *present(cotangents), *present(accumulators)]
+    terms = iter(current().bind(eqn.op, given, eqn.attrs, (back,)))
+    return [next(terms) if lin else None for lin in linear]
 
 
 def _split_checkpoint(

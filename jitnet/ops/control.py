@@ -38,7 +38,7 @@ from jitnet.ops import control_batches as batches
 from jitnet.ops import loop_derivatives as d
 from jitnet.ops.branch_splits import split_if
 from jitnet.ops.counters import carried
-from jitnet.ops.loop_splits import split_for, split_while
+from jitnet.ops.loop_checkpoints import split_for, split_while
 from jitnet.ops.primitive import (
     JvpTransform,
     Primitive,

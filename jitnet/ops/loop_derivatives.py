@@ -197,12 +197,12 @@ def jvp_for(
     p_consts, p_carries, p_xs = rest[:c], rest[c : c + k], rest[c + k :]
     starts = _filled(p_carries, carries, moving)
     operands = (primals[0], *p_consts, *present(consts), *p_carries, *starts, *p_xs, *present(xs))
-    attrs = {
+    counts = {
         "consts": c + len(present(consts)),
         "carries": k + len(starts),
         "scans": len(p_xs) + len(present(xs)),
-        "reverse": eqn.attrs["reverse"],
     }
+    attrs = {**eqn.attrs, **counts}
     values = current().bind(eqn.op, operands, attrs, (region,), _names(eqn, k, moving))
     return _ordered(values, k, moving, out[k:])
 
@@ -398,7 +398,7 @@ def jvp_while(
     test = _wider_condition(cond, region, c, len(t_consts))
     starts = _filled(primals[c:], carries, moving)
     operands = (*primals[:c], *present(consts), *primals[c:], *starts)
-    attrs = {"consts": c + len(t_consts), "carries": k + len(starts)}
+    attrs = {**eqn.attrs, "consts": c + len(t_consts), "carries": k + len(starts)}
     values = current().bind(eqn.op, operands, attrs, (test, region), _names(eqn, k, moving))
     return split_results(values, moving)
 

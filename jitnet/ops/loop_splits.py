@@ -45,6 +45,7 @@ from jitnet.ops.residuals import (
     with_extents,
 )
 from jitnet.ops.rewinding import rewind, rewound
+from jitnet.ops.segments import in_segments, segment_length
 from jitnet.ops.shape import full
 from jitnet.ops.slicing import slice, update
 from jitnet.ops.state_choice import Carried, chosen_states
@@ -134,11 +135,37 @@ def split_for(
     split: SplitTransform,
     states: Collection[Value] | None,
 ) -> Parts:
-    (body,) = eqn.regions
+    settled = settle_for(eqn, unknown, is_free, split, states)
+    if states is None or settled.around:
+        return split_loop(eqn, eqn.regions[0], eqn.operands[1:], settled)
+    c = eqn.attrs["consts"]
+    kept = pick(eqn.operands[1 + c :], settled.hidden[c:], False)
+    length = segment_length(eqn, settled.halves, kept)
+    if not length:
+        return split_loop(eqn, eqn.regions[0], eqn.operands[1:], settled)
+    known, linear, moving = list[Eqn](), list[Eqn](), set(unknown)
+    for part in in_segments(eqn, length):
+        if not part.regions:
+            known.append(part)
+            continue
+        settled = settle_for(part, moving, is_free, split, states)
+        before, after, changed = split_loop(part, part.regions[0], part.operands[1:], settled)
+        known += before
+        linear += after
+        moving.update(changed)
+    return known, linear, [r for r in eqn.results if r in moving]
+
+
+def settle_for(
+    eqn: Eqn,
+    unknown: Collection[Value],
+    is_free: IsFree,
+    split: SplitTransform,
+    states: Collection[Value] | None,
+) -> Settled:
     n = eqn.operands[0]
     trips = int(n.item) if isinstance(n, Literal) else None
-    settled = _settle(eqn, body, eqn.operands[1:], trips, unknown, is_free, split, states)
-    return _split_loop(eqn, body, eqn.operands[1:], settled)
+    return settle(eqn, eqn.regions[0], eqn.operands[1:], trips, unknown, is_free, split, states)
 
 
 def split_while(
@@ -149,11 +176,11 @@ def split_while(
     states: Collection[Value] | None,
 ) -> Parts:
     body = eqn.regions[1]
-    settled = _settle(eqn, body, eqn.operands, None, unknown, is_free, split, states)
-    return _split_loop(eqn, body, eqn.operands, settled)
+    settled = settle(eqn, body, eqn.operands, None, unknown, is_free, split, states)
+    return split_loop(eqn, body, eqn.operands, settled)
 
 
-class _Settled(NamedTuple):
+class Settled(NamedTuple):
     """A body in two, once it is known which carries depend on unknown values.
 
     Attributes:
@@ -169,7 +196,7 @@ class _Settled(NamedTuple):
     around: tuple[int, ...]
 
 
-def _settle(
+def settle(
     eqn: Eqn,
     body: Function,
     operands: Sequence[Value],
@@ -178,7 +205,7 @@ def _settle(
     is_free: IsFree,
     split: SplitTransform,
     states: Collection[Value] | None,
-) -> _Settled:
+) -> Settled:
     lead = body.params[: len(body.params) - len(operands)]
     params = body.params[len(lead) :]
     c = eqn.attrs["consts"]
@@ -200,7 +227,7 @@ def _settle(
         kept = everything - free
         if _saved_bytes(whole, trips, kept) < _saved_bytes(halves, trips, kept):
             halves, free = whole, everything
-    settled = _Settled(halves, hidden, fixed, (), ())
+    settled = Settled(halves, hidden, fixed, (), ())
     if states is None:
         return settled
 
@@ -232,7 +259,7 @@ def _fixed(
     return {p: v for p, v, u, same in zip(params, operands, hidden, kept) if same and not u}
 
 
-def _split_loop(eqn: Eqn, body: Function, operands: Sequence[Value], settled: _Settled) -> Parts:
+def split_loop(eqn: Eqn, body: Function, operands: Sequence[Value], settled: Settled) -> Parts:
     halves, hidden, fixed, states, around = settled
     is_while = len(eqn.regions) == 2
     lead = body.params[: len(body.params) - len(operands)]
@@ -363,7 +390,7 @@ def _known_while(before: Builder, loop: _Loop) -> _Known:
         env = dict(zip(body.params, params))
         at = iter([env[v] for v in (*region.consts, *region.carries)])
         hidden = [*loop.consts.hidden, *loop.carries.hidden]
-        (holds,) = _inline_partly(b, cond, [None if u else next(at) for u in hidden])
+        (holds,) = inline_partly(b, cond, [None if u else next(at) for u in hidden])
     consts, starts = [*loop.consts.outer(False), *loop.plan.once.values()], _starts(loop, 1)
     attrs = {"consts": len(consts), "carries": len(starts)}
     before.bind(eqn.op, (*consts, *starts), attrs, (b.build(holds), body))
@@ -385,7 +412,7 @@ def _attrs(
     }
 
 
-def _inline_partly(b: Builder, f: Function, args: Sequence[Value | None]) -> list[Value]:
+def inline_partly(b: Builder, f: Function, args: Sequence[Value | None]) -> list[Value]:
     """Inline f, whose equations do not need the missing args."""
     env = {p: a for p, a in zip(f.params, args, strict=True) if a is not None}
     missing = {p for p, a in zip(f.params, args) if a is None}

@@ -31,7 +31,7 @@ from jitnet.ir import (
     effect_of,
     substitute_dims,
 )
-from jitnet.ops.primitive import Halves, Primitive
+from jitnet.ops.primitive import Halves, Primitive, SplitTransform
 from jitnet.ops.shape import reshape
 from jitnet.ops.tape import beginning, tape_get, tape_length, tape_new, tape_push
 
@@ -235,6 +235,16 @@ def with_dims_of(v: Value, like: Value, known: Mapping[Value, Value]) -> Value:
 
 def pick(values: Sequence[Value], hidden: Sequence[bool], wanted: bool) -> list[Value]:
     return [v for v, u in zip(values, hidden, strict=True) if u is wanted]
+
+
+def separated(f: Function, unknown: Sequence[bool], split: SplitTransform) -> Function:
+    """`f` with all that does not depend on unknown params in front of what does, so that it can be
+    transposed in these; all its results count as the latter."""
+    halves = split(f, unknown, [True] * len(f.results))
+    with Builder(f.name) as b:
+        params = b.params_like(f.params)
+        residuals = b.inline(halves.known, pick(params, unknown, False))
+        return b.build(*b.inline(halves.linear, [*residuals, *pick(params, unknown, True)]))
 
 
 def primal_loc(loc: Loc) -> Loc:

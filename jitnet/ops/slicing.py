@@ -52,10 +52,13 @@ from jitnet.ops.primitive import (
     as_array,
 )
 from jitnet.ops.samples import generator, smooth
-from jitnet.ops.shape import array_of, linear_type, moves_data, zeros_like
+from jitnet.ops.shape import BROADCAST, array_of, linear_type, moves_data, zeros_like
 
 Position = Dim
 """A start: an int or an i64 Value, as a dim is."""
+
+RECENT = 32
+"""How many equations back a cleared box is looked for."""
 
 
 def scalar_operand(context: Context, eqn: Eqn, k: int) -> Value:
@@ -165,9 +168,31 @@ def _transpose_slice(
     total, starts = accumulators[0], _values(operands[1 : 1 + rank])
     if total is None:
         total = zeros_like(linear_type(operands[0]))
-    else:
+    elif not _is_cleared(total, starts, ct.dims, steps):
         ct = add(slice(total, starts, ct.dims, steps), ct)
     return [update(total, ct, starts, steps), *accumulators[1:]]
+
+
+def _is_cleared(
+    total: Value, starts: Sequence[Position], sizes: Sequence[Dim], steps: Sequence[int]
+) -> bool:
+    """Whether `_transpose_update` has just written zeros to this very box."""
+    eqns = current().eqns
+    for n in range(len(eqns) - 1, max(len(eqns) - RECENT, 0), -1):
+        eqn, zeros = eqns[n], eqns[n - 1]
+        if total in eqn.results:
+            same = eqn.op is UPDATE and eqn.operands[1:] == (
+                zeros.results[0],
+                *map(as_value, starts),
+            )
+            is_zero = zeros.op is BROADCAST and zeros.operands[0] == Literal(0, total.dtype)
+            return (
+                same
+                and is_zero
+                and zeros.result.dims == tuple(sizes)
+                and eqn.attrs["steps"] == steps
+            )
+    return False
 
 
 def _values(operands: Sequence[Value | Linear]) -> list[Position]:

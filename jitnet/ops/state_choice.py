@@ -9,10 +9,11 @@ Where what is around the loop winds an array back, the loop has to take part in 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jitnet.ir import TapeType, Value
+from jitnet.ir import ArrayType, TapeType, Type, Value
 from jitnet.ops.primitive import Halves
 
 TYPICAL = 100
@@ -66,8 +67,8 @@ def chosen_states(
     private = sum(size_in_bytes(carried[j].operand) for j in started)
     steps = TYPICAL if trips is None else trips
     if started and set(best.states) <= set(every.states):
-        bytes_of_best = steps * saved_bytes(best.halves)
-        if private + steps * saved_bytes(every.halves) < WORTH * bytes_of_best:
+        less, more = _differing(every.halves, best.halves)
+        if private + steps * less < WORTH * steps * more:
             best = every
     kept = tuple(j for j in best.states if j in outer)
     return {"halves": best.halves, "states": tuple(best.states), "around": kept}
@@ -93,16 +94,27 @@ def _possible(
     return _Chosen((), without)
 
 
-def saved_bytes(halves: Halves) -> float:
-    """What a step leaves for its linear half."""
-    return sum(map(size_in_bytes, halves.made))
+def _differing(a: Halves, b: Halves) -> tuple[float, float]:
+    """The bytes that a step leaves for its linear half in one case, and in the other, without what
+    it leaves in both: that is what loops inside log, where they wind back arrays anyway."""
+    left, right = Counter(v.type for v in a.made), Counter(v.type for v in b.made)
+    return _total(left - right), _total(right - left)
+
+
+def _total(types: Counter[Type]) -> float:
+    return sum(times * _type_bytes(type) for type, times in types.items())
 
 
 def size_in_bytes(v: Value) -> float:
     """Roughly, where extents are not known."""
-    if isinstance(v.type, TapeType):
-        return TYPICAL * sum(_bytes(dtype.itemsize, dims) for dtype, dims in v.type.fields)
-    return _bytes(v.dtype.itemsize, v.dims)
+    return _type_bytes(v.type)
+
+
+def _type_bytes(type: Type) -> float:
+    if isinstance(type, TapeType):
+        return TYPICAL * sum(_bytes(dtype.itemsize, dims) for dtype, dims in type.fields)
+    assert isinstance(type, ArrayType)
+    return _bytes(type.dtype.itemsize, type.dims)
 
 
 def _bytes(itemsize: int, dims: Sequence[Any]) -> float:

@@ -10,11 +10,13 @@ equation that branches, loops or may raise: what it checks may be what makes a r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
 
 from jitnet.ir import Effect, Eqn, TapeType, Value, effect_of
 from jitnet.ops.primitive import Primitive
+from jitnet.ops.slicing import UPDATE
 
 MOST = 8
 """How many equations move together at most."""
@@ -25,6 +27,44 @@ def read_early(eqns: Sequence[Eqn]) -> list[Eqn]:
     if sum(_writes(eqn) is not None for eqn in eqns) == 0:
         return list(eqns)
     return _Order(eqns).sorted()
+
+
+def write_late(eqns: Sequence[Eqn], results: Sequence[Value]) -> list[Eqn]:
+    """The equations, with each `update` behind those that do not need it: what is computed in front
+    of it and behind it can be one kernel then. It stays in front of the next equation that writes,
+    and of what is computed for that alone."""
+    readers = Counter(v for eqn in eqns for v in dict.fromkeys(eqn.operands))
+    readers.update(results)
+    order: list[Eqn] = []
+    held: Eqn | None = None
+    begin = 0
+    for eqn in eqns:
+        stops = effect_of(eqn) > Effect.PURE or eqn.regions or _has_tape(eqn)
+        stops = stops or _writes(eqn) is not None
+        if held is not None and (stops or held.result in eqn.operands):
+            order[begin:] = _before_writer(order[begin:], held, eqn, readers)
+            held = None
+        if eqn.op is UPDATE:
+            held, begin = eqn, len(order)
+        else:
+            order.append(eqn)
+    return order if held is None else [*order, held]
+
+
+def _before_writer(
+    passed: Sequence[Eqn], held: Eqn, writer: Eqn, readers: Counter[Value]
+) -> list[Eqn]:
+    """An update among equations that it may pass, in front of those that only `writer` needs."""
+    needed = Counter(dict.fromkeys(writer.operands, 1))
+    own: list[Eqn] = []
+    for eqn in reversed(passed):
+        if all(readers[r] == needed[r] for r in eqn.results):
+            own.append(eqn)
+            needed.update(dict.fromkeys(eqn.operands, 1))
+    if any(held.operands[0] in eqn.operands for eqn in own):
+        return [held, *passed]  # they read what it overwrites
+    late = set(own)
+    return [*(eqn for eqn in passed if eqn not in late), held, *own[::-1]]
 
 
 def outdated(eqns: Sequence[Eqn]) -> set[int]:

@@ -37,7 +37,7 @@ from jitnet.ops.index import GATHER
 from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
 from jitnet.ops.slicing import UPDATE
-from jitnet.passes.early import outdated, read_early
+from jitnet.passes.early import outdated, read_early, write_late
 from jitnet.passes.masks import keep_together, keep_whole
 from jitnet.passes.members import (
     ENDS,
@@ -57,7 +57,7 @@ CHEAP = 4
 def fuse(f: Function) -> Function:
     """The same Function with its elementwise and reducing equations grouped into kernels."""
     f = keep_together(keep_whole(f))
-    fused = [_fuse_regions(eqn) for eqn in read_early(f.eqns)]
+    fused = [_fuse_regions(eqn) for eqn in write_late(read_early(f.eqns), f.results)]
     body = _Body(f, fused)
     for segment in _segments(fused):
         body.group(segment)
@@ -257,11 +257,12 @@ class _Body:
         self.groups[i] = home
         for group, rows in _agreed(wanted):
             home = self.merge(home, group, rows) or home
+        seen = [r.base for r in reads if r.kind == "same" or _is_pairs(r.base)]
+        seen += [v for v in eqn.operands if primitive(eqn).is_pointwise and self.is_view(v)]
         if len(home.members) == 1:
-            home = self.join_sibling(home, reads)
-        for read in reads:
-            if read.kind != "mapped" or _is_pairs(read.base):
-                self.readers.setdefault(read.base, []).append(home)
+            home = self.join_sibling(home, seen)
+        for v in (*seen, *(r.base for r in reads if r.kind == "row")):
+            self.readers.setdefault(v, []).append(home)
 
     def alone(self, i: int) -> _Group:
         """A group of one member."""
@@ -322,13 +323,15 @@ class _Body:
             self.groups[m] = large
         return large
 
-    def join_sibling(self, home: _Group, reads: list[_Read]) -> _Group:
-        """Join a group over the same dims that reads the same array, so that it is read once; or
-        the other halves of the same pairs, which are in the same lines of the cache."""
-        for read in reads:
-            if read.kind != "same" and not _is_pairs(read.base):
-                continue
-            for group in reversed(self.readers.get(read.base, ())):
+    def is_view(self, v: Value) -> bool:
+        eqn = self.definition(v)
+        return v.rank > 0 and eqn is not None and primitive(eqn).is_view
+
+    def join_sibling(self, home: _Group, seen: Sequence[Value]) -> _Group:
+        """Join a group over the same dims that reads the same array, or view, so that it is read
+        once; or the other halves of the same pairs, which are in the same lines of the cache."""
+        for v in seen:
+            for group in reversed(self.readers.get(v, ())):
                 current = self.groups[group.members[0]]
                 if current.dims == home.dims and (merged := self.merge(home, current, None)):
                     return merged

@@ -57,6 +57,12 @@ class Pool:
                 if not blocks:
                     del self._free[oldest]
 
+    def clear(self) -> None:
+        """Give all blocks that are not in use back to the system."""
+        with self._lock:
+            self._free.clear()
+            self.kept = 0
+
 
 POOL = Pool()
 

@@ -17,10 +17,10 @@ from functools import cached_property
 from typing import Any
 
 from jitnet.codegen.llvm import emit
+from jitnet.codegen.peaks import peak_of
 from jitnet.codegen.program import NO_STORES, Program, lower
 from jitnet.codegen.signature import with_complex
 from jitnet.codegen.storage import Copy
-from jitnet.codegen.workspace import plan_workspace
 from jitnet.ir import BufferType, Function, Value, print_function
 from jitnet.kernel.scalars import ScalarOp
 from jitnet.kernel.statements import FOR, INVOKE
@@ -58,12 +58,14 @@ class Executable:
         stages: the text of each stage, in order; IR has the user's source lines beside it.
         milliseconds: what each stage took to make.
         program: what was emitted.
+        device: what runs it, and how, in words; "" for this machine's CPU.
     """
 
     run: Callable[[Sequence[Any]], Sequence[Any]]
     stages: Mapping[str, str]
     milliseconds: Mapping[str, float]
     program: Program
+    device: str = ""
 
     @property
     def copies(self) -> Sequence[Copy]:
@@ -84,7 +86,36 @@ def compile(
     `stores[j] = i` says that result j is what argument i becomes: it is written to that array,
     which is returned for it. An argument of rank 0 that is stored is an array.
     """
-    clock = _Clock()
+    front = lowered(function, layouts, stores)
+    program, clock = front.program, front.clock
+    module = emit(program.kernel, host_target())
+    clock.lap("emit")
+    native = compile_module(module)
+    clock.lap("native")
+    stages = Stages({**front.printers, "llvm": lambda: module.text, "asm": lambda: native.asm})
+    run = NativeProgram(native, with_complex(program.signature, function))
+    return Executable(run, stages, clock.laps, program)
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What the compilers for all machines have in common.
+
+    Attributes:
+        printers: of the stages so far.
+        clock: has what each of them took.
+    """
+
+    program: Program
+    printers: Mapping[str, Callable[[], str]]
+    clock: Clock
+
+
+def lowered(
+    function: Function, layouts: Sequence[str], stores: Mapping[int, int] = NO_STORES
+) -> Lowered:
+    """The Function as kernel IR; arguments as in `compile`."""
+    clock = Clock()
     real = announce(pairs, pairs(announce(outline, outline(function))))
     layouts = [_real_layout(p, layout) for p, layout in zip(function.params, layouts, strict=True)]
     optimized = throughout(optimize, real)
@@ -94,22 +125,13 @@ def compile(
     program = lower(fused, layouts, stores)
     announce(lower, program.kernel)
     clock.lap("lower")
-    module = emit(program.kernel, host_target())
-    clock.lap("emit")
-    native = compile_module(module)
-    clock.lap("native")
-    stages = Stages(
-        {
-            "traced": lambda: print_function(function, source=True),
-            "optimized": lambda: print_function(optimized, source=True),
-            "fused": lambda: print_function(fused, source=True),
-            "kernels": lambda: print_function(program.kernel, source=True),
-            "llvm": lambda: module.text,
-            "asm": lambda: native.asm,
-        }
-    )
-    run = NativeProgram(native, with_complex(program.signature, function))
-    return Executable(run, stages, clock.laps, program)
+    printers = {
+        "traced": lambda: print_function(function, source=True),
+        "optimized": lambda: print_function(optimized, source=True),
+        "fused": lambda: print_function(fused, source=True),
+        "kernels": lambda: print_function(program.kernel, source=True),
+    }
+    return Lowered(program, printers, clock)
 
 
 def _real_layout(p: Value, layout: str) -> str:
@@ -118,7 +140,9 @@ def _real_layout(p: Value, layout: str) -> str:
     return "strided" if fortran else layout
 
 
-class _Clock:
+class Clock:
+    """Milliseconds of each stage."""
+
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
@@ -132,14 +156,21 @@ class _Clock:
 def cost_of(program: Program) -> dict[str, int]:
     """Rough work of one call: "kernels" (loop nests and library calls), "flops" (an extent known
     only at run time counts as one), "bytes" of the arguments and results, "copies" of arrays that
-    storage made necessary, "peak_bytes": planned temporary memory."""
+    storage made necessary.
+
+    "peak_bytes" is the memory that the call takes beside its arguments, at its peak: temporaries,
+    what a gradient saves among them, and results. It needs the extents and trip counts that
+    memory depends on, or bounds of them; where some are unknown, as those of a `while` are,
+    "peak_is_known" is 0, and "peak_bytes" the part that is known: a lower bound."""
     kernel = program.kernel
+    peak = peak_of(program)
     return {
         "kernels": program.report.kernels,
         "flops": _flops(kernel, 1),
         "bytes": sum(_bytes(p) for p in kernel.params),
         "copies": len(program.report.copies),
-        "peak_bytes": plan_workspace(kernel).size,
+        "peak_bytes": peak.bytes,
+        "peak_is_known": int(peak.is_known),
     }
 
 

@@ -1,4 +1,4 @@
-"""Addresses of the routines that programs call outside: OpenBLAS, NumPy's for sorting, Python.
+"""Addresses of what programs use outside: OpenBLAS, NumPy's sorting, Python, the pool of memory.
 
 OpenBLAS is loaded when the first program needs it, privately (no symbol of it is seen by other
 libraries, nor the other way round), and set to one thread: how work is split is this project's
@@ -11,7 +11,9 @@ import ctypes
 from functools import lru_cache
 from pathlib import Path
 
+from jitnet.codegen.heap import POOL
 from jitnet.errors import NotAvailableError
+from jitnet.runtime.heap import pool_address
 from jitnet.runtime.host import host_address
 from jitnet.runtime.sorting import sorting_address
 
@@ -38,11 +40,13 @@ def _openblas() -> ctypes.CDLL:
 def extern_address(symbol: str) -> int:
     """The address of a C function by its symbol in `kernel.externs`: a sorting routine of NumPy's,
     a callback into Python, or a function of OpenBLAS, by its usual name; the package adds a
-    prefix.
+    prefix. Of the pool of run-time memory, too.
 
     Raises:
         NotAvailableError: where OpenBLAS or the function is missing.
     """
+    if symbol == POOL:
+        return pool_address()
     if symbol.startswith("numpy_"):
         return sorting_address(symbol)
     if symbol.startswith("host_"):

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from jitnet import errors
 from jitnet.ir import Definition, Eqn, Function, Value, current, rewrite, rule
-from jitnet.ops.checkpoints import separated
 from jitnet.ops.custom_rules import CUSTOM_TANGENT, tangent_operands
+from jitnet.ops.residuals import separated
 from jitnet.transforms.split import split
 from jitnet.transforms.transpose import transpose
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from jitnet.ir import Builder, Function, literal
 from jitnet.ops.shape import zeros_like
+from jitnet.transforms.budget import linearize_within
 from jitnet.transforms.custom import written_out
 from jitnet.transforms.jvp import jvp as real_jvp
 from jitnet.transforms.linearize import linearize as real_linearize
@@ -19,10 +20,13 @@ from jitnet.transforms.realforms import real_form
 from jitnet.transforms.transpose import transpose
 
 
-def value_and_grad(f: Function, wrt: Sequence[int], result: int = 0) -> Function:
+def value_and_grad(
+    f: Function, wrt: Sequence[int], result: int = 0, memory: int | None = None
+) -> Function:
     """f's results, then the gradients of one scalar result in the params `wrt`. Of a complex
-    result, the gradient is that of its real part: f'(z), where f is holomorphic."""
-    known, back, moving = vjp(f, wrt, [result])
+    result, the gradient is that of its real part: f'(z), where f is holomorphic. `memory`: bytes
+    for what is saved, see `budget`."""
+    known, back, moving = vjp(f, wrt, [result], memory)
     with Builder(f.name) as b:
         params = b.params_like(f.params)
         values = b.inline(known, params)
@@ -35,14 +39,14 @@ def value_and_grad(f: Function, wrt: Sequence[int], result: int = 0) -> Function
 
 
 def vjp(
-    f: Function, wrt: Sequence[int], of: Sequence[int] | None = None
+    f: Function, wrt: Sequence[int], of: Sequence[int] | None = None, memory: int | None = None
 ) -> tuple[Function, Function, tuple[bool, ...]]:
     """`(forward, backward, moving results)`: `forward` takes f's params and returns f's results,
     then residuals; `backward` takes the residuals, then a cotangent for each moving result (of
     those in `of`), and returns the cotangents of the params `wrt`, in ascending order."""
     form = real_form(f)
     chosen = [i in wrt for i in range(len(f.params))]
-    known, linear, moves = real_linearize(form.function, form.of_params(chosen), rewinds=True)
+    known, linear, moves = linearize_within(form.function, form.of_params(chosen), memory)
     count = len(known.results) - len(form.function.results)
     asked = form.asked(of)
     linear = _only(linear, [a for a, m in zip(asked, moves) if m])

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from jitnet.ir import Builder, Effect, Eqn, Function, Literal, Value, effect_of
 from jitnet.ops.primitive import Element, Halves, Primitive, SplitTransform
 from jitnet.ops.rewinding import is_write, step
+from jitnet.ops.slicing import UPDATE
 from jitnet.ops.state_choice import size_in_bytes
 from jitnet.ops.tape import TAPE_NEW
 from jitnet.transforms.cut import least_saved
@@ -276,6 +277,9 @@ def _cut(
     def again(eqn: Eqn) -> bool:
         if not kept.isdisjoint(eqn.results):
             return False
+        if eqn.op is UPDATE and work.is_region:
+            fresh = definition.get(eqn.operands[0])
+            return fresh is not None and _is_quick(fresh) and not _is_cheap(fresh)
         return _is_small_view(eqn) or (work.is_region and _is_quick(eqn))
 
     def size(v: Value) -> float:

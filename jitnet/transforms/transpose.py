@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitnet.ir import Builder, Eqn, Function, Value, current, substitute_type
+from jitnet.ir import Builder, Eqn, Function, Value, as_dim, current, index, substitute_type
 from jitnet.ops.lift import accumulate
 from jitnet.ops.primitive import Linear, Primitive
 from jitnet.ops.rewinding import PEEK, REWIND, REWOUND
+from jitnet.ops.shape import RESHAPE, TRANSPOSE
+from jitnet.ops.slicing import SLICE
 from jitnet.ops.tape import zero_tangent
 
 
@@ -48,7 +50,7 @@ def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ())
                 cts[r] = accumulate(cts.get(r), ct)
         waiting = [e for e in f.eqns if any(r in late for r in e.results)]
         waiting = _bound(waiting, env, late, cts)
-        for eqn in reversed(f.eqns):
+        for eqn in reversed(_reading_late(f.eqns, moving)):
             if eqn.op is REWIND:
                 cts[eqn.operands[0]] = env[eqn.operands[1]]
             elif any(r in moving for r in eqn.results):
@@ -69,6 +71,107 @@ def _parts(f: Function, chosen: Sequence[Value]) -> tuple[set[Value], set[Value]
         elif eqn.op is PEEK or any(v in late for v in eqn.operands):
             late.update(eqn.results)
     return moving, late
+
+
+def _reading_late(eqns: Sequence[Eqn], moving: set[Value]) -> list[Eqn]:
+    """The equations, with views of linear arrays right in front of what reads them first.
+
+    `a[i] = a[i] - w * a[j]` reads `a[i]`, then `a[j]`, then writes. From the end, the cotangent of
+    `a[i]` then comes to the place that the write has just cleared, and is there already.
+
+    Boxes of a view are views of boxes, so that few elements are added to the cotangent of what it
+    shows, and not the whole of another one."""
+    order: list[Eqn] = []
+    waiting: dict[Value, Eqn] = {}
+    views: dict[Value, list[Value]] = {}
+
+    def wait(eqn: Eqn) -> None:
+        waiting[eqn.result] = eqn
+        views.setdefault(eqn.operands[0], []).append(eqn.result)
+
+    def place(v: Value) -> None:
+        eqn = waiting.pop(v, None)
+        if eqn is not None:
+            place(eqn.operands[0])
+            order.append(eqn)
+
+    for eqn in eqns:
+        outer: list[Eqn] = []
+        if eqn.op in (SLICE, RESHAPE, TRANSPOSE) and eqn.operands[0] in moving:
+            while (parts := _box_first(eqn, waiting.get(eqn.operands[0]))) is not None:
+                eqn, *after = parts
+                outer = [*after, *outer]
+            for part in (eqn, *outer):
+                moving.add(part.result)
+                wait(part)
+            continue
+        for v in eqn.operands:
+            place(v)
+            for view in views.pop(v, ()):
+                place(view)
+        order.append(eqn)
+    for v in list(waiting):
+        place(v)
+    return order
+
+
+def _box_first(eqn: Eqn, source: Eqn | None) -> tuple[Eqn, ...] | None:
+    """A slice of a view as a slice of what the view shows, then the view of that; None where it is
+    no such slice, or the two are not seen to commute."""
+    if source is None or eqn.op is not SLICE:
+        return None
+    if source.op is TRANSPOSE:
+        return _box_of_transposed(eqn, source)
+    if source.op is RESHAPE:
+        return _box_of_reshaped(eqn, source)
+    return _box_of_box(eqn, source)
+
+
+def _box_of_transposed(eqn: Eqn, source: Eqn) -> tuple[Eqn, ...]:
+    perm, rank = source.attrs["perm"], source.result.rank
+    axes = sorted(range(rank), key=perm.__getitem__)
+    starts, sizes = eqn.operands[1 : 1 + rank], eqn.operands[1 + rank :]
+    steps = [eqn.attrs["steps"][a] for a in axes]
+    box = _box(eqn, source, [starts[a] for a in axes], [sizes[a] for a in axes], steps)
+    return box, Eqn(TRANSPOSE, box.results, source.attrs, (), eqn.results, eqn.loc)
+
+
+def _box_of_reshaped(eqn: Eqn, source: Eqn) -> tuple[Eqn, ...] | None:
+    """Of an array without some of its unit axes."""
+    dims, rank = source.operands[0].dims, source.result.rank
+    kept = [a for a, d in enumerate(dims) if d != 1]
+    if tuple(dims[a] for a in kept) != source.result.dims:
+        return None
+    starts: list[Value] = [index(0)] * len(dims)
+    sizes: list[Value] = [index(1)] * len(dims)
+    steps = [1] * len(dims)
+    for axis, a in enumerate(kept):
+        starts[a], sizes[a] = eqn.operands[1 + axis], eqn.operands[1 + rank + axis]
+        steps[a] = eqn.attrs["steps"][axis]
+    box = _box(eqn, source, starts, sizes, steps)
+    operands = (box.result, *eqn.operands[1 + rank :])
+    return box, Eqn(RESHAPE, operands, {}, (), eqn.results, eqn.loc)
+
+
+def _box_of_box(eqn: Eqn, source: Eqn) -> tuple[Eqn, ...] | None:
+    """Where one of the two begins at 0, along each axis."""
+    rank = source.result.rank
+    pairs = list(zip(eqn.operands[1 : 1 + rank], source.operands[1 : 1 + rank]))
+    if any(s != 1 for s in source.attrs["steps"]) or any(index(0) not in p for p in pairs):
+        return None
+    starts = [inner if outer == index(0) else outer for outer, inner in pairs]
+    operands = (source.operands[0], *starts, *eqn.operands[1 + rank :])
+    return (Eqn(SLICE, operands, eqn.attrs, (), eqn.results, eqn.loc),)
+
+
+def _box(
+    eqn: Eqn, source: Eqn, starts: Sequence[Value], sizes: Sequence[Value], steps: Sequence[int]
+) -> Eqn:
+    """A slice of what a view shows."""
+    x = source.operands[0]
+    type = x.array_type.with_dims(tuple(map(as_dim, sizes)))
+    operands = (x, *starts, *sizes)
+    return Eqn(SLICE, operands, {"steps": tuple(steps)}, (), (Value(type),), eqn.loc)
 
 
 def _values(eqn: Eqn) -> tuple[Value, ...]:
