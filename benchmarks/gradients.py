@@ -4,14 +4,16 @@
     python benchmarks/gradients.py lu nbody stencils # some programs, or whole themes
     python benchmarks/gradients.py --seconds 0.5     # less time for each
     python benchmarks/gradients.py --json table.json # the rows as data, too
+    python benchmarks/gradients.py --markdown docs/gradients.md
 
 Each program becomes a function of its floats with one float for a result, a weighted sum of all
 that it gives (`tests/differentiable.py`); the gradient is taken in all of them. Each runs in a
 process of its own, on one thread; function and gradient take turns, call by call, each call on
-fresh arguments, which are made outside of the time. The table has medians in milliseconds, their
-ratio, what the first call took to compile, and by how many megabytes the process grew in it: the
-function's call comes first, so that is what the gradient needs more. Programs whose result no
-float decides are not in the table. Under it is the geometric mean of the ratios.
+fresh arguments, which are made outside of the time. The table has medians in milliseconds of the
+processor's time, their ratio, what the first call took to compile, and the memory that a call takes
+beside its arguments at its peak, in megabytes (`Lowered.cost`; "?" where it depends on the data).
+Programs whose result no float decides are not in the table. Under it is the geometric mean of the
+ratios.
 """
 
 from __future__ import annotations
@@ -21,18 +23,18 @@ import json
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAD = f"{'program':28}{'f ms':>10}{'grad ms':>10}{'ratio':>8}{'compile s':>11}{'MB':>8}{'more':>8}"
+HEAD = f"{'program':28}{'f ms':>10}{'grad ms':>10}{'ratio':>8}{'compile s':>11}{'f MB':>9}{'MB':>9}"
 
 if __name__ == "__main__":
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -57,18 +59,15 @@ def measure(program: Program, size: str, seconds: float) -> dict[str, Any]:
     systems = {"f": jitnet.jit(loss.fn), "grad": jitnet.value_and_grad(loss.fn)}
     row: dict[str, Any] = {"program": program.name}
     for name, fn in systems.items():
-        before = _peak_mb()
-        start = time.perf_counter()
+        start = time.thread_time()
+        lowered = fn.lower(loss.floats, loss.rest)
+        row[name + "_compile"] = time.thread_time() - start
+        cost = lowered.cost()
+        row[name + "_mb"] = cost["peak_bytes"] / 1e6 if cost["peak_is_known"] else None
         fn(loss.floats, loss.rest)
-        row[name + "_compile"] = time.perf_counter() - start
-        row[name + "_mb"] = _peak_mb() - before
     for name, times in _take_turns(systems, loss, seconds).items():
         row[name] = 1e3 * statistics.median(times)
     return row
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _take_turns(
@@ -80,9 +79,9 @@ def _take_turns(
     while len(times["f"]) < 3 or (time.perf_counter() < end and len(times["f"]) < 100):
         for name, fn in systems.items():
             floats, rest = loss.floats, loss.rest
-            start = time.perf_counter()
+            start = time.thread_time()
             fn(floats, rest)
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.thread_time() - start)
     return times
 
 
@@ -91,23 +90,79 @@ def _take_turns(
 
 def table(names: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure each program in a process of its own, and print a line for each."""
-    print(
-        f"size {options.size!r}, one thread; Python {platform.python_version()}, "
-        f"NumPy {np.__version__}, {platform.machine()}\n\n{HEAD}"
-    )
+    print(f"{_machine(options)}\n\n{HEAD}")
     rows = []
     for name in names:
         row = _in_own_process(name, options)
         rows.append(row)
         if row.get("note") != "no floats":
             print(_line(row), flush=True)
-    ratios = {row["program"]: row["grad"] / row["f"] for row in rows if "grad" in row}
-    if ratios:
-        mean = math.exp(statistics.fmean(map(math.log, ratios.values())))
-        print(f"\ngeometric mean of the ratios {mean:.2f} over {len(ratios)} programs")
-        above = [f"{name} {r:.1f}" for name, r in ratios.items() if r > 8]
-        print(f"above 8: {', '.join(above) or 'none'}")
+    print(f"\n{_summary(rows)}")
     return rows
+
+
+def _machine(options: argparse.Namespace) -> str:
+    return (
+        f"size {options.size!r}, one thread; Python {platform.python_version()}, "
+        f"NumPy {np.__version__}, {_processor()}"
+    )
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    measured = [row for row in rows if "grad" in row]
+    if not measured:
+        return "nothing was measured"
+    ratios = [row["grad"] / row["f"] for row in measured]
+    mean = math.exp(statistics.fmean(map(math.log, ratios)))
+    above = [f"{row['program']} {r:.1f}" for row, r in zip(measured, ratios) if r > 8]
+    return (
+        f"Geometric mean of the ratios: {mean:.2f}, over {len(ratios)} programs. "
+        f"Above 8: {', '.join(above) or 'none'}."
+    )
+
+
+def _markdown(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
+    """The document: what was measured, where, and the table, largest ratio first."""
+    measured = sorted((r for r in rows if "grad" in r), key=lambda r: r["f"] / r["grad"])
+    lines = [
+        "# What a gradient takes beside its function",
+        "",
+        "The programs of `tests/programs` whose result floats decide, compiled: a program as a",
+        "function with one float for a result, and `value_and_grad` of that in all of its floats.",
+        "Medians of processor time in milliseconds, function and gradient taking turns; the memory",
+        "of a call beside its arguments at its peak, in megabytes, where that is known before it",
+        "runs.",
+        "",
+        f"`make bench-gradients` prints this table. {date.today()}, {_machine(options)}.",
+        "",
+        _summary(rows),
+        "",
+        "| Program | f | value and gradient | ratio | MB of f | MB of the gradient |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in measured:
+        cells = [
+            row["program"],
+            f"{row['f']:.3f}",
+            f"{row['grad']:.3f}",
+            f"{row['grad'] / row['f']:.2f}",
+            _megabytes(row["f_mb"]),
+            _megabytes(row["grad_mb"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _megabytes(mb: float | None) -> str:
+    return "?" if mb is None else f"{mb:.2f}"
 
 
 def _in_own_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -129,7 +184,7 @@ def _line(row: dict[str, Any]) -> str:
         return f"{row['program']:28}  {row['note'][:90]}"
     return (
         f"{row['program']:28}{row['f']:10.3f}{row['grad']:10.3f}{row['grad'] / row['f']:8.2f}"
-        f"{row['grad_compile']:11.2f}{row['f_mb']:8.0f}{row['grad_mb']:8.0f}"
+        f"{row['grad_compile']:11.2f}{_megabytes(row['f_mb']):>9}{_megabytes(row['grad_mb']):>9}"
     )
 
 
@@ -150,6 +205,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="time for the calls of each")
     parser.add_argument("--limit", type=float, default=120.0, help="most seconds for one")
     parser.add_argument("--json", type=Path, help="write the rows here, too")
+    parser.add_argument("--markdown", type=Path, help="write the document here, too")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -160,6 +216,8 @@ def main() -> None:
     rows = table(_selected(options.names), options)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
+    if options.markdown:
+        options.markdown.write_text(_markdown(rows, options))
 
 
 if __name__ == "__main__":
