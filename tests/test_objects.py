@@ -1189,3 +1189,77 @@ def test_globals_that_were_not_there(fn):
         agrees_after(fn, change, 3)
     finally:
         del globals()["W3"]
+
+
+# -- containers made in front of a loop, and returned out of it ------------------------------------
+
+
+@dataclass
+class Steps:
+    total: float
+    steps: int = 0
+
+
+def an_object_from_an_endless_loop(a, t):
+    box = Steps(t)
+    while True:
+        if a[0] >= t:
+            box.steps += 1
+            return box
+        a[0] += 1
+        box.steps += 10
+
+
+def an_object_among_others(a, t):
+    box = Steps(t)
+    while True:
+        if a[0] >= t:
+            box.steps += 1
+            return 5.0, [box, a[0]]
+        a[0] += 1
+
+
+def a_list_from_an_endless_loop(a, t):
+    seen = [0, t]
+    while True:
+        if a[0] >= t:
+            seen[0] += 1
+            return seen
+        a[0] += 1
+
+
+def a_dict_from_a_counted_loop(a, t):
+    seen = {"steps": 0}
+    for _ in range(9):
+        seen["steps"] += 2
+        if a[0] >= t:
+            seen["steps"] += 1
+            return seen
+        a[0] += 1
+    return {"steps": -1}
+
+
+def an_object_by_another_name(a, t):
+    box = Steps(t)
+    for i in range(9):
+        last = box
+        last.steps += i
+        a[0] += t
+    last.total += 1.0
+    return last.steps, last.total, box, last is box
+
+
+RETURNED = [
+    an_object_from_an_endless_loop,
+    an_object_among_others,
+    a_list_from_an_endless_loop,
+    a_dict_from_a_counted_loop,
+    an_object_by_another_name,
+]
+
+
+@pytest.mark.parametrize("fn", RETURNED)
+@pytest.mark.parametrize("start", [-3.0, 1.0])
+def test_what_a_loop_changed_is_returned_as_changed(fn, start):
+    compiled = jit(fn)
+    assert compiled(np.full(3, start), 0.5) == fn(np.full(3, start), 0.5)

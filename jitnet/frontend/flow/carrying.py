@@ -81,10 +81,12 @@ class Finder:
 
     Attributes:
         kind_before, kind_after: kinds of values of the trace around, and of the body.
+        was_there: whether a container was there before the step; its content is a location.
     """
 
     kind_before: KindOf
     kind_after: KindOf
+    was_there: Callable[[Any], bool]
     slots: list[Slot] = field(default_factory=list)
 
     def shape(self, before: Any, after: Any, old: Shape | None = None) -> Shape:
@@ -118,7 +120,7 @@ class Finder:
             self.slots.append(slot)
             return slot
         node = node_kind(type(after))
-        if node is None or after is None:
+        if node is None or after is None or self.was_there(after):
             return Same(after)
         children, meta = node.flatten(after)
         return Node(type(after), meta, tuple(self.shape_of_new(x) for x in children))

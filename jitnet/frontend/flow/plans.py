@@ -177,7 +177,7 @@ def inside(dim: Dim | None, region: Trace) -> Dim:
 
 def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
     """Let the plan carry what the step has changed; whether that is more than it carried."""
-    finder = Finder(kind_of, lambda x: kind_in(step.region, x))
+    finder = Finder(kind_of, lambda x: kind_in(step.region, x), lambda x: id(x) in world.held)
     grown = False
     known = set(plan.shapes)
     for key, (location, after) in step.state.changed.items():
