@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from agreement import assert_agree, outcome
+from agreement import Outcome, assert_agree, outcome
 
 import jitnet
 from jitnet import errors
@@ -333,3 +333,89 @@ def test_the_first_error_wins() -> None:
     for fn in (raises, unbound, in_a_loop):
         for k in (0, 1):
             assert_agree(outcome(jitnet.jit(fn), (X, k)), outcome(fn, (X, k)))
+
+
+# -- arrays that data chooses, handed out ----------------------------------------------------------
+
+
+def one_argument_or_the_other(a, b, c):
+    return a if c > 0 else b
+
+
+def by_an_early_return(a, b, c):
+    if c > 0:
+        return a
+    return b
+
+
+def written_to_before(a, b, c):
+    x = a if c > 0 else b
+    x[0] = 7.0
+    return x
+
+
+def an_argument_or_a_new_array(a, b, c):
+    x = a if c > 0 else b * 2
+    return x, a
+
+
+def parts_of_arguments(a, b, c):
+    return a[1:] if c > 0 else b[:-1]
+
+
+def a_new_array_that_is_also_returned(a, b, c):
+    y = b + 1
+    x = y if c > 0 else a
+    return x, y
+
+
+def of_several_choices(a, b, c):
+    x, y = (a, b) if c > 0 else (b, a)
+    return x, y, (x if c > -5 else y)
+
+
+def in_a_dict(a, b, c):
+    found = {"x": a if c > 0 else b}
+    return found["x"]
+
+
+CHOOSING = [
+    one_argument_or_the_other,
+    by_an_early_return,
+    written_to_before,
+    an_argument_or_a_new_array,
+    parts_of_arguments,
+    a_new_array_that_is_also_returned,
+    of_several_choices,
+    in_a_dict,
+]
+
+
+@pytest.mark.parametrize("fn", CHOOSING)
+def test_what_data_chooses_is_handed_out_as_itself(fn: Program) -> None:
+    def sharing(results: Any, given: list[Any]) -> list[list[tuple[bool, bool]]]:
+        arrays = list(results) if isinstance(results, tuple) else [results]
+        others = [*given, *arrays]
+        return [[(x is y, np.shares_memory(x, y)) for y in others] for x in arrays]
+
+    compiled = jitnet.jit(fn)
+    for c in (1.0, -1.0, -9.0):
+        ours, theirs = [X.copy(), X * 2], [X.copy(), X * 2]
+        got, expected = compiled(*ours, c), fn(*theirs, c)
+        assert_agree(Outcome([got, ours]), Outcome([expected, theirs]))
+        assert sharing(got, ours) == sharing(expected, theirs)
+
+
+def test_a_chosen_argument_comes_as_itself_in_calls_that_come_often() -> None:
+    compiled = jitnet.jit(one_argument_or_the_other)
+    a, b = X.copy(), X * 2
+    assert all(compiled(a, b, c) is (a if c > 0 else b) for c in [1.0, -1.0] * 60)
+
+
+def test_a_chosen_argument_is_put_into_the_callers_list() -> None:
+    def put(items: list[Any], a: Any, b: Any, c: Any) -> None:
+        items[0] = a if c > 0 else b
+
+    items, a, b = [X.copy()], X.copy(), X * 2
+    jitnet.jit(put)(items, a, b, -1.0)
+    assert items[0] is b

@@ -40,7 +40,7 @@ def twin(x: Any) -> Any:
     return copy
 
 
-def check_changes(fn: Callable[..., Any], *args: Any) -> None:
+def check_changes(fn: Callable[..., Any], *args: Any, sharing: bool = True) -> None:
     """Results, arguments afterwards, and whether they share memory: all as NumPy's."""
     plain, own = [twin(x) for x in args], [twin(x) for x in args]
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -49,7 +49,8 @@ def check_changes(fn: Callable[..., Any], *args: Any) -> None:
     got = jitnet.jit(fn)(*own)
     compare(got, expected)
     compare(own, plain, where="arguments")
-    _check_sharing(_arrays([got, own]), _arrays([expected, plain]))
+    if sharing:
+        _check_sharing(_arrays([got, own]), _arrays([expected, plain]))
 
 
 def _arrays(x: Any) -> list[Array]:
@@ -227,8 +228,9 @@ def test_random_programs(args: list[Array], steps: list[list[int]]) -> None:
         with pytest.raises(kind):
             jitnet.jit(program)(*(twin(x) for x in args))
         return
+    known = all(x.flags.c_contiguous or x.flags.f_contiguous for x in args)
     with _allowing_doubt_about_strides():
-        check_changes(program, *args)
+        check_changes(program, *args, sharing=known)  # of other layouts, reshapes may be copies
 
 
 # -- views -----------------------------------------------------------------------------------------

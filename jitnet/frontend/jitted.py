@@ -35,6 +35,7 @@ from jitnet.frontend.places import Identity, NeedPlaces, all_read, changed, is_s
 from jitnet.frontend.pytree import LEAF, TreeDef, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.traced import (
+    Chosen,
     Input,
     Output,
     Slot,
@@ -106,9 +107,12 @@ class Specialisation:
         results = _own(self.executable.run(flat), flat, stored)
         made: dict[int, Any] = {}
 
-        def hand_out(output: Output | Spread | Known) -> Any:
+        def hand_out(output: Output | Chosen | Spread | Known) -> Any:
             if isinstance(output, Spread):
                 return self._items(output, results)
+            if isinstance(output, Chosen):
+                holds = results[self.computed[output.result]]
+                return hand_out(output.one if holds else output.other)
             if isinstance(output, Known):
                 return at(arguments, output.path)
             return self._hand_out(output, results, flat, made)
@@ -570,7 +574,8 @@ def _parameter_names(fn: Callable[..., Any]) -> list[str]:
 def _assemble(traced: Traced, types: Sequence[LeafType], device: str | None) -> Specialisation:
     """Compile what is not simply an argument."""
     function = traced.function
-    handed_out = [*traced.outputs, *(o for e in traced.effects for o in e.outputs)]
+    every = [*traced.outputs, *(o for e in traced.effects for o in e.outputs)]
+    handed_out = [p for o in every for p in (o.outputs() if isinstance(o, Chosen) else [o])]
     arguments = {o.result for o in handed_out if isinstance(o, Output) and o.source is not None} - {
         *traced.stores
     }

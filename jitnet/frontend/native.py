@@ -26,7 +26,7 @@ from jitnet.frontend.effects import Known
 from jitnet.frontend.guards import Guards, user_traceback
 from jitnet.frontend.pytree import LEAF, is_registered
 from jitnet.frontend.signature import LeafType, Static
-from jitnet.frontend.traced import Output, Spread, Traced
+from jitnet.frontend.traced import Chosen, Output, Spread, Traced
 from jitnet.ir import Effect, Function, effect_of
 from jitnet.runtime import dispatch
 from jitnet.runtime.dispatch import Branch, CallSpec, Constant, Entry
@@ -147,14 +147,14 @@ def _argument(leaf: LeafType, is_stored: bool) -> Any:
 
 
 def _result(
-    output: Output | Spread | Known,
+    output: Output | Chosen | Spread | Known,
     traced: Traced,
     program: NativeProgram,
     computed: Mapping[int, int],
     structure: tuple[Any, ...],
 ) -> Any:
     """A leaf of the result; None where each call must copy."""
-    if isinstance(output, (Known, Spread)):
+    if isinstance(output, (Chosen, Known, Spread)):
         return None
     if output.result is None:
         return None if isinstance(output.value, np.ndarray) else Constant(output.value)

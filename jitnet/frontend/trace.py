@@ -28,7 +28,7 @@ from jitnet.frontend import (
     outputs,
     ufuncs,
 )
-from jitnet.frontend.arrays import Choice, Grown, View, view_of
+from jitnet.frontend.arrays import Choice, Grown, Place, View, stores_behind, view_of
 from jitnet.frontend.bytecode import names_read
 from jitnet.frontend.closures import Substitution
 from jitnet.frontend.context import Trace, current_trace, run_traced
@@ -42,6 +42,7 @@ from jitnet.frontend.signature import Abstract, LeafType, Static
 from jitnet.frontend.stores import Store
 from jitnet.frontend.texts import Text, known_now
 from jitnet.frontend.traced import (
+    Chosen,
     Input,
     Output,
     Slot,
@@ -290,6 +291,8 @@ def _freeze(
 
 def _placed(draft: Any, params: Mapping[Value, int]) -> Any:
     """An output whose source is the number of a param."""
+    if isinstance(draft, Chosen):
+        return draft._replace(one=_placed(draft.one, params), other=_placed(draft.other, params))
     if isinstance(draft, Output) and isinstance(draft.source, Value):
         return draft._replace(source=params[draft.source])
     return draft
@@ -315,7 +318,7 @@ class _Results:
         self.params = dict(trace.stores)
         self._places: dict[Any, int] = {}  # of stores: the same memory is the same result
 
-    def draft(self, leaf: Any) -> Output | Spread:
+    def draft(self, leaf: Any) -> Output | Chosen | Spread:
         """How a leaf of the result is made; `source` is a param still."""
         if type(leaf) is Grown and self.views:
             with self.trace.builder:
@@ -323,7 +326,11 @@ class _Results:
             return Spread(tuple(self._add(v, v) for v in parts), leaf.flavours, leaf.tree)
         if type(leaf) is not Tracer:
             return _untraced_output(leaf, self.outside.original(leaf))
-        place = leaf.place
+        if isinstance(leaf.place, Choice) and self._is_told(leaf.place):
+            return self._chosen(leaf.place)
+        return self._of_place(leaf.place, leaf)
+
+    def _of_place(self, place: Place, leaf: Tracer) -> Output:
         if isinstance(place, Store):
             return Output(self._add(place, leaf.value), leaf.flavour, self.params.get(place))
         if isinstance(place, Choice):
@@ -334,6 +341,23 @@ class _Results:
             return Output(self._add(place, leaf.value))
         result = self._add(base, base.read(self.trace))
         return Output(result, source=self.params.get(base), view=steps)
+
+    def _is_told(self, choice: Choice) -> bool:
+        """Whether the results say which place is meant, and it may be one that is known outside."""
+        known = any(s in self.params or s in self.whole for s in stores_behind(choice))
+        return self.views and known and self._is_of_this_trace(choice)
+
+    def _is_of_this_trace(self, place: Place) -> bool:
+        if not isinstance(place, Choice):
+            return True
+        sides = (place.one, place.other)
+        return place.owner is self.trace and all(map(self._is_of_this_trace, sides))
+
+    def _chosen(self, place: Place) -> Output | Chosen:
+        if not isinstance(place, Choice):
+            return self._of_place(place, Tracer(place, "array"))
+        which = self._add(place.condition, place.condition)
+        return Chosen(which, self._chosen(place.one), self._chosen(place.other))
 
     def _add(self, key: Any, value: Value) -> int:
         if key not in self._places:

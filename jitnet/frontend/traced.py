@@ -102,6 +102,26 @@ class Output(NamedTuple):
     value: Any = None
 
 
+class Chosen(NamedTuple):
+    """A leaf of the result that is one of two arrays, of which the caller may have one already.
+
+    Attributes:
+        result: the Function's result that says which, a bool.
+        one, other: how they are made; `one` is meant where it is True.
+    """
+
+    result: int
+    one: Any
+    other: Any
+
+    def outputs(self) -> list[Output]:
+        """What it may be."""
+        found: list[Output] = []
+        for side in (self.one, self.other):
+            found += side.outputs() if isinstance(side, Chosen) else [side]
+        return found
+
+
 class Spread(NamedTuple):
     """How a list is made that has grown in the program.
 
