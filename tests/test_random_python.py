@@ -26,7 +26,7 @@ from agreement import Outcome, assert_agree, outcome
 import jitnet
 from jitnet import errors
 
-PROGRAMS = 75
+PROGRAMS = 40
 CHANGED = ("COUNT", "LOG", "BOX")  # globals
 REFUSALS = (
     errors.ConcretizationError,
