@@ -232,7 +232,9 @@ def _join(
     signal = make_signal()
     bind_to_each_other(joiner.pairs)
     for pair in joiner.pairs:
-        if isinstance(pair.place, Choice) and pair.result is not None:
+        deep = isinstance(pair.place, Choice) and len(leaves_of(pair.place)) > 2
+        if isinstance(pair.place, Choice) and deep and pair.result is not None:
+            # of two arrays, an element is chosen when it is read: none is copied as a whole
             pair.place.remember(running_trace(), pair.result)
     return signal
 
