@@ -419,3 +419,23 @@ def test_a_chosen_argument_is_put_into_the_callers_list() -> None:
     items, a, b = [X.copy()], X.copy(), X * 2
     jitnet.jit(put)(items, a, b, -1.0)
     assert items[0] is b
+
+
+def test_an_element_of_one_of_two_arrays_is_read_without_copying_either() -> None:
+    def walk(left: Any, right: Any, keys: Any) -> Any:
+        node = 0
+        for key in keys:
+            link = left if key < 0 else right
+            if link[node] < 9:
+                link[node] += 1
+            node = int(link[node]) % 4
+        return node
+
+    keys = np.where(np.arange(60) % 3 > 0, -1.0, 1.0)
+    kernels = jitnet.jit(walk).lower(np.zeros(4000), np.zeros(4000), keys).stages["kernels"]
+    loops = [line for line in kernels.splitlines() if " for " in line]
+    assert len(loops) == 1
+    assert "for 0, 60," in loops[0]
+    assert "copy" not in kernels
+    arguments = (np.zeros(4), np.zeros(4), keys)
+    assert_agree(outcome(jitnet.jit(walk), arguments), outcome(walk, arguments))
