@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from threading import RLock
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -48,7 +50,8 @@ class Value:
 
     @property
     def rank(self) -> int:
-        return len(self.dims)
+        assert not isinstance(self.type, T.TapeType), "a tape has no rank"
+        return len(self.type.dims)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,30 +62,37 @@ class Value:
 
 
 class Literal(Value):
-    """A scalar constant. Two literals of one dtype with the same bits are equal."""
+    """A scalar constant. There is one object for all literals of one dtype with the same bits, so
+    that identity is equality for them, too."""
 
-    __slots__ = ("_hash", "bits", "data", "item")
+    __slots__ = ("__weakref__", "bits", "data", "item")
+
+    data: np.generic
+    bits: bytes
+    item: Any
+    """The value as a Python number."""
+
+    def __new__(cls, data: Any, dtype: T.DType) -> Literal:
+        scalar: np.generic = dtype.numpy.type(data)
+        key = (dtype.name, bits := scalar.tobytes())
+        with _LOCK:
+            found = _LITERALS.get(key)
+            if found is None:
+                _LITERALS[key] = found = object.__new__(cls)
+                Value.__init__(found, T.scalar(dtype))
+                found.data, found.bits, found.item = scalar, bits, scalar.item()
+        return found
 
     def __init__(self, data: Any, dtype: T.DType) -> None:
-        super().__init__(T.scalar(dtype))
-        self.data: np.generic = dtype.numpy.type(data)
-        self.bits = self.data.tobytes()
-        self.item: Any = self.data.item()
-        """The value as a Python number."""
-        self._hash = hash((dtype.name, self.bits))
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, Literal):
-            return NotImplemented
-        return self.bits == other.bits and self.dtype == other.dtype
-
-    def __hash__(self) -> int:
-        return self._hash
+        pass  # `__new__` did it, once
 
     def __repr__(self) -> str:
         return f"{self.item!r}:{self.dtype}"
+
+
+_LITERALS: WeakValueDictionary[tuple[str, bytes], Literal] = WeakValueDictionary()
+_LOCK = RLock()
+"""Reentrant: what the garbage collector runs may make literals, too."""
 
 
 def as_value(dim: T.Dim) -> Value:
