@@ -155,6 +155,10 @@ class PlainHooks:
             left = right
         return found
 
+    def compared(self, symbol, left, right):
+        self._use("compared")
+        return _COMPARISONS[symbol](left, right)
+
     def in_(self, x, container):
         self._use("in_")
         return x in container

@@ -335,7 +335,7 @@ def test_what_is_changed_outside_is_named_with_its_line():
 REMEDIES = [
     (lambda n: n**50, (1000,), "static=("),
     (lambda x: sorted([v for v in x if v > 0]), (np.ones(40),), "np.sort(x[x > 0])"),
-    (lambda x: sorted(range(3), key=lambda i: x[i]), (np.ones(3),), "np.argsort"),
+    (lambda x: sorted(x[x > 0], key=lambda v: -v), (np.ones(3),), "np.argsort"),
     (lambda x: [1, "two", 3.0][int(x[0])], (np.ones(3),), "elif"),
     (lambda x: [1.5, 2.5][int(x[0])], (np.ones(3),), "np.array(items)[i]"),
     (lambda x: [x, -x][int(x[0])], (np.ones(3),), "np.stack(items)[i]"),

@@ -319,6 +319,7 @@ def test_every_construct_meets_its_hook():
         y = {}
         y["k"] = y["a"] = not x or (x and n)
         x = [i * 2 for i in range(3)], {i for i in range(3) if i}, 1 < n < 3, 1 in y, 1 not in y
+        assert (n, x) < (n + 1, x)
         assert x, "message"
         y["b"] = f"{n!r:>{n}}{x[0][0]}" + "%s" % n  # noqa: UP031
         y["a"] += (1 if n else 2) + x[0][1:2][0]

@@ -12,7 +12,7 @@ arguments. Where nothing is traced, builtins and math's functions do what they a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from jitnet.frontend import (
     functions,
     listing,
     making,
+    ordering,
     pycmath,
     pymath,
     texts,
@@ -61,14 +62,6 @@ def _power(base: Any, exp: Any, mod: Any = None) -> Any:
         return base**exp
     raise errors.UnsupportedFunctionError(
         "pow() of traced values with a modulus", remedy="multiply in a loop, with % in each step"
-    )
-
-
-def _sorted(*args: Any, **kwargs: Any) -> NoReturn:
-    raise errors.UnsupportedFunctionError(
-        "sorted() of traced values",
-        why="it asks for the truth of one comparison after the other",
-        remedy="np.sort(x), or x[np.argsort(keys)]; np.sort(x[x > 0]) for those of a condition",
     )
 
 
@@ -163,7 +156,6 @@ _BUILTINS: dict[Any, StandIn] = {
     bool: to_bool,
     complex: to_complex,
     round: to_round,
-    sorted: _sorted,
     next: _next,
 }
 
@@ -183,6 +175,7 @@ CALLS: dict[Any, StandIn] = {
     **{f: _on_traced(f, own) for f, own in _BUILTINS.items()},
     **texts.MAKERS,
     **folding.TABLE,
+    sorted: _always(sorted, ordering.ordered),
     **{f: _on_traced(f, own) for f, own in flats.LOOPS.items()},
     np.ndindex: _always(np.ndindex, flats.ndindex),
     **{f: _on_traced(f, own) for f, own in {**pymath.TABLE, **pycmath.TABLE}.items()},

@@ -67,7 +67,7 @@ def _extremum(name: str, is_better: Callable[[Any, Any], Any]) -> Callable[..., 
         note_place()
         if key is not None:
             raise errors.UnsupportedFunctionError(
-                f"{name}() of traced values with key=",
+                f"{name}() of traced values with key=, where code without source calls it",
                 remedy=f"{name}() of the keys, or np.arg{name}(keys)",
             )
         if type(items) is Tracer:

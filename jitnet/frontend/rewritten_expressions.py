@@ -165,7 +165,9 @@ class Expressions(ast.NodeTransformer):
         self.generic_visit(node)
         if len(node.ops) == 1:
             name = {ast.In: "in_", ast.NotIn: "not_in"}.get(type(node.ops[0]))
-            return hook(name, node, node.left, *node.comparators) if name else node
+            if name is not None:
+                return hook(name, node, node.left, *node.comparators)
+            return self._single_comparison(node)
         if not movable:
             return node
         links: list[ast.expr] = []
@@ -173,6 +175,15 @@ class Expressions(ast.NodeTransformer):
             symbol = ast.Constant(_SYMBOLS[type(op)], **start(right))
             links.append(ast.Tuple([symbol, thunk(right)], ast.Load(), **position(right)))
         return hook("compare", node, node.left, *links)
+
+    def _single_comparison(self, node: ast.Compare) -> ast.expr:
+        """Numbers and arrays compare themselves; tuples and lists of them cannot."""
+        sides, op = (node.left, *node.comparators), node.ops[0]
+        is_of_numbers = any(isinstance(x, (ast.Constant, ast.BinOp, ast.UnaryOp)) for x in sides)
+        if is_of_numbers or isinstance(op, (ast.Is, ast.IsNot)):
+            return node
+        symbol = ast.Constant(_SYMBOLS[type(op)], **position(node))
+        return hook("compared", node, symbol, *sides)
 
     # Comprehensions
 

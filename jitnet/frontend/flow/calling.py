@@ -13,13 +13,14 @@ import functools
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
 from jitnet import errors
-from jitnet.frontend import builtins, texts
+from jitnet.frontend import builtins, ordering, texts
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, running_trace
 from jitnet.frontend.flow import growing, helpers, printing, raising, remedies
@@ -62,6 +63,11 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` in the user's program."""
     if args and type(args[0]) in (Steps, Filtered) and function in FOLDS:
         return FOLDS[function](*args, **kwargs)
+    if args and function in (min, max):
+        args = (list(args[0]),) if isinstance(args[0], Iterator) else args
+        key = _rewritten_argument(kwargs.get("key"))
+        if _compares_items(args, key):
+            return FOLDS[function](*args, **{**kwargs, "key": key})
     if args and type(args[0]) is Filtered:
         items = listed(args[0])
         return items if function is list else call(function, items, *args[1:], **kwargs)
@@ -81,8 +87,9 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return call(inner, function.__self__, *args, **kwargs)
     own = _stand_in(function)
     if own is not None:
+        options = {name: _rewritten_argument(x) for name, x in kwargs.items()}
         try:
-            return own(*map(_rewritten_argument, args), **kwargs)
+            return own(*map(_rewritten_argument, args), **options)
         except errors.ConcretizationError as error:
             remedies.note_call(error, function)
             raise
@@ -108,6 +115,9 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
             return _of_grown(function.__name__, target, args)  # type: ignore[arg-type]
         if isinstance(target, str) and function.__name__ in texts.METHODS:
             return texts.METHODS[function.__name__](target, *args, **kwargs)
+        if isinstance(target, list) and function.__name__ == "sort":
+            options = {name: _rewritten_argument(x) for name, x in kwargs.items()}
+            return ordering.sort(target, **options)
         write = printing.writer(function)
         if write is not None:
             return write(*args, **kwargs)
@@ -122,6 +132,13 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     if isinstance(method, FunctionType):
         return called(method)(function, *args, **kwargs)
     return function(*args, **kwargs)
+
+
+def _compares_items(args: tuple[Any, ...], key: Any) -> bool:
+    """Whether min or max of these compares more than numbers: values of a key, or tuples."""
+    items = args if len(args) > 1 else args[0]
+    is_of_tuples = isinstance(items, (list, tuple)) and items and isinstance(items[0], tuple)
+    return key is not None or bool(is_of_tuples)
 
 
 texts.install(call)

@@ -17,11 +17,12 @@ from typing import Any
 
 from jitnet import errors, ops
 from jitnet.frontend.flow import branches, growing, loops, signals
+from jitnet.frontend.flow.comparing import compared
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.pytree import declare_leaf
-from jitnet.frontend.tracer import lift
+from jitnet.frontend.tracer import Tracer, lift
 
 FEW_ITEMS = 32
 """Comprehensions over no more items are traced item by item."""
@@ -168,56 +169,81 @@ def sum_(items: Steps | Filtered, /, start: Any = 0) -> Any:
 _NOTHING: Any = object()
 
 
-def _extreme(
-    items: Steps | Filtered, is_better: Callable[[Any, Any], Any], name: str, default: Any
-) -> Any:
+def _extreme(items: Any, better: str, name: str, key: Any, default: Any) -> Any:
     """The first of the best items."""
-    if isinstance(items, Filtered):
-        items = _steps_of_list(listed(items))
+    steps = _steps_to_compare(items)
     if default is _NOTHING:
-        return _first_of_best(items, is_better, name)
-    if type(items.count) is int:
-        return _first_of_best(items, is_better, name) if items.count else default
-    steps = items
+        return _first_of_best(steps, better, name, key)
+    if type(steps.count) is int:
+        return _first_of_best(steps, better, name, key) if steps.count else default
     there = branches.branch(
-        ops.gt(lift(items.count).value, 0),
-        lambda: signals.known(signals.RETURN, _first_of_best(steps, is_better, name)),
+        ops.gt(lift(steps.count).value, 0),
+        lambda: signals.known(signals.RETURN, _first_of_best(steps, better, name, key)),
         lambda: signals.known(signals.RETURN, default),
     )
     return there.value
 
 
-def _steps_of_list(x: list[Any]) -> Steps:
-    return Steps(len(x), x.__getitem__) if growing.grown(x) is None else growing.steps(x)
+def _steps_to_compare(x: Any) -> Steps:
+    if isinstance(x, Filtered):
+        x = listed(x)
+    if growing.grown(x) is not None:
+        return growing.steps(x)
+    found = steps_of(x)
+    if found is not None:
+        return found
+    items = list(x)
+    return Steps(len(items), items.__getitem__)
 
 
-def _first_of_best(items: Steps, is_better: Callable[[Any, Any], Any], name: str) -> Any:
+def _first_of_best(items: Steps, better: str, name: str, key: Callable[[Any], Any] | None) -> Any:
     if type(items.count) is not int:
         empty = f"{name}() iterable argument is empty"
         ops.check(ops.gt(lift(items.count).value, 0), [], "ValueError", empty)
     elif not items.count:
         raise ValueError(f"{name}() iterable argument is empty")
+    value_of = key or (lambda item: item)
     best = items.item(0)
+    its_value = value_of(best)
 
     def body(item: Any) -> None:
-        def take() -> None:
-            nonlocal best
-            best = item
+        value = value_of(item)
 
-        branches.if_(is_better(item, best), take, None)
+        def take() -> None:
+            nonlocal best, its_value
+            best, its_value = item, value
+
+        is_better = compared(better, value, its_value)
+        if type(is_better) is Tracer:
+            _refuse_to_choose(item, name)
+        branches.if_(is_better, take, None)
 
     loops.for_(Steps(items.count - 1, lambda k: items.item(k + 1)), body)
     return best
 
 
-def min_(items: Steps | Filtered, *, default: Any = _NOTHING) -> Any:
-    """`min` of a generator expression."""
-    return _extreme(items, lambda a, b: a < b, "min", default)
+def _refuse_to_choose(item: Any, name: str) -> None:
+    """Raises:
+    UnsupportedFunctionError: for items that no value of the program can stand for.
+    """
+    if isinstance(item, (str, bytes)) or callable(item):
+        raise errors.UnsupportedFunctionError(
+            f"{name}() of {errors.describe(item)} and others, by values of the program",
+            why="which of them it is is known only when the compiled function runs",
+            remedy=f"return np.arg{name}(np.array(keys)), and look the item up outside",
+        )
 
 
-def max_(items: Steps | Filtered, *, default: Any = _NOTHING) -> Any:
-    """`max` of a generator expression."""
-    return _extreme(items, lambda a, b: a > b, "max", default)
+def min_(items: Any, *rest: Any, key: Any = None, default: Any = _NOTHING) -> Any:
+    """`min` of a generator expression, or by a key."""
+    items = (items, *rest) if rest else items
+    return _extreme(items, "<", "min", key, default)
+
+
+def max_(items: Any, *rest: Any, key: Any = None, default: Any = _NOTHING) -> Any:
+    """`max` of a generator expression, or by a key."""
+    items = (items, *rest) if rest else items
+    return _extreme(items, ">", "max", key, default)
 
 
 def _found(items: Steps | Filtered, wanted: bool) -> Any:

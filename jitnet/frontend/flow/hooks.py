@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from jitnet import errors, ops
 from jitnet.frontend import texts
 from jitnet.frontend.arrays import Choice
 from jitnet.frontend.context import bring_in, running_trace
+from jitnet.frontend.creating import is_traced
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow import (
     branches,
@@ -32,6 +32,7 @@ from jitnet.frontend.flow import (
     remedies,
     signals,
 )
+from jitnet.frontend.flow.comparing import compared
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import declare_bodies
@@ -40,18 +41,6 @@ from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Value
 
 Thunk = Callable[[], Any]
-
-_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-    "is": operator.is_,
-    "is not": operator.is_not,
-}
-
 
 _GRIDS = (np.mgrid, np.ogrid, np.r_, np.c_)
 
@@ -71,6 +60,7 @@ class Hooks:
     raised = staticmethod(raising.raised)
     trying = staticmethod(raising.trying)
     comprehension = staticmethod(comprehensions.comprehension)
+    compared = staticmethod(compared)
 
     @staticmethod
     def Return(value: Any) -> signals.Signal:  # noqa: N802
@@ -177,8 +167,8 @@ class Hooks:
         """`item in container`."""
         if type(container) is Tracer:
             return wrap(lift(np.any(container == item)).value, "python")
-        if not isinstance(container, (list, tuple, set, frozenset, dict)) or not (
-            type(item) is Tracer or any(type(other) is Tracer for other in container)
+        if not isinstance(container, (list, tuple, set, frozenset, dict)) or not is_traced(
+            (item, *container)
         ):
             return item in container
         found: Any = False
@@ -241,7 +231,7 @@ def _sides(x: Tracer) -> tuple[Tracer, Tracer, Value]:
 
 def _is_item(item: Any, other: Any) -> Any:
     """Whether a container finds that one of its items is this one."""
-    return item is other or item == other
+    return item is other or compared("==", item, other)
 
 
 def _set_chosen(x: Tracer, key: Any, value: Any) -> None:
@@ -256,7 +246,7 @@ def _compared(symbol: str, a: Any, b: Any) -> Any:
         return Hooks.in_(a, b)
     if symbol == "not in":
         return Hooks.not_in(a, b)
-    return _COMPARISONS[symbol](a, b)
+    return compared(symbol, a, b)
 
 
 def _chosen(condition: Value, then: Thunk, orelse: Thunk) -> Any:
