@@ -514,6 +514,18 @@ def test_a_list_that_is_appended_to_in_a_loop():
     check_method(Flow, "appends_in_loops", [(np.ones(3), n) for n in (0, 3, 50, 7)])
 
 
+def test_a_list_that_is_appended_to_is_returned_as_itself():
+    def note(model, x):
+        model.history.append(float(x.sum()))
+        return model.history, {"log": model.history, "x": x}
+
+    model, noted = Model(), jit(note)
+    for k in range(3):
+        history, both = noted(model, np.ones(3))
+        assert history is both["log"] is model.history
+        assert history == [3.0] * (k + 1)
+
+
 # -- variables -------------------------------------------------------------------------------------
 
 

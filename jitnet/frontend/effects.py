@@ -188,6 +188,12 @@ def at(arguments: Any, path: Path) -> Any:
     return arguments.original if isinstance(arguments, (Content, Elsewhere)) else arguments
 
 
+def given(arguments: Any, known: Known) -> Any:
+    """The caller's container that an output is."""
+    found = at(arguments, known.path)
+    return found.original if isinstance(found, Appended) else found
+
+
 def refuse_shared(arguments: Any) -> None:
     """Refuse containers that are reached by two ways, by a function that changes containers.
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from jitnet import config
 from jitnet.frontend import aliasing, signature
-from jitnet.frontend.effects import Items, Known, at, carry_out
+from jitnet.frontend.effects import Items, Known, carry_out, given
 from jitnet.frontend.pytree import LEAF, unflatten
 from jitnet.frontend.signature import Abstract, LeafType
 from jitnet.frontend.traced import Chosen, Input, Output, Slot, Spread, Traced, ViewStep
@@ -72,7 +72,7 @@ class Specialisation:
                 holds = results[self.computed[output.result]]
                 return hand_out(output.one if holds else output.other)
             if isinstance(output, Known):
-                return at(arguments, output.path)
+                return given(arguments, output)
             return self._hand_out(output, results, flat, made)
 
         out = [hand_out(o) for o in self.traced.outputs]
