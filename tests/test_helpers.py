@@ -281,3 +281,40 @@ def test_gradients_through_many_calls() -> None:
         d = np.zeros(5)
         d[k] = step
         assert abs((f(x + d) - f(x - d)) / (2 * step) - found[k]) < 1e-7
+
+
+def factorial(n: Any) -> Any:
+    return 1 if n <= 1 else n * factorial(n - 1)
+
+
+def ackermann(m: Any, n: Any) -> Any:
+    if m == 0:
+        return n + 1
+    if n == 0:
+        return ackermann(m - 1, 1)
+    return ackermann(m - 1, ackermann(m, n - 1))
+
+
+def is_even(n: Any) -> Any:
+    return True if n == 0 else is_odd(n - 1)
+
+
+def is_odd(n: Any) -> Any:
+    return False if n == 0 else is_even(n - 1)
+
+
+def doubled(x: Any, depth: Any) -> Any:
+    if depth == 0:
+        return x.sum()
+    return doubled(x * 2, depth - 1) + doubled(x + 1, depth - 1)
+
+
+def test_recursion_that_int_arguments_end() -> None:
+    for n in (0, 5, 25):  # the last one is a Python int of more than 64 bits
+        agrees(factorial, n)
+    agrees(ackermann, 2, 3)
+    agrees(is_even, 7)
+    agrees(doubled, SCALE, 4)
+    assert jitnet.grad(doubled)(SCALE, 3).tolist() == [27, 27, 27]
+    compiled = jitnet.jit(factorial)
+    assert [compiled(n) for n in range(12)] == [factorial(n) for n in range(12)]

@@ -198,9 +198,9 @@ def _is_too_deep(error: BaseException) -> bool:
 def _too_deep(fn: Callable[..., Any], error: BaseException) -> errors.DepthError:
     return errors.DepthError(
         f"calls nest deeper than Python allows while {function_name(fn)} is traced",
-        why="where data decides whether a function calls itself again, both paths are traced, and "
-        "the path that calls has no end",
-        remedy="name the argument that decides in jit's static=, or write a loop",
+        why="where data other than int arguments decides whether a function calls itself again, "
+        "both paths are traced, and the path that calls has no end",
+        remedy="write a loop, with an array of what is still to do where there are several calls",
         frames=errors.raised_at(error),
     )
 

@@ -19,7 +19,15 @@ from typing import Any
 
 from jitnet import errors, ir, ops
 from jitnet.frontend.arrays import Choice, Place, leaves_of
-from jitnet.frontend.context import Trace, bring_in, give_name, resume, running_trace
+from jitnet.frontend.context import (
+    NeedStatic,
+    Trace,
+    bring_in,
+    give_name,
+    integer_arguments_of,
+    resume,
+    running_trace,
+)
 from jitnet.frontend.flow import regions
 from jitnet.frontend.flow.growing import Grows, added, put_on_tape
 from jitnet.frontend.flow.joins import (
@@ -96,12 +104,21 @@ def follow(signal: Signal, rest: Thunk | None) -> Signal:
 def branch(
     condition: Value, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None = None
 ) -> Signal:
-    """Trace both arms and join them; lists that grow in one of them are on tapes from there on."""
+    """Trace both arms and join them; lists that grow in one of them are on tapes from there on.
+
+    Raises:
+        NeedStatic: where an arm calls itself without end, which int arguments could end.
+    """
     while True:
         try:
             return _branch(condition, then, orelse, rest)
         except Grows as grows:
             put_on_tape(grows)
+        except RecursionError:
+            deciding = integer_arguments_of(running_trace(), condition)
+            if deciding is None:
+                raise
+            raise NeedStatic(deciding) from None
 
 
 def _branch(
