@@ -12,6 +12,7 @@ import inspect
 import random
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -222,6 +223,16 @@ def handler_of_a_check(x, k):
 @refused(errors.JitnetError, "sorted(", X)
 def sorted_lists(x):
     return sorted([[x[0]], [x[1]]])
+
+
+@refused(errors.ConcretizationError, "if x[k] > 0", X)
+def queue_of_any_length(x):
+    queue = deque([0])
+    while queue:
+        k = queue.popleft()
+        if x[k] > 0:
+            queue.append(k + 1)
+    return k
 
 
 @refused(errors.JitnetError, "if x[0] > 0", X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -147,3 +148,24 @@ def test_gradients() -> None:
 
     check_grads(loss, (X,), order=2)
     assert grad(loss)(X).shape == X.shape
+
+
+def test_a_deque_of_some_items_is_carried() -> None:
+    def highest_of_three(x: Any) -> Any:
+        window = deque([0.0, 0.0, 0.0], maxlen=3)
+        highest = 0.0
+        for v in x:
+            window.append(v)
+            highest = max(highest, sum(window))
+        return highest, list(window)
+
+    def turned(x: Any, c: Any) -> Any:
+        items = deque(x[:4])
+        if c > 0:
+            items.rotate(1)
+        return list(items)
+
+    assert jit(highest_of_three)(X) == highest_of_three(X)
+    assert "for" in jit(highest_of_three).lower(X).stages["optimized"]
+    for c in (1.0, -1.0):
+        assert jit(turned)(X, c) == turned(X, c)

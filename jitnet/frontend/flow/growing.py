@@ -73,6 +73,13 @@ def put_on_tape(grows: Grows) -> None:
         ConcretizationError: where they are not all of one kind, or no numbers and arrays.
     """
     container = grows.container
+    if type(container) is not list:
+        raise errors.ConcretizationError(
+            f"a {type(container).__name__} that grows in a loop, or under a condition",
+            why="how many items it has is only known when the program runs",
+            remedy="a list that is only appended to, or an array with the numbers of its first and "
+            "last item beside it",
+        )
     tree, kinds = _record(container, grows.items, grows.kind_of_part)
     fields = tuple((k.dtype, tuple(d for d in k.dims if isinstance(d, int))) for k in kinds)
     tape = ops.tape_new(TapeType(fields))

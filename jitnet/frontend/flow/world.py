@@ -13,6 +13,7 @@ cells that the rewritten function shares with its parts.
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AnySet
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ RETURNED = Variable(CellType(), "<the returned value>")
 
 
 class Content:
-    """What a list, a dict or a set holds, the attributes of an object, a module's variables."""
+    """What a list, deque, dict or set holds, the attributes of an object, a module's variables."""
 
     __slots__ = ("container", "name")
 
@@ -85,7 +86,7 @@ class Content:
         x = self.container
         if type(x) is Globals:
             return {name: x.namespace[name] for name in x.stored if name in x.namespace}
-        if isinstance(x, list):
+        if isinstance(x, (list, deque)):
             return list(x)
         if isinstance(x, set):
             return set(x)
@@ -100,11 +101,11 @@ class Content:
             for name in x.stored:
                 write(x.namespace, name, value.get(name, ABSENT))
             return
-        if not isinstance(x, (dict, set)):
+        if not isinstance(x, (dict, set, deque)):
             set_attributes(x, value)
             return
         x.clear()
-        x.update(value)
+        (x.extend if isinstance(x, deque) else x.update)(value)
 
 
 Location = Variable | Content
@@ -186,7 +187,7 @@ class _Walk:
         self._seen[id(x)] = x
         if type(x) is Appended:
             self.visit(x.new, name)
-        elif isinstance(x, (list, dict, set)):
+        elif isinstance(x, (list, dict, set, deque)):
             self._content(x, name)
         elif isinstance(x, tuple):
             for child in x:
@@ -346,7 +347,7 @@ def _reaches(x: Any, store: Store, seen: set[int]) -> bool:
     children: Sequence[Any] = ()
     if type(x) is Appended:
         children = x.new
-    elif isinstance(x, (list, tuple, set)):
+    elif isinstance(x, (list, tuple, set, deque)):
         children = tuple(x)
     elif isinstance(x, dict):
         children = tuple(x.values())
