@@ -69,6 +69,13 @@ def test_rows_vary_and_columns_do_not() -> None:
     assert _compiled(_affine, range(2, 20), make) == 4
 
 
+def test_products_of_any_number_of_empty_rows() -> None:
+    def products(x: Any) -> Any:
+        return x.T @ x, x @ x.T, x @ np.ones(x.shape[1]), np.einsum("ij,kj->ik", x, x)
+
+    assert _compiled(products, (2, 3, 4, 5, 6, 7), lambda n: [np.ones((n, 0))]) == 4
+
+
 def test_arrays_of_fortran_order_and_slices() -> None:
     for order in ("F", "strided"):
 

@@ -261,8 +261,8 @@ def _emit(
         for i in out.each(at):
             store(out.buffer, Literal(0.0, out.buffer.dtype), *i)
 
-    if isinstance(depth, int):
-        (product if depth else nothing)()
+    if isinstance(depth, int) or 0 in out_extents:  # an empty result, or one of empty sums
+        (product if depth and 0 not in out_extents else nothing)()
     else:
         branch(s.eq(depth, 0), nothing, product)
     return ()
