@@ -297,4 +297,6 @@ def test_geomspace() -> None:
         *(1.5, 24.0),
         rtol=1e-14,
     )
+    for kind in (np.float32, np.int16, np.complex64):  # never less than float64
+        check(lambda a, b: np.geomspace(a, b, 4), kind(1), kind(8), ulp=4)
     check_raises(lambda a: np.geomspace(a, 1), 0.0)

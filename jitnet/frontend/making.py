@@ -25,6 +25,7 @@ from jitnet.frontend.promotion import (
 )
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
 from jitnet.ir import DType, Literal
+from jitnet.ir import types as T
 
 
 def _plan(a: Any, dtype: Any, shape: Any) -> tuple[DType, Dims]:
@@ -150,9 +151,8 @@ def geomspace(
         some = ops.reduce_any(zero, range(zero.rank))
         message = "Geometric sequence cannot include zero"
         ops.check(ops.logical_not(some), [], "ValueError", message)
-    common = result_type(*ends, 1.0)
-    if dtype is not None:
-        common = result_type(wrap(Literal(0, common)), wrap(Literal(0, _dtype(dtype))))
+    wanted = T.f64 if dtype is None else _dtype(dtype)  # float64 at least, unlike linspace
+    common = result_type(wrap(Literal(0, result_type(*ends, 1.0))), wrap(Literal(0, wanted)))
     first, last = (wrap(ops.convert(end.value, common)) for end in ends)
     sign = call(np.sign, first)
     first, last = call(np.true_divide, first, sign), call(np.true_divide, last, sign)
