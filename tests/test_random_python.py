@@ -34,7 +34,7 @@ REFUSALS = (
     errors.ReturnError,
     errors.UnboundVariableError,
 )
-MOST_REFUSED = 0.5  # of the programs
+MOST_REFUSED = 0.3  # of the programs
 
 
 def _arguments() -> list[tuple[Any, ...]]:

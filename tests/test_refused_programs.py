@@ -154,25 +154,61 @@ def dict_filled_by_traced_keys(x):
     return counts
 
 
+@refused(errors.ConcretizationError, "items[i % 2]", X, np.int64(3))
+def a_loop_that_only_data_ends_and_that_needs_its_step(x, n):
+    items, i, s = ["add", "mul"], 0, 0.0
+    while True:
+        if n <= 0:
+            break
+        n -= 1
+        if items[i % 2] == "add":
+            s += x[0]
+        i += 1
+    return s
+
+
+@refused(errors.ReturnError, "s > 0.5", X, X + 1, 0.0, np.int64(3))
+def one_of_two_arrays_from_a_loop_or_a_number(x, u, s, n):
+    if s > 0.5:
+        pass
+    else:
+        for i in range(n):
+            if x[1] > 3:
+                return i, u
+            return i, x
+        return n, u
+    u[0] = s
+    return 5
+
+
 @refused(errors.ReturnError, "x[0] > 0", X)
-def different_kinds_returned(x):
-    if x[0] > 0:
+def different_kinds_returned_to_the_program(x):
+    def named(x):
+        if x[0] > 0:
+            return x
+        return "none"
+
+    return [named(x)]
+
+
+@refused(errors.ReturnError, "x[0] > 0", X)
+def something_or_nothing_that_the_program_asks_for(x):
+    def found(x):
+        if x[0] > 0:
+            return None
         return x
-    return "none"
 
-
-@refused(errors.ReturnError, "x[0] > 0", X)
-def something_or_nothing(x):
-    if x[0] > 0:
-        return None
-    return x
+    return 0.0 if found(x) is None else 1.0
 
 
 @refused(errors.ReturnError, "x[0] > 0", X)
 def shapes_of_different_ranks(x):
-    if x[0] > 0:
-        return x
-    return x.sum()
+    def part(x):
+        if x[0] > 0:
+            return x
+        return x.sum()
+
+    return part(x) + 1.0
 
 
 @refused(errors.UnboundVariableError, "return y", X)

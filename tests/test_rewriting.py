@@ -221,7 +221,7 @@ def test_asserts_that_pytest_has_rewritten():
     assert [copy(3), copy(6)] == [3, -6]
     with pytest.raises(AssertionError, match="negative"):
         copy(0)
-    assert hooks.used == {"assert_": 3, "ifexp": 2}
+    assert hooks.used == {"assert_": 3, "if_": 2, "then": 2}
 
 
 # What the copy is

@@ -144,14 +144,24 @@ class Choice:
         return value
 
     def write(self, value: Value, box: Box | None = None) -> None:
-        """Write where it is meant, and leave the other one as it is."""
+        """Write where it is meant, and leave the other places as they are."""
         trace = running_trace()
-        condition = bring_in(self.condition, self.owner, trace)
-        for place, flag in ((self.one, condition), (self.other, ops.logical_not(condition))):
-            kept = place.read(trace)
+        for leaf, flag in self.cases():
+            kept = leaf.read(trace)
             if box is not None:
                 kept = ops.slice(kept, box.starts, value.dims, box.steps)
-            write(place, ops.select(spread_to(flag, value), value, kept), box)
+            write(leaf, ops.select(spread_to(flag, value), value, kept), box)
+
+    def cases(self) -> list[tuple[Store | View, Value]]:
+        """The places that it may be, none of them a choice, and when it is which."""
+        found: dict[Store | View, Value] = {}
+        condition = bring_in(self.condition, self.owner, running_trace())
+        for place, flag in ((self.one, condition), (self.other, ops.logical_not(condition))):
+            for leaf, inner in place.cases() if isinstance(place, Choice) else [(place, None)]:
+                both = flag if inner is None else ops.bitwise_and(flag, inner)
+                known = found.get(leaf)
+                found[leaf] = both if known is None else ops.bitwise_or(known, both)
+        return list(found.items())
 
 
 def spread_to(condition: Value, x: Value) -> Value:

@@ -82,6 +82,8 @@ class Trace:
         helpers: the user's functions that were called, by their code; see `flow.helpers`.
         kept: how many elements masks keep, of those that were used.
         iterated: memory of the arrays that running loops go over.
+        copies: how often the part of the program that is traced will be, in a nest of short loops.
+        worlds: what the running branches and loops can change; see `flow.world`.
         bring_in: the copy of something from outside that the traced function is to see.
         globals: the modules' variables that the traced function may change.
         exact: arrays in loops are told by their places, rather than by what they hold.
@@ -110,6 +112,8 @@ class Trace:
         self.helpers: dict[Any, Any] = {}
         self.kept: dict[Value, Value] = {}
         self.iterated: list[Any] = []
+        self.copies = 1
+        self.worlds: list[Any] = []
         self.bring_in: Callable[[Any], Any] = _as_it_is if parent is None else parent.bring_in
         self.globals: Callable[[], Sequence[Globals]] = tuple if parent is None else parent.globals
         self.exact = False

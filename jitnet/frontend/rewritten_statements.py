@@ -56,6 +56,7 @@ _IN_THUNK = _Place(in_thunk=True)
 
 def function(node: Function, in_class: bool = False) -> Function:
     """Rewrite the body of a function, in place."""
+    node.body = [_Returns().visit(statement) for statement in node.body]
     summaries = Summaries()
     summary = summaries.all(node.body)
     named = [*node.args.posonlyargs, *node.args.args]
@@ -68,6 +69,21 @@ def function(node: Function, in_class: bool = False) -> Function:
     head = _declarations(globals_, nonlocals, own, node.body[0])
     node.body = [*node.body[:docstring], *head, *writer.block(node.body[docstring:])]
     return node
+
+
+class _Returns(ast.NodeTransformer):
+    """`return a if c else b` becomes `if c: return a`, `else: return b`: two returns may differ by
+    more than the values of an expression."""
+
+    def visit_Return(self, node: ast.Return) -> ast.stmt:
+        if not isinstance(node.value, ast.IfExp):
+            return node
+        ways = (node.value.body, node.value.orelse)
+        one, other = (self.visit_Return(ast.Return(way, **position(node))) for way in ways)
+        return ast.If(node.value.test, [one], [other], **position(node))
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        return node if isinstance(node, ast.expr) else super().generic_visit(node)
 
 
 def _declarations(

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jitnet import errors, ir, ops
+from jitnet.frontend.arrays import Choice
 from jitnet.frontend.context import (
     Trace,
     give_name,
@@ -196,8 +197,12 @@ def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], lost: Mapping[Store, Dou
     for slot in plan.slots():
         if slot in places:
             assert slot.result is not None
+            place = places[slot].place
             slot.made = places[slot]
-            slot.made.place.write(slot.result)
+            if isinstance(place, Choice):  # of arrays that are as they were
+                place.remember(running_trace(), slot.result)
+            else:
+                place.write(slot.result)
         else:
             made(slot)
     for store, doubt in lost.items():

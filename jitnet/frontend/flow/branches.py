@@ -66,7 +66,7 @@ from jitnet.frontend.flow.world import (
     known_elsewhere,
     put_again,
     same_content,
-    survey,
+    surveyed,
     take_back,
 )
 from jitnet.frontend.stores import Store
@@ -111,7 +111,8 @@ def branch(
     """
     while True:
         try:
-            return _branch(condition, then, orelse, rest)
+            with surveyed((then, orelse, rest)) as world:
+                return _branch(world, condition, then, orelse, rest)
         except Grows as grows:
             put_on_tape(grows)
         except RecursionError:
@@ -122,9 +123,8 @@ def branch(
 
 
 def _branch(
-    condition: Value, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None
+    world: World, condition: Value, then: Thunk | None, orelse: Thunk | None, rest: Thunk | None
 ) -> Signal:
-    world = survey((then, orelse, rest))
     outcomes: list[tuple[State, Signal]] = []
     for name, thunk, other in (("then", then, orelse), ("orelse", orelse, then)):
         arm = _arm(world, name, thunk)
@@ -380,7 +380,7 @@ def _join_signals(joiner: Joiner, a: Signal, b: Signal) -> Callable[[], Signal]:
     kinds = a.kinds | b.kinds
     try:
         make_kind = joiner.join(a.kind, b.kind)
-        make_value = _join_values(joiner, a.value, b.value)
+        make_value = _join_values(joiner, a, b)
     except Conflict as conflict:
         raise errors.ReturnError(
             f"the function returns {conflict}",
@@ -390,10 +390,12 @@ def _join_signals(joiner: Joiner, a: Signal, b: Signal) -> Callable[[], Signal]:
     return lambda: Signal(kinds, make_kind(), make_value())
 
 
-def _join_values(joiner: Joiner, a: Any, b: Any) -> Callable[[], Any]:
-    if a is ABSENT or b is ABSENT:
-        return joiner.join_with_nothing(b if a is ABSENT else a, first=b is ABSENT)
-    return joiner.join(a, b)
+def _join_values(joiner: Joiner, a: Signal, b: Signal) -> Callable[[], Any]:
+    if a.value is ABSENT or b.value is ABSENT:
+        first = b.value is ABSENT
+        return joiner.join_with_nothing((a if first else b).value, first)
+    join = joiner.join_returned if RETURN in a.kinds & b.kinds else joiner.join
+    return join(a.value, b.value)
 
 
 def _written(a: State, b: State) -> list[tuple[Store, Value, Value]]:

@@ -146,7 +146,8 @@ texts.install(call)
 
 def _stand_in(function: Any) -> Any:
     try:
-        return _OWN.get(function) or builtins.CALLS.get(function)
+        own = _OWN.get(function) or builtins.CALLS.get(function)
+        return own or builtins.class_of_numbers(function)
     except TypeError:  # not hashable
         return None
 

@@ -178,8 +178,8 @@ def _extreme(items: Any, better: str, name: str, key: Any, default: Any) -> Any:
         return _first_of_best(steps, better, name, key) if steps.count else default
     there = branches.branch(
         ops.gt(lift(steps.count).value, 0),
-        lambda: signals.known(signals.RETURN, _first_of_best(steps, better, name, key)),
-        lambda: signals.known(signals.RETURN, default),
+        lambda: signals.known(signals.VALUE, _first_of_best(steps, better, name, key)),
+        lambda: signals.known(signals.VALUE, default),
     )
     return there.value
 

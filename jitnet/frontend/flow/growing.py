@@ -22,6 +22,7 @@ from jitnet.frontend.dims import count
 from jitnet.frontend.flow.carrying import KindOf
 from jitnet.frontend.flow.joins import Kind, brought_to, common, kind_of, stores_of
 from jitnet.frontend.flow.steps import Steps
+from jitnet.frontend.flow.world import is_known_around
 from jitnet.frontend.indexing import steps_within
 from jitnet.frontend.pytree import declare_leaf, flatten, unflatten
 from jitnet.frontend.stores import Store
@@ -70,9 +71,13 @@ def put_on_tape(grows: Grows) -> None:
     """Let a list hold its items on a tape.
 
     Raises:
+        Grows: where a part of the program around this one knows the list. It would have to be on a
+            tape there too: what is traced inside is traced again once, not once for each part.
         ConcretizationError: where they are not all of one kind, or no numbers and arrays.
     """
     container = grows.container
+    if is_known_around(container):
+        raise grows
     if type(container) is not list:
         raise errors.ConcretizationError(
             f"a {type(container).__name__} that grows in a loop, or under a condition",
@@ -80,14 +85,58 @@ def put_on_tape(grows: Grows) -> None:
             remedy="a list that is only appended to, or an array with the numbers of its first and "
             "last item beside it",
         )
+    own = grown(container)
+    if own is not None:
+        parts = [grows.kind_of_part(leaf) for leaf in flatten(grows.items)[0]]
+        container[:] = [_widened(own, _holding(own, parts))]
+        return
     tree, kinds = _record(container, grows.items, grows.kind_of_part)
-    fields = tuple((k.dtype, tuple(d for d in k.dims if isinstance(d, int))) for k in kinds)
-    tape = ops.tape_new(TapeType(fields))
     items = list(container)
-    made = Grown(Store(tape, running_trace()), tree, tuple(k.flavour for k in kinds))
-    container[:] = [made]
+    container[:] = [_on_tape(ops.tape_new(_tape_of(kinds)), tree, kinds)]
     for item in items:
         append(container, item)
+
+
+def _on_tape(tape: Value, tree: Any, kinds: Sequence[Kind]) -> Grown:
+    return Grown(Store(tape, running_trace()), tree, tuple(k.flavour for k in kinds))
+
+
+def _tape_of(kinds: Sequence[Kind]) -> TapeType:
+    return TapeType(tuple((k.dtype, tuple(d for d in k.dims if isinstance(d, int))) for k in kinds))
+
+
+def _kinds_on(own: Grown) -> list[Kind]:
+    """The kinds of the parts of items."""
+    fields = tape_type(own.store.value).fields
+    return [Kind(f, dtype, dims) for f, (dtype, dims) in zip(own.flavours, fields)]
+
+
+def _holding(own: Grown, parts: Sequence[Kind | None]) -> list[Kind]:
+    """Kinds for the parts of items, and of one more item.
+
+    Raises:
+        ConcretizationError: where there are none.
+    """
+    kinds = _kinds_on(own)
+    found = [common(a, b) for a, b in zip(kinds, parts) if b is not None]
+    if None in found or not len(found) == len(kinds) == len(parts):
+        raise _unlike()
+    return [kind for kind in found if kind is not None]
+
+
+def _widened(own: Grown, kinds: Sequence[Kind]) -> Grown:
+    """The same items, of these kinds."""
+
+    def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
+        fields = ops.tape_get(consts[0], i)
+        values = [ops.convert(v, kind.dtype) for v, kind in zip(fields, kinds)]
+        return (ops.tape_push(carries[0], values),), ()
+
+    tape = own.store.read(running_trace())
+    (copied,) = ops.for_(ops.tape_length(tape), body, [tape], [ops.tape_new(_tape_of(kinds))])
+    made = _on_tape(copied, own.tree, kinds)
+    made.store.may_be([own.store])
+    return made
 
 
 def _record(
@@ -95,10 +144,7 @@ def _record(
 ) -> tuple[Any, list[Kind]]:
     found: tuple[Any, list[Kind]] | None = None
     if items and type(items[-1]) is Grown:
-        own = items[-1]
-        fields = tape_type(own.store.value).fields
-        kinds = [Kind(f, dtype, dims) for f, (dtype, dims) in zip(own.flavours, fields)]
-        found = (own.tree, kinds)
+        found = (items[-1].tree, _kinds_on(items[-1]))
         items = ()
     for x, of in [*((x, kind_of_part) for x in items), *((x, kind_of) for x in container)]:
         leaves, tree = flatten(x)
@@ -125,16 +171,23 @@ def _unlike() -> errors.ConcretizationError:
 
 
 def append(x: list[Any], item: Any) -> None:
-    """`x.append(item)` of a list that is on a tape."""
+    """`x.append(item)` of a list that is on a tape.
+
+    Raises:
+        Grows: where the tape has to be one of another dtype from its start on.
+        ConcretizationError: for an item that is not like the others.
+    """
     own = grown(x)
     assert own is not None
     leaves, tree = flatten(item)
-    fields = tape_type(own.store.value).fields
-    kinds = [Kind(f, dtype, dims) for f, (dtype, dims) in zip(own.flavours, fields)]
-    found = [kind_of(leaf) for leaf in leaves]
-    alike = tree == own.tree and all(a and common(a, b) == b for a, b in zip(found, kinds))
-    if not alike:
+    if tree != own.tree:
         raise _unlike()
+    found = {id(leaf): kind_of(leaf) for leaf in leaves}
+    kinds = _holding(own, [found[id(leaf)] for leaf in leaves])
+    if kinds != _kinds_on(own):
+        put_on_tape(Grows(x, [item], lambda leaf: found[id(leaf)]))
+        append(x, item)
+        return
     values = [brought_to(leaf, kind) for leaf, kind in zip(leaves, kinds)]
     own.store.write(ops.tape_push(own.store.read(running_trace()), values))
     for store in (s for leaf in leaves for s in stores_of(leaf)):

@@ -17,7 +17,7 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend import texts
-from jitnet.frontend.arrays import Choice
+from jitnet.frontend.arrays import Choice, Place, stores_behind
 from jitnet.frontend.context import bring_in, running_trace
 from jitnet.frontend.creating import is_traced
 from jitnet.frontend.dispatch import note_place
@@ -31,6 +31,7 @@ from jitnet.frontend.flow import (
     raising,
     remedies,
     signals,
+    variants,
 )
 from jitnet.frontend.flow.comparing import compared
 from jitnet.frontend.flow.steps import Steps, steps_of
@@ -80,6 +81,8 @@ class Hooks:
             return None
         if ended.is_known or ended.value is None:
             return ended.value
+        if variants.are_possible():
+            return branches.follow(ended, lambda: Hooks.Return(None)).value
         raise errors.ReturnError(
             "the function returns a value on one path, and None on another",
             why="which of them it is would only be known when the program runs",
@@ -111,7 +114,7 @@ class Hooks:
         if type(x) is np.ndarray:
             x = lift(x)
         if type(x) is Tracer and isinstance(x.place, Choice):
-            _set_chosen(x, key, value)
+            _set_chosen(x, x.place, key, value)
             return
         x[key] = value
 
@@ -204,16 +207,29 @@ class Hooks:
 
 
 def _item_of_choice(x: Tracer, place: Choice, key: Any) -> Any:
-    """`x[key]` of an array that is in one of two places. A single element is read where it is."""
-    entries = key if isinstance(key, tuple) else (key,)
-    is_element = len(entries) == x.ndim and all(map(_is_number, entries))
-    if not is_element:
-        return x[key]
+    """`x[key]` of an array that is in one of several places. A single element is read in each."""
     known = place.known(running_trace())
-    if known is not None:
-        return wrap(known)[key]
-    one, other, condition = _sides(x)
-    return _chosen(condition, lambda: Hooks.getitem(one, key), lambda: Hooks.getitem(other, key))
+    if known is not None or not _is_element(x, key):
+        return x[key]
+    return wrap(_element(place, key, {}), "scalar")
+
+
+def _is_element(x: Tracer, key: Any) -> bool:
+    entries = key if isinstance(key, tuple) else (key,)
+    return len(entries) == x.ndim and all(map(_is_number, entries))
+
+
+def _element(place: Place, key: Any, known: dict[Place, Value]) -> Value:
+    """`x[key]` of the array at a place, for numbers; `known` has those that were read before."""
+    found = known.get(place)
+    if found is None and isinstance(place, Choice):
+        condition = bring_in(place.condition, place.owner, running_trace())
+        one, other = (_element(side, key, known) for side in (place.one, place.other))
+        found = ops.select(condition, one, other)
+    elif found is None:
+        found = Tracer(place, "array")[key].value
+    known[place] = found
+    return found
 
 
 def _is_number(x: Any) -> bool:
@@ -221,21 +237,19 @@ def _is_number(x: Any) -> bool:
     return is_traced or isinstance(x, (int, np.integer))
 
 
-def _sides(x: Tracer) -> tuple[Tracer, Tracer, Value]:
-    """The two arrays that one may be, and the condition for the first."""
-    place = x.place
-    assert isinstance(place, Choice)
-    condition = bring_in(place.condition, place.owner, running_trace())
-    return Tracer(place.one, "array"), Tracer(place.other, "array"), condition
-
-
 def _is_item(item: Any, other: Any) -> Any:
     """Whether a container finds that one of its items is this one."""
     return item is other or compared("==", item, other)
 
 
-def _set_chosen(x: Tracer, key: Any, value: Any) -> None:
-    one, other, condition = _sides(x)
+def _set_chosen(x: Tracer, place: Choice, key: Any, value: Any) -> None:
+    """`x[key] = value` of an array that is in one of two places: in both of them where it is a
+    single element, else in the one that it is in."""
+    if _is_element(x, key) and not any(store.read_only for store in stores_behind(place)):
+        x[key] = value
+        return
+    condition = bring_in(place.condition, place.owner, running_trace())
+    one, other = Tracer(place.one, "array"), Tracer(place.other, "array")
     branches.branch(
         condition, lambda: Hooks.setitem(one, key, value), lambda: Hooks.setitem(other, key, value)
     )
@@ -253,7 +267,9 @@ def _chosen(condition: Value, then: Thunk, orelse: Thunk) -> Any:
     """The value of one of two expressions."""
     note_place()
     signal = branches.branch(
-        condition, lambda: Hooks.Return(then()), lambda: Hooks.Return(orelse()), None
+        condition,
+        lambda: signals.known(signals.VALUE, then()),
+        lambda: signals.known(signals.VALUE, orelse()),
     )
     return signal.value
 

@@ -11,7 +11,7 @@ cannot be joined is unbound from there on, and reading it says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -20,8 +20,10 @@ import numpy as np
 from jitnet import errors, ops
 from jitnet.frontend.arrays import Place, View, stores_behind
 from jitnet.frontend.context import Trace, resume, running_trace
+from jitnet.frontend.flow import variants
 from jitnet.frontend.flow.placing import is_known_in
 from jitnet.frontend.flow.signals import ABSENT
+from jitnet.frontend.flow.variants import Variants
 from jitnet.frontend.flow.world import Left
 from jitnet.frontend.pytree import NodeKind, node_kind
 from jitnet.frontend.stores import Store, bonds_of
@@ -68,9 +70,9 @@ def kind_of(x: Any) -> Kind | None:
         return Kind("python", T.f64)
     if type(x) is complex:
         return Kind("python", T.c128)
-    if isinstance(x, np.generic) and x.dtype.kind in "biufc":
+    if isinstance(x, np.generic) and T.is_numeric(x.dtype):
         return Kind("scalar", supported_dtype(x.dtype))
-    if type(x) is np.ndarray and x.dtype.kind in "biufc":
+    if type(x) is np.ndarray and T.is_numeric(x.dtype):
         return Kind("array", supported_dtype(x.dtype), x.shape)
     return None
 
@@ -90,6 +92,12 @@ def outer_dim(region: Trace, dim: Dim | None) -> Dim | None:
         return dim
     source = region.captured(dim)
     return as_dim(source) if isinstance(source, Value) else dim
+
+
+def _is_made_in(region: Trace, dim: Dim | None) -> bool:
+    """Whether an extent is known in a region only."""
+    is_value = isinstance(dim, Value)
+    return is_value and any(dim in eqn.results for eqn in region.builder.eqns)
 
 
 def common(a: Kind, b: Kind) -> Kind | None:
@@ -249,20 +257,50 @@ class Joiner:
             )
         return self._whole(kind, one[1], [self.join(x, y) for x, y in zip(one[0], other[0])])
 
+    def join_returned(self, a: Any, b: Any) -> Callable[[], Any]:
+        """As `join`, of what is returned: what cannot be joined, and arrays of which the shape
+        says which of them they are, may be one of two variants.
+
+        Raises:
+            Conflict: where the traced program would get to see these.
+        """
+        kind_a, kind_b = self.kinds[0](a), self.kinds[1](b)
+        kind = None if kind_a is None or kind_b is None else common(kind_a, kind_b)
+        if is_same(a, b) or (kind is not None and None not in kind.dims):
+            return self.join(a, b)
+        node = node_kind(type(a))
+        one, other = (self._parts(x, side) for side, x in enumerate((a, b)))
+        if node is not None and one is not None and other is not None and one[1] == other[1]:
+            items = [self.join_returned(x, y) for x, y in zip(one[0], other[0])]
+            return self._whole(node, one[1], items)
+        if not variants.are_possible():
+            return self.join(a, b)
+        which = self.join(0, 1)
+        makers = self.join_with_nothing(a, first=True), self.join_with_nothing(b, first=False)
+        return lambda: Variants(which(), *(make() for make in makers))
+
     def join_with_nothing(self, x: Any, first: bool) -> Callable[[], Any]:
-        """As `join`, where only the first (or only the second) path has a value at all."""
+        """As `join`, where only the first (or only the second) path has a value at all.
+
+        Raises:
+            Conflict: for an array of which it is not known what it holds.
+        """
         parts = None if self._left.was_there(x) else self._parts(x, 0 if first else 1)
         node = node_kind(type(x))
         if node is not None and parts is not None:
             items = [self.join_with_nothing(item, first) for item in parts[0]]
             return self._whole(node, parts[1], items)
         kind = self.kinds[0 if first else 1](x)
-        if kind is None or type(x) is not Tracer:
+        if type(x) is not Tracer:
             return lambda: x
+        if kind is None:
+            raise Conflict(f"{described(x, kind)} on one path")
         if kind.flavour == "array" and is_known_in(running_trace(), x.place):
             return lambda: x
         a, b = (x, ABSENT) if first else (ABSENT, x)
-        pair = Pair(a, b, kind)
+        region = self._left.states[0 if first else 1].region
+        dims = tuple(None if _is_made_in(region, d) else d for d in kind.dims)
+        pair = Pair(a, b, replace(kind, dims=dims))
         self.pairs.append(pair)
         return pair.make
 

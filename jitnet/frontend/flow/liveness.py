@@ -1,4 +1,4 @@
-"""Which variables of a loop's body are read outside of it.
+"""Which variables of a loop's body are read outside of it, and how much code there is in it.
 
 for i in range(n):
     t = x[i] * 2        t is read in the body only, last is read after the loop
@@ -70,3 +70,10 @@ def _reads(code: CodeType, without: CodeType) -> frozenset[str]:
         if isinstance(constant, CodeType) and constant is not without:
             found |= _reads(constant, without)
     return frozenset(found)
+
+
+@functools.lru_cache(maxsize=2048)
+def instructions_of(code: CodeType) -> int:
+    """How many instructions some code has, with the functions inside of it."""
+    own = len(code.co_code) // 2
+    return own + sum(instructions_of(c) for c in code.co_consts if isinstance(c, CodeType))

@@ -23,6 +23,7 @@ from jitnet.frontend.arrays import stores_behind
 from jitnet.frontend.context import NeedStatic, running_trace
 from jitnet.frontend.flow import growing
 from jitnet.frontend.flow.branches import branch, follow
+from jitnet.frontend.flow.liveness import instructions_of
 from jitnet.frontend.flow.plans import Loop, Peel
 from jitnet.frontend.flow.raising import of_program
 from jitnet.frontend.flow.rolling import roll
@@ -47,6 +48,9 @@ Thunk = Callable[[], Any]
 FEW_STEPS = 4
 """Loops of no more steps are traced step by step."""
 
+MUCH_CODE = 16_000
+"""As long as they, and such loops around them, do not make this many instructions of the code."""
+
 MOST_STEPS = 100_000
 """Loops of more steps are not traced step by step."""
 
@@ -54,6 +58,9 @@ MOST_EQUATIONS = 40_000
 """A loop that is traced step by step may grow the program to this size."""
 
 MOST_PEELED = 2
+
+MOST_JUMPING = 32
+"""So many steps of a `while` may each jump where data decides: one may have no end otherwise."""
 
 
 def for_(iterable: Any, body: Body, orelse: Thunk | None = None, rest: Thunk | None = None) -> Any:
@@ -85,8 +92,9 @@ def _going_over(steps: Steps) -> Iterator[None]:
 
 def _over_steps(steps: Steps, body: Body) -> Signal:
     count = steps.count
-    if type(count) is int and count <= FEW_STEPS:
-        return _one_by_one(iter(steps), body)
+    if type(count) is int and count <= FEW_STEPS and not _makes_much(body, count):
+        with _copied(count):
+            return _step_by_step(steps, body, 0)
     if type(count) is not int:
         loop = Loop(body, steps)
         try:
@@ -100,7 +108,30 @@ def _over_steps(steps: Steps, body: Body) -> Signal:
             if of_program(error) is None:
                 raise
             return branch(ops.gt(loop.count(), 0), lambda: body(steps.item(0)), None, None)
-    start = 0
+    return _from_step(steps, body, 0)
+
+
+def _makes_much(body: Body, count: int) -> bool:
+    """Whether a nest of short loops becomes too long if this one is traced step by step too."""
+    copies = running_trace().function.copies * count
+    return copies * instructions_of(body.__code__) > MUCH_CODE
+
+
+@contextmanager
+def _copied(count: int) -> Iterator[None]:
+    """Let it be known that what is traced is one of so many copies of a loop's body."""
+    function = running_trace().function
+    before = function.copies
+    function.copies *= max(count, 1)
+    try:
+        yield
+    finally:
+        function.copies = before
+
+
+def _from_step(steps: Steps, body: Body, start: int) -> Signal:
+    """The steps of a known number, from `start` on."""
+    count = steps.count
     while True:
         may_peel = start < MOST_PEELED
         try:
@@ -109,26 +140,41 @@ def _over_steps(steps: Steps, body: Body) -> Signal:
             signal = normal(body(steps.item(start)))
             start += 1
             if signal.kinds - {FALL, CONTINUE}:
-                items = (steps.item(k) for k in range(start, count))
-                return _go_on(signal, items, body)
+                return _where_it_goes_on(signal, partial(_from_step, steps, body, start))
         except BaseException as error:
             needs_values = isinstance(error, errors.ConcretizationError)
-            if count - start > MOST_STEPS or not (needs_values or of_program(error)):
+            in_doubt = count <= FEW_STEPS and isinstance(error, errors.MutationError)
+            if count - start > MOST_STEPS or not (needs_values or in_doubt or of_program(error)):
                 raise
-            return _one_by_one((steps.item(k) for k in range(start, count)), body)
+            return _step_by_step(steps, body, start)
+
+
+def _step_by_step(steps: Steps, body: Body, start: int) -> Signal:
+    """The steps of a known number from `start` on, one after the other; as `_one_by_one`.
+
+    What follows a jump may be traced more than once, and reads its items anew each time.
+    """
+    for k in range(start, steps.count):
+        signal = normal(body(steps.item(k)))
+        if signal.kinds - {FALL, CONTINUE}:
+            return _where_it_goes_on(signal, partial(_step_by_step, steps, body, k + 1))
+        _check_size()
+    return THROUGH
 
 
 def _one_by_one(items: Iterator[Any], body: Body) -> Signal:
     """The steps one after the other; BREAK, RETURN, or FALL at the end."""
-    trace = running_trace()
     for item in items:
         signal = normal(body(item))
-        if signal.kinds <= {FALL, CONTINUE}:
-            if len(trace.builder.eqns) > MOST_EQUATIONS:
-                raise _too_long()
-            continue
-        return _go_on(signal, items, body)
+        if signal.kinds - {FALL, CONTINUE}:
+            return _go_on(signal, items, body)
+        _check_size()
     return THROUGH
+
+
+def _check_size() -> None:
+    if len(running_trace().builder.eqns) > MOST_EQUATIONS:
+        raise _too_long()
 
 
 def _go_on(signal: Signal, items: Iterator[Any], body: Body) -> Signal:
@@ -199,7 +245,7 @@ def _try_to_roll(test: Thunk, body: Body, first: bool | Value, made: int) -> Sig
     except Peel:
         return None
     except errors.ConcretizationError:
-        if not is_known:
+        if not is_known or made >= MOST_JUMPING:
             raise
         return None
     except BaseException as error:

@@ -13,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from jitnet import errors
+from jitnet import errors, ops
 from jitnet.frontend.context import NeedStatic, integer_arguments_of, running_trace
 from jitnet.frontend.flow.carrying import Shape, Slot, slots_of
 from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.placing import chosen
 from jitnet.frontend.flow.world import Location, known_elsewhere
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
@@ -84,9 +85,18 @@ def _exchanged_only(
     if not visible or jumps or loop.steps is None or set(holds.values()) != set(holds):
         return {}
     count = loop.count()
-    if not isinstance(count, Literal):
-        return {}
-    return {slot: _after(slot, holds, max(int(count.item), 0)).first for slot in holds}
+    if isinstance(count, Literal):
+        return {slot: _after(slot, holds, max(int(count.item), 0)).first for slot in holds}
+    left = [slot for slot in holds if not any(map(_is_written, _path(slot, holds)))]
+    return {slot: _one_of_cycle(slot, holds, count) for slot in left}
+
+
+def _one_of_cycle(slot: Slot, holds: dict[Slot, Slot], count: Value) -> Tracer:
+    """The array that a variable has after so many steps, in which nothing is written to."""
+    cycle = [_after(slot, holds, times).first.place for times in range(len(_path(slot, holds)))]
+    if len(cycle) == 1:
+        return Tracer(cycle[0], "array")
+    return Tracer(chosen(ops.rem(count, len(cycle)), cycle, None), "array")
 
 
 def _path(slot: Slot, holds: dict[Slot, Slot]) -> list[Slot]:

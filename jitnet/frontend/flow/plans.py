@@ -205,7 +205,19 @@ def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
     grown = grown or _split_extents(plan, step)
     if RETURN in step.signal.kinds and not grown:
         plan.returned = finder.shape_of_new(step.signal.value)
+        _check_shapes(plan.returned)
     return grown
+
+
+def _check_shapes(returned: Shape) -> None:
+    """Refuse to return an array of which only a step knows the shape."""
+    if all(_is_outer(dim) for slot in slots_of([returned]) for dim in slot.kind.dims):
+        return
+    raise errors.ConcretizationError(
+        "a loop that returns an array whose shape a step of the loop decides",
+        why="what a compiled loop leaves behind has a shape that is known before its first step",
+        remedy="note the bounds, break, and return the slice after the loop: end = i; break",
+    )
 
 
 def _add(

@@ -34,10 +34,10 @@ def unite(*regions: Trace) -> list[Value]:
 
 def nothing(kind: Kind) -> Value:
     """A value that is never read, in the running trace; `kind` is in the terms of that trace, or
-    of the one around it."""
+    of the one around it. Extents that are not the same on all paths are 0."""
     if not kind.dims:
         return ir.literal(0, kind.dtype)
-    return ops.empty([_here(d) for d in kind.dims if d is not None], kind.dtype)
+    return ops.empty([0 if d is None else _here(d) for d in kind.dims], kind.dtype)
 
 
 def _here(dim: Dim) -> Dim:

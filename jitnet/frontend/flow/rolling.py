@@ -42,7 +42,7 @@ from jitnet.frontend.flow.sharing import find_shared, share_at_entry
 from jitnet.frontend.flow.signals import (
     CONTINUE,
     FALL,
-    RETURN,
+    VALUE,
     Signal,
     known,
     normal,
@@ -51,7 +51,7 @@ from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import (
     UNBOUND,
     World,
-    survey,
+    surveyed,
     take_back,
 )
 from jitnet.frontend.tracer import lift, wrap
@@ -64,12 +64,13 @@ def roll(loop: Loop, only_if_traced: bool = False) -> Signal:
     """As `_roll`, with lists that grow in the loop on tapes from its start on."""
     while True:
         try:
-            return _roll(loop, only_if_traced)
+            with surveyed((loop.body, loop.test)) as world:
+                return _roll(loop, world, only_if_traced)
         except Grows as grows:
             put_on_tape(grows)
 
 
-def _roll(loop: Loop, only_if_traced: bool) -> Signal:
+def _roll(loop: Loop, world: World, only_if_traced: bool) -> Signal:
     """Bind the loop as one equation; the signal says how it ended: FALL where it ran to its end.
 
     Args:
@@ -79,7 +80,6 @@ def _roll(loop: Loop, only_if_traced: bool) -> Signal:
         ConcretizationError: where a step needs a value that only the program knows.
         Peel: where the first step has to be traced by itself.
     """
-    world = survey((loop.body, loop.test))
     plan = Plan()
     recall(loop, world, plan)
     for _ in range(MOST_ATTEMPTS * 2 if running_trace().function.exact else MOST_ATTEMPTS):
@@ -212,9 +212,9 @@ def _goes_on(loop: Loop, signal: Signal, index: Value | None) -> bool | Value:
 
     def asked() -> Signal:
         found = truth(test())
-        return known(RETURN, found if isinstance(found, bool) else wrap(found, "python"))
+        return known(VALUE, found if isinstance(found, bool) else wrap(found, "python"))
 
-    joined = branch(_is_one_of(signal, goes), asked, lambda: known(RETURN, False), None)
+    joined = branch(_is_one_of(signal, goes), asked, lambda: known(VALUE, False), None)
     return truth(joined.value)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from jitnet.frontend.context import Trace
 
-FALL, BREAK, CONTINUE, RETURN = range(4)
+FALL, BREAK, CONTINUE, RETURN, VALUE = range(5)
+"""VALUE: it is no block, but a part of an expression, and has this value."""
 
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "<absent>"})()
 """No value: what a path does not return."""

@@ -148,9 +148,27 @@ def survey(thunks: Iterable[Callable[[], Any] | None]) -> World:
     for thunk in thunks:
         if isinstance(thunk, FunctionType):
             walk.cells(thunk)
+        elif isinstance(thunk, partial):
+            walk.visit(thunk, "")
     for variables in running_trace().globals():
         walk.globals(variables)
     return walk.world
+
+
+@contextmanager
+def surveyed(thunks: Iterable[Callable[[], Any] | None]) -> Iterator[World]:
+    """The same, for as long as these parts are traced."""
+    worlds = running_trace().function.worlds
+    worlds.append(survey(thunks))
+    try:
+        yield worlds[-1]
+    finally:
+        worlds.pop()
+
+
+def is_known_around(container: Any) -> bool:
+    """Whether a container was there before a part of the program that is being traced."""
+    return any(id(container) in world.held for world in running_trace().function.worlds)
 
 
 _BODIES: set[str] = set()
