@@ -286,6 +286,73 @@ def test_a_million_steps_of_an_array() -> None:
     assert np.array_equal(few[1], both[1][0][:2])
 
 
+# -- pullbacks, Jacobians, second derivatives ------------------------------------------------------
+
+
+def march(w):
+    x = w
+    for _ in range(2000):
+        x = x + 1e-3 * np.sin(x) * w
+    return x
+
+
+def march_on(w):
+    n = 0
+    while n < 2000:
+        w = w + 1e-3 * np.sin(w)
+        n += 1
+    return w
+
+
+@pytest.mark.parametrize("fn", [march, march_on])
+def test_a_pullback_keeps_to_a_budget(fn: Any) -> None:
+    value, pull = jitnet.vjp(fn, X)
+    within, thrifty = jitnet.vjp(fn, X, memory=20_000)
+    assert value.tobytes() == within.tobytes()
+    assert pull(W)[0].tobytes() == thrifty(W)[0].tobytes()
+    assert sum(np.asarray(r).nbytes for r in thrifty.residuals) <= 20_000
+
+
+def test_a_pullback_takes_an_error_of_its_budget() -> None:
+    with pytest.raises(errors.MemoryBudgetError, match="gradient of march"):
+        jitnet.vjp(march, X, memory=10)
+    with pytest.raises(ValueError, match="vjp: memory is a positive"):
+        jitnet.vjp(march, X, memory=0)
+
+
+@pytest.mark.parametrize("fn", [march, march_on])
+def test_a_jacobian_keeps_to_a_budget(fn: Any) -> None:
+    plain, thrifty = jitnet.jacrev(fn), jitnet.jacrev(fn, memory=20_000)
+    assert plain(X).tobytes() == thrifty(X).tobytes()
+    assert thrifty.lower(X).cost()["peak_bytes"] < 25_000
+
+
+@pytest.mark.parametrize("fn", [march, march_on])
+def test_a_hessian_keeps_to_a_budget(fn: Any) -> None:
+    def total(w):
+        return fn(w).sum()
+
+    plain, thrifty = jitnet.hessian(total), jitnet.hessian(total, memory=20_000)
+    np.testing.assert_allclose(plain(X), thrifty(X), rtol=1e-13, atol=1e-13)
+    assert thrifty.lower(X).cost()["peak_bytes"] < 65_000
+
+
+def test_a_hessian_in_two_arguments_and_with_aux() -> None:
+    def total(x, w):
+        y = x
+        for _ in range(500):
+            y = y + 1e-2 * np.tanh(y * w)
+        return (y * y).sum(), y[0]
+
+    plain = jitnet.hessian(total, (0, 1), has_aux=True)
+    thrifty = jitnet.hessian(total, (0, 1), has_aux=True, memory=15_000)
+    (expected, first), (got, second) = plain(X, W), thrifty(X, W)
+    assert first == second
+    for row, other in zip(expected, got):
+        for a, b in zip(row, other):
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13)
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 
@@ -300,7 +367,7 @@ def test_the_smallest_budget_is_told_and_is_enough() -> None:
         grad(arrays, memory=least - 8)(X, W)
 
 
-def test_what_cannot_be_predicted_is_refused() -> None:
+def test_a_loop_in_which_a_list_grows_is_refused() -> None:
     def listed(x):
         found = []
         while x < 10:
@@ -308,8 +375,47 @@ def test_what_cannot_be_predicted_is_refused() -> None:
             x = x * 1.5
         return np.array(found).sum()
 
-    with pytest.raises(errors.MemoryBudgetError, match="cannot be predicted"):
+    with pytest.raises(errors.MemoryBudgetError, match="in which a list grows") as caught:
         grad(listed, memory=1e6)(1.0)
+    assert "while x < 10" in str(caught.value)
+    assert "np.empty" in caught.value.remedy
+
+
+def test_the_remedy_for_lists_that_grow() -> None:
+    def step(y):
+        for _ in (1, 2, 3):
+            y = y + 1e-3 * np.sin(y) * np.cos(y)
+        return y
+
+    def listed(x):
+        found, y = [], x
+        for _ in range(200):
+            y = step(y)
+            found.append(y[0])
+        return sum(found)
+
+    def filled(x):
+        found, y = np.empty(200), x
+        for i in range(200):
+            y = step(y)
+            found[i] = y[0]
+        return found.sum()
+
+    with pytest.raises(errors.MemoryBudgetError, match="in which a list grows"):
+        grad(listed, memory=8_000)(X)
+    assert grad(filled)(X).tobytes() == grad(filled, memory=8_000)(X).tobytes()
+
+
+def test_what_cannot_be_predicted_is_refused() -> None:
+    def shrinking(x):
+        total = 0.0
+        for i in range(100):
+            total = total + np.exp(np.sin(x[x > 0.01 * i]) ** 2).sum()
+            x = x[x > 0.001 * i]
+        return total
+
+    with pytest.raises(errors.MemoryBudgetError, match="cannot be predicted"):
+        grad(shrinking, memory=10)(X)
 
 
 @pytest.mark.parametrize("memory", [0, -5, math.inf, math.nan])

@@ -203,6 +203,28 @@ def test_arrays_that_shared_code_updates_are_not_copied() -> None:
     assert lowered.cost()["copies"] == 0
 
 
+TWICE = """jitnet 1 array
+func @f(%n: i64, %x: f64[%n]) -> (f64[%n]) {
+  %a: f64[%n], %b: f64[%n] = invoke %n, %x {callee=@g}
+  %c: f64[%n], %d: f64[%n] = invoke %n, %b {callee=@g}
+  %e: f64[%n] = add %a, %d
+  return %e
+}
+func @g(%n: i64, %x: f64[%n]) -> (f64[%n], f64[%n]) {
+  %0: f64[%n] = neg %x
+  return %0, %0
+}
+"""
+
+
+def test_an_array_that_is_returned_twice_is_freed_once() -> None:
+    f = parse(TWICE)
+    x = np.arange(5000.0)
+    for _ in range(20):
+        (got,) = backends.native(f, [np.int64(5000), x])
+        assert_same(got, 0.0 * x)
+
+
 def test_results_whose_extents_the_data_decide() -> None:
     def positive(x: Any) -> Any:
         y = x[x > 0]

@@ -742,3 +742,46 @@ def test_a_literal_that_is_a_result():
     g, on = transforms.vmap(f, [True], 3)
     assert on == (False,)
     assert evaluate(g, [np.zeros(3)]) == (2.0,)
+
+
+# -- what lanes may not change ---------------------------------------------------------------------
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.total = 0.0
+        self.items: list[Any] = []
+
+
+COUNTER = Counter()
+
+
+def adds_up(x: Any) -> Any:
+    COUNTER.total = COUNTER.total + x
+    return x
+
+
+def appends(x: Any) -> Any:
+    COUNTER.items.append(x)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("fn", "what"), [(adds_up, "the attribute total"), (appends, "a list from outside")]
+)
+def test_objects_from_outside_are_not_changed(fn: Any, what: str) -> None:
+    with pytest.raises(errors.MutationError, match=f"{fn.__name__} changes {what}") as error:
+        jitnet.vmap(fn)(np.arange(3.0))
+    assert "return the new value as a result" in error.value.remedy
+    assert (COUNTER.total, COUNTER.items) == (0.0, [])
+
+
+def test_objects_of_each_lane_may_change() -> None:
+    def fn(x: Any) -> Any:
+        own = Counter()
+        own.total = x * 2
+        own.items.append(own.total + 1)
+        return own.items[0] * own.total
+
+    x = np.arange(3.0)
+    np.testing.assert_array_equal(jitnet.vmap(fn)(x), (2 * x + 1) * 2 * x)

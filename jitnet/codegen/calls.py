@@ -99,9 +99,13 @@ def lower_invoke(body: Body, eqn: Eqn) -> None:
     for r, output in zip(eqn.results, outputs):
         if isinstance(output, ScalarOutput):
             body.bind(r, found[output.slot])
-    for r, output in zip(eqn.results, outputs):
-        if isinstance(output, HeapOutput):
+    owned: dict[Value, Value] = {}  # what the callee returns, as the first result that it is
+    for r, v, output in zip(eqn.results, callee.function.results, outputs):
+        if isinstance(output, HeapOutput) and v in owned:
+            body.bind(r, body.env[owned[v]])
+        elif isinstance(output, HeapOutput):
             body.bind(r, body.owned(r, found[output.slot]))
+            owned[v] = r
         elif r in places:
             body.bind(r, places[r])
         elif isinstance(output, AliasOutput):

@@ -340,7 +340,7 @@ class _Kernel:
         running = {f: state for f, state in states.items() if f in stage.folds}
 
         def inside(folds: Sequence[Fold], at: Index, now: States) -> States:
-            if len(at) == len(self.dims) - 1:
+            if len(at) == self.innermost_axis(stage):
                 return self.innermost(stage, at, now)
             if len(at) == len(self.dims) - 2 and self.adds_up_columns(stage):
                 self.column_blocks(stage, at)
@@ -353,13 +353,21 @@ class _Kernel:
 
     # -- the innermost axis -----------------------------------------------------------------------
 
+    def innermost_axis(self, stage: _Stage) -> int:
+        """The last axis but for those of extent 1, where no fold runs over these."""
+        last = len(self.dims) - 1
+        while last > self.rows and self.dims[last] == 1 and not stage.folds:
+            last -= 1
+        return last
+
     def innermost(self, stage: _Stage, index: Index, states: States) -> States:
         """The vector loop over the last axis, in blocks where a compensated sum asks for it."""
-        extent = self.memory.dim(self.dims[-1])
+        extent = self.memory.dim(self.dims[len(index)])
         folds = list(stage.folds)
         if isinstance(extent, Literal) and extent.item == 1:
-            terms = self.element(stage, (*index, k.as_index(0)))
-            return self.fold_terms(folds, terms, (*index, k.as_index(0)), states)
+            at = (*index, *[ix.ZERO] * (len(self.dims) - len(index)))
+            terms = self.element(stage, at)
+            return self.fold_terms(folds, terms, at, states)
         over_last = [f for f in folds if self.last_is_reduced(f)]
         small = isinstance(extent, Literal) and extent.item <= 2 * BLOCK
         if small or not any(f.compensated for f in over_last):
@@ -415,7 +423,7 @@ class _Kernel:
                 totals = [f.op(t, terms[f]) for f, t in zip(stage.folds, totals)]
             for f, place, total in zip(stage.folds, places, totals):
                 if f.target is not None:
-                    k.store(f.target, total, *place)
+                    k.store(f.target, total, *place, fold=f.op.name)
 
         k.loop(0, self.memory.dim(self.dims[-1]), column, kind="vector", name="v")
 
@@ -429,9 +437,10 @@ class _Kernel:
         others = [f for f in stage.folds if f not in over_last]
 
         def body(i: Value, *partial: Value) -> list[Value]:
-            terms = self.element(stage, (*index, i))
+            at = (*index, i, *[ix.ZERO] * (len(self.dims) - len(index) - 1))
+            terms = self.element(stage, at)
             for fold in others:
-                self.fold_term(fold, terms[fold], (*index, i), {})
+                self.fold_term(fold, terms[fold], at, {})
             return [f.op(p, terms[f]) for f, p in zip(over_last, partial)]
 
         combine = tuple(f.op.name for f in over_last)
@@ -456,7 +465,7 @@ class _Kernel:
         assert fold.target is not None
         place = tuple(index[a] for a in fold.kept)
         before = scope().bind_here(k.LOAD, (fold.target, *place))[0]
-        k.store(fold.target, fold.op(before, term), *place)
+        k.store(fold.target, fold.op(before, term), *place, fold=fold.op.name)
 
     def element(self, stage: _Stage, index: Index) -> dict[Fold, Value]:
         """Everything the stage computes at one index: stores, and the terms of its folds."""

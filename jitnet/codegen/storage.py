@@ -132,6 +132,10 @@ def copy_elements(source: Value, target: Value, dims: Sequence[Value]) -> None:
     box(dims, lambda index: k.store(target, k.load(source, *index), *index))
 
 
+def is_one(extent: Value) -> bool:
+    return isinstance(extent, Literal) and extent.item == 1
+
+
 def flat(buffer: Value, total: Value) -> Value:
     """A contiguous buffer as one axis."""
     from_dim = total.item if isinstance(total, Literal) else total
@@ -140,14 +144,18 @@ def flat(buffer: Value, total: Value) -> Value:
 
 def box(dims: Sequence[Value], body: Callable[[tuple[Value, ...]], None]) -> None:
     """Loops over a box in C order, the innermost a vector loop; `body(index)`."""
+    axes = [a for a, extent in enumerate(dims) if not is_one(extent)]
 
     def level(index: tuple[Value, ...]) -> None:
         axis = len(index)
         if axis == len(dims):
             body(index)
-            return
-        kind = "vector" if axis == len(dims) - 1 else "seq"
-        k.loop(0, dims[axis], lambda i: level((*index, i)), kind=kind, name="ijkl"[min(axis, 3)])
+        elif axis not in axes:
+            level((*index, ix.ZERO))
+        else:
+            kind = "vector" if axis == axes[-1] else "seq"
+            name = "ijkl"[min(axis, 3)]
+            k.loop(0, dims[axis], lambda i: level((*index, i)), kind=kind, name=name)
 
     level(())
     collapse(current())

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Workspace:
     size: bytes in all.
     """
 
-    offsets: Mapping[Value | Eqn, int]
+    offsets: Mapping[Any, int]
     size: int
 
 
@@ -77,7 +78,7 @@ def _plan(kernel: Function, plans: Mapping[int, Workspace]) -> Workspace:
     events.region(kernel, ())
     for result in kernel.results:
         events.use(result, ())
-    requests: list[_Request] = [
+    requests: list[Request] = [
         (plans[id(eqn.attrs["callee"])].size, time, time, eqn) for time, eqn in events.invokes
     ]
     for buffer in events.allocs:
@@ -86,24 +87,26 @@ def _plan(kernel: Function, plans: Mapping[int, Workspace]) -> Workspace:
         size = static_bytes(buffer.buffer_type)
         assert size is not None
         requests.append((-(-size // ALIGNMENT) * ALIGNMENT, life.low, high, buffer))
-    return _place(requests)
+    return place(requests)
 
 
-_Request = tuple[int, int, int, Value | Eqn]  # size, first use, last use, of what
+Request = tuple[int, int, int, Any]
+"""Size, first use, last use, of what."""
 
 
-def _place(requests: Sequence[_Request]) -> Workspace:
+def place(requests: Sequence[Request]) -> Workspace:
     """Largest first, each as low as what lives beside it lets it."""
     ordered = sorted(requests, key=lambda r: (-r[0], r[1]))
     sizes, lows, highs = np.array([r[:3] for r in ordered], np.int64).reshape(-1, 3).T
     starts = np.zeros_like(sizes)
+    placed = np.zeros(0, np.int64)  # requests, by where they start
     for n, (size, low, high, _) in enumerate(ordered):
-        beside = np.flatnonzero((lows[:n] <= high) & (highs[:n] >= low))
-        offset = 0
-        for other, other_size in sorted(zip(starts[beside].tolist(), sizes[beside].tolist())):
-            if other < offset + size and offset < other + other_size:
-                offset = other + other_size
-        starts[n] = offset
+        beside = placed[(lows[placed] <= high) & (highs[placed] >= low)]
+        ends = np.maximum.accumulate(starts[beside] + sizes[beside])
+        free = np.concatenate(([0], ends))  # from there on, up to where the next one starts
+        fits = np.flatnonzero(starts[beside] >= free[:-1] + size)
+        starts[n] = free[fits[0] if len(fits) else -1]
+        placed = np.insert(placed, np.searchsorted(starts[placed], starts[n]), n)
     offsets = {what: int(start) for (*_, what), start in zip(ordered, starts)}
     return Workspace(offsets, int(max(starts + sizes, default=0)))
 

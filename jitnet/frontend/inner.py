@@ -27,6 +27,7 @@ from jitnet.frontend.trace import trace_function
 from jitnet.frontend.traced import Output, Traced, argument_names, function_name
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import ArrayType, Builder, Function, Value
+from jitnet.ir.types import is_numeric
 
 Callee = Callable[..., Any]
 Argnums = int | Sequence[int]
@@ -225,7 +226,9 @@ def _leaves_of(args: Sequence[Any], argnums: Sequence[int]) -> set[int]:
 
 def is_number(leaf: Any) -> bool:
     """Whether a leaf is an array or a number, traced or not; bools are not."""
-    kinds = (int, float, complex, np.ndarray, np.number)
+    if isinstance(leaf, np.generic):
+        return is_numeric(leaf.dtype) and type(leaf) is not np.bool_
+    kinds = (int, float, complex, np.ndarray)
     return type(leaf) is Tracer or (isinstance(leaf, kinds) and type(leaf) is not bool)
 
 

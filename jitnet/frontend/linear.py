@@ -80,11 +80,21 @@ def forward(inner: Inner) -> Derivative:
     return _at_values(inner, known, linear, moving)
 
 
-def backward(inner: Inner) -> Derivative:
+def pushed(inner: Inner) -> Derivative:
+    """As `forward`, for a derivative that saves nothing: it computes the function once more."""
+    f = inner.function
+    both, moving = transforms.jvp(f, inner.nonzero)
+    linear = replace(both, results=both.results[len(f.results) :], _hash=[])
+    derivative = _at_values(inner, f, linear, moving)
+    return replace(derivative, residuals=inner.operands)
+
+
+def backward(inner: Inner, memory: int | None = None) -> Derivative:
     """The results of a function, and the transpose of its derivative. A tape is no array that a
     program could hand out: where there is one, the transpose takes the function's params too, and
-    fills the tape once more (which is found to be the same, inside of one program)."""
-    known, linear, moving = transforms.vjp(inner.function, inner.wrt)
+    fills the tape once more (which is found to be the same, inside of one program). `memory`: bytes
+    for what is saved."""
+    known, linear, moving = transforms.vjp(inner.function, inner.wrt, None, memory)
     derivative = _at_values(inner, known, linear, moving)
     saved = [r for r in derivative.residuals if not isinstance(r.type, TapeType)]
     if len(saved) == len(derivative.residuals):
@@ -197,12 +207,14 @@ def pull(pullback: Pullback, cotangent: Any) -> tuple[Any, ...]:
 _PULL = Jitted(pull)
 
 
-def vjp(fn: Callee, primals: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
+def vjp(
+    fn: Callee, primals: tuple[Any, ...], has_aux: bool, memory: int | None = None
+) -> tuple[Any, ...]:
     """fn's result and its pullback, and aux."""
     inner = trace_inner(fn, primals, {}, range(len(primals)), "vjp")
     if has_aux:
         check_pair(inner, "vjp")
-    derivative = backward(inner)
+    derivative = backward(inner, memory)
     result = unflatten(inner.traced.out_tree, inner.results(derivative.values))
     aux: tuple[Any, ...] = ()
     if has_aux:
@@ -233,14 +245,16 @@ def jacfwd(
     argnums: Argnums,
     has_aux: bool = False,
     holomorphic: bool = False,
+    saves: bool = True,
 ) -> Any:
-    """The Jacobian by columns: a tree like the result, of trees like the arguments; and aux."""
+    """The Jacobian by columns: a tree like the result, of trees like the arguments; and aux.
+    `saves`: whether columns share what they have in common, or it is computed for each of them."""
     inner = trace_inner(fn, args, kwargs, argnums, "jacfwd", holomorphic)
-    derivative = forward(inner)
+    derivative = forward(inner) if saves else pushed(inner)
     types = derivative.leaf_types
     _check_complex(inner, types, holomorphic, "jacfwd", "argument")
     columns = [
-        _along_unit_vectors(derivative.linear, derivative.residuals, k, types)
+        _along_unit_vectors(derivative.linear, derivative.residuals, k, types, saves)
         for k in range(len(types))
     ]
 
@@ -259,10 +273,11 @@ def jacrev(
     argnums: Argnums,
     has_aux: bool = False,
     holomorphic: bool = False,
+    memory: int | None = None,
 ) -> Any:
     """The Jacobian by rows: a tree like the result, of trees like the arguments; and aux."""
     inner = trace_inner(fn, args, kwargs, argnums, "jacrev", holomorphic)
-    derivative = backward(inner)
+    derivative = backward(inner, memory)
     types = derivative.result_types
     _check_complex(inner, types, holomorphic, "jacrev", "result")
     rows = [
@@ -328,10 +343,15 @@ def _check_float(inner: Inner, output: Any, what: str) -> None:
 
 
 def _along_unit_vectors(
-    linear: Function, residuals: Sequence[Value], k: int, types: Sequence[ArrayType]
+    linear: Function,
+    residuals: Sequence[Value],
+    k: int,
+    types: Sequence[ArrayType],
+    together: bool = True,
 ) -> Sequence[Value]:
     """`linear` applied to every unit vector of its k-th tangent, the others zero: its results with
-    a leading axis that counts the elements of that tangent in C order."""
+    a leading axis that counts the elements of that tangent in C order. `together`: whether to many
+    at a time, where that pays."""
     size = count(types[k].dims)
     known = with_extents([*residuals, *(d for t in types for d in t.dims if isinstance(d, Value))])
     with Builder("unit_vector") as b:
@@ -340,7 +360,7 @@ def _along_unit_vectors(
         inner = [t.with_dims(substitute_dims(t.dims, env)) for t in types]
         given = [env.get(v, v) for v in residuals]
         body = b.build(*_along(b, linear, given, inner, k, _unit(i, inner[k])))
-    return for_each(size, passes.dce(body), known)
+    return for_each(size, passes.dce(body), known, together)
 
 
 def _along(

@@ -396,16 +396,28 @@ def all_read(places: Sequence[Item]) -> list[Item]:
 
 
 def changed(
-    name: str, what: Iterable[Item | str] = (), frames: Sequence[errors.Place] = ()
+    name: str,
+    what: Iterable[Item | str] = (),
+    frames: Sequence[errors.Place] = (),
+    transformed: bool = False,
 ) -> errors.MutationError:
     """The error for a function that changes what it reads from outside, where it must not.
 
     Args:
         what: places, or what is said of other things; `frames` where they are assigned to.
+        transformed: it is grad, vmap or their like that forbids it.
     """
     things = ", ".join(dict.fromkeys(said(what))) or (
         "a global, a closure variable, an attribute or a container that it reads"
     )
+    if transformed:
+        return errors.MutationError(
+            f"{name} changes {things}",
+            why="a function that grad or vmap transforms may be run more than once, or not at all",
+            remedy="return the new value as a result, beside the others (has_aux=True in grad), "
+            "and assign it in the caller",
+            frames=frames or None,
+        )
     return errors.MutationError(
         f"{name} changes {things}",
         why="it would change while the function is traced, and not when it is run",

@@ -156,10 +156,11 @@ def _trace(
     if more or fresh or not held.hold():
         what: list[Any] = [*more]
         what += [f"the attribute {name} of an object from outside" for name in fresh]
-        what += [f"the {name}" for name, _, _ in held.changes()]
+        named = [name for name, _, _ in held.changes()]
+        what += [name if name.startswith("a ") else f"the {name}" for name in named]
         frames = held.assignments(said(what))
         held.restore()
-        raise changed(function_name(fn), what, frames)
+        raise changed(function_name(fn), what, frames, trace.parent is not None)
     changes = containers.changes()
     if changes and trace.parent is not None:
         raise _changes_container(fn)

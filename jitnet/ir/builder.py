@@ -93,6 +93,11 @@ class Builder:
         attrs: Mapping[str, Any] | None = None,
     ) -> tuple[Value, ...]:
         """The same equation on other operands (and regions, attrs); keeps names and location."""
+        if regions is None and attrs is None and _has_same_types(eqn, operands):
+            results = tuple([Value(r.type, r.name) for r in eqn.results])
+            moved = Eqn(eqn.op, tuple(operands), eqn.attrs, eqn.regions, results, eqn.loc)
+            self.eqns.append(moved)
+            return results
         return self.bind(
             eqn.op,
             operands,
@@ -122,6 +127,25 @@ class Builder:
 
     def build(self, *results: Value) -> Function:
         return Function(self.name, tuple(self.params), tuple(self.eqns), results, self.level)
+
+
+def _has_same_types(eqn: Eqn, operands: Sequence[Value]) -> bool:
+    """Whether the type rule would say the same of these operands as it did of the equation's own:
+    all extents are ints, and numbers that it might look at are the same."""
+    if len(operands) != len(eqn.operands):
+        return False
+    for old, new in zip(eqn.operands, operands):
+        if old is new:
+            continue
+        if isinstance(old, Literal) or isinstance(new, Literal) or not _is_static(old):
+            return False
+        if old.type is not new.type and old.type != new.type:
+            return False
+    return all(map(_is_static, eqn.results))
+
+
+def _is_static(v: Value) -> bool:
+    return isinstance(v.type, T.ArrayType) and not v.type.symbolic
 
 
 def resolve_result_dims(type: T.Type, results: Sequence[Value]) -> T.Type:

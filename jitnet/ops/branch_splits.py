@@ -1,10 +1,11 @@
-"""How branches fall in two for reverse mode: values first, then the linear half.
+"""How branches and calls fall in two for reverse mode: values first, then the linear half.
 
     %y = if %p, %x {...}        known:   %y, %cos: f64[4] = if %p, %x {...}
                                 linear:  %dy = if %p, %cos, %dx {...}
 
 Each arm leaves what its own linear half needs, and zeros for what the other one's would. How that
-gets there is settled in `ops.residuals`.
+gets there is settled in `ops.residuals`. A call is two calls: the first one returns what the second
+one needs.
 """
 
 from __future__ import annotations
@@ -175,3 +176,30 @@ def _linear_if(b: Builder, branch: _Branch, saved: Sequence[Value], tapes: Seque
             regions.append(inner.build(*(with_dims_of(v, r, env) for v, r in ends)))
     b.bind(branch.eqn.op, (branch.eqn.operands[0], *operands), {}, regions)
     adopt(b, [*results, *after])
+
+
+def split_call(
+    eqn: Eqn,
+    unknown: Collection[Value],
+    is_free: Callable[[Value], bool],
+    split: SplitTransform,
+    states: Collection[Value] | None,
+) -> Parts:
+    """Two calls. Those of one Function that are alike share both halves."""
+    (region,) = eqn.regions
+    hidden = [v in unknown for v in eqn.operands]
+    outside = {p: v for p, v, u in zip(region.params, eqn.operands, hidden) if not u}
+    free = frozenset(p for p, v in outside.items() if is_free(v))
+    halves: Halves = split(region, hidden, (), free, frozenset(outside))
+    results = pick(eqn.results, halves.unknown, False)
+    before, after = Builder("known"), Builder("linear")
+    with before, before.at(primal_loc(eqn.loc)):
+        before.bind(eqn.op, list(outside.values()), eqn.attrs, (halves.known,))
+        made = adopt(before, [*results, *[None] * len(halves.made)])[len(results) :]
+    given = zip(pick(region.results, halves.unknown, False), results)
+    found = {**outside, **dict(zip(halves.made, made)), **dict(given)}
+    with after, after.at(eqn.loc):
+        operands = [*(found[r] for r in halves.residuals), *pick(eqn.operands, hidden, True)]
+        after.bind(eqn.op, operands, eqn.attrs, (halves.linear,))
+        adopt(after, pick(eqn.results, halves.unknown, True))
+    return before.eqns, after.eqns, pick(eqn.results, halves.unknown, True)

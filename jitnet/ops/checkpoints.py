@@ -28,12 +28,11 @@ from jitnet.ir import (
 from jitnet.ops.complex_regions import from_memory, in_memory
 from jitnet.ops.lanes import Batched, batch_together, extent_operands
 from jitnet.ops.lift import accumulate, jvp_of_linear
-from jitnet.ops.loop_derivatives import marks, present, split_results, with_results
+from jitnet.ops.loop_derivatives import jvp_region, transpose_region, with_results
 from jitnet.ops.pairs import Split, each_half
 from jitnet.ops.primitive import (
     BatchTransform,
     Element,
-    JvpTransform,
     Linear,
     Paired,
     Primitive,
@@ -59,32 +58,6 @@ def _infer_checkpoint(
 
 def _numpy_checkpoint(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
     return tuple(evaluate(eqn.regions[0], operands))
-
-
-def _jvp_checkpoint(
-    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
-) -> tuple[Sequence[Value], Tangents]:
-    pushed, moving = jvp(eqn.regions[0], marks(tangents))
-    names = [r.name for r in eqn.results]
-    operands = [*primals, *present(tangents)]
-    values = current().bind(eqn.op, operands, eqn.attrs, (pushed,), names)
-    return split_results(values, moving)
-
-
-def _transpose_checkpoint(
-    eqn: Eqn,
-    operands: Sequence[Value | Linear],
-    cotangents: Tangents,
-    accumulators: Sequence[Value | None],
-    transpose: TransposeTransform,
-) -> Sequence[Value | None]:
-    linear = [isinstance(v, Linear) for v in operands]
-    region = with_results(eqn.regions[0], marks(cotangents))
-    args = [v for v in operands if isinstance(v, Value)]
-    back = transpose(region, linear, [a is not None for lin, a in zip(linear, accumulators) if lin])
-    given = [*args, *present(cotangents), *present(accumulators)]
-    terms = iter(current().bind(eqn.op, given, eqn.attrs, (back,)))
-    return [next(terms) if lin else None for lin in linear]
 
 
 def _split_checkpoint(
@@ -135,8 +108,8 @@ CHECKPOINT = Primitive(
     "checkpoint",
     infer=_infer_checkpoint,
     numpy=_numpy_checkpoint,
-    jvp=_jvp_checkpoint,
-    transpose=_transpose_checkpoint,
+    jvp=jvp_region,
+    transpose=transpose_region,
     batch=_batch_checkpoint,
     lower=[Structured()],
     samples=no_samples,

@@ -36,7 +36,7 @@ from jitnet.ir import types as T
 from jitnet.ir.facts import Claim, Entry, Exit, FactRule, Steps, Truth
 from jitnet.ops import control_batches as batches
 from jitnet.ops import loop_derivatives as d
-from jitnet.ops.branch_splits import split_if
+from jitnet.ops.branch_splits import split_call, split_if
 from jitnet.ops.counters import carried
 from jitnet.ops.loop_checkpoints import split_for, split_while
 from jitnet.ops.primitive import (
@@ -362,12 +362,13 @@ CALL = Primitive(
     "call",
     infer=_infer_call,
     numpy=_numpy_call,
-    jvp=d.jvp_call,
-    transpose=d.transpose_call,
+    jvp=d.jvp_region,
+    transpose=d.transpose_region,
     batch=batches.batch_call,
     lower=[Structured()],
     samples=no_samples,
     has_regions=True,
+    split=split_call,
     facts=FactRule(entry=_enter_arms),
 )
 
@@ -375,8 +376,8 @@ FUSED = Primitive(
     "fused",
     infer=_infer_call,
     numpy=_numpy_call,
-    jvp=d.jvp_call,
-    transpose=d.transpose_call,
+    jvp=d.jvp_inlined,
+    transpose=d.transpose_inlined,
     batch=batches.batch_call,
     lower=[Structured()],
     samples=no_samples,

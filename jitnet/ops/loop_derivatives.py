@@ -33,12 +33,40 @@ def present(values: Sequence[Value | None]) -> list[Value]:
     return [v for v in values if v is not None]
 
 
-# -- call ------------------------------------------------------------------------------------------
+# -- regions that are run once ---------------------------------------------------------------------
 
 
-def jvp_call(
+def jvp_region(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
+    """The same op with its region's jvp."""
+    pushed, moving = jvp(eqn.regions[0], marks(tangents))
+    names = [r.name for r in eqn.results]
+    operands = [*primals, *present(tangents)]
+    values = current().bind(eqn.op, operands, eqn.attrs, (pushed,), names)
+    return split_results(values, moving)
+
+
+def transpose_region(
+    eqn: Eqn,
+    operands: Operands,
+    cotangents: Tangents,
+    accumulators: Accumulators,
+    transpose: TransposeTransform,
+) -> Accumulators:
+    """The same op with its region's transpose, which adds to the accumulators."""
+    linear = [isinstance(v, Linear) for v in operands]
+    region = with_results(eqn.regions[0], marks(cotangents))
+    back = transpose(region, linear, [a is not None for lin, a in zip(linear, accumulators) if lin])
+    given = [*_values(operands), *present(cotangents), *present(accumulators)]
+    terms = iter(current().bind(eqn.op, given, eqn.attrs, (back,)))
+    return [next(terms) if lin else None for lin in linear]
+
+
+def jvp_inlined(
+    eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
+) -> tuple[Sequence[Value], Tangents]:
+    """The equations of the region's jvp."""
     pushed, moving = jvp(eqn.regions[0], marks(tangents))
     values = current().inline(pushed, [*primals, *present(tangents)])
     return split_results(values, moving)
@@ -53,13 +81,14 @@ def split_results(
     return values[:count], [next(moved) if m else None for m in moving]
 
 
-def transpose_call(
+def transpose_inlined(
     eqn: Eqn,
     operands: Operands,
     cotangents: Tangents,
     accumulators: Accumulators,
     transpose: TransposeTransform,
 ) -> Accumulators:
+    """The equations of the region's transpose."""
     linear = [isinstance(v, Linear) for v in operands]
     region = with_results(eqn.regions[0], marks(cotangents))
     args = _values(operands)
@@ -77,7 +106,7 @@ def _added(
 def with_results(f: Function, wanted: Sequence[bool]) -> Function:
     """The Function with some of its results only."""
     results = tuple(v for v, w in zip(f.results, wanted, strict=True) if w)
-    return Function(f.name, f.params, f.eqns, results, f.level)
+    return Function(f.name, f.params, f.eqns, results, f.level) if False in wanted else f
 
 
 # -- if --------------------------------------------------------------------------------------------

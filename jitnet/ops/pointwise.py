@@ -89,7 +89,7 @@ def _nonzero(x: Value) -> Value:
 div: Pointwise = pointwise(
     "div",
     s.div,
-    partials=(lambda x, y, z: reciprocal(y), lambda x, y, z: neg(div(z, y))),
+    partials=(lambda x, y, z: reciprocal(y), lambda x, y, z: neg(zmul(z, reciprocal(y)))),
     transpose=transpose_of(lambda ct, x, y: div(ct, factor(y)), None),
     domain=("any", "positive"),
 )

@@ -30,6 +30,7 @@ from jitnet.ir import (
     current,
     effect_of,
     substitute_dims,
+    substitute_type,
 )
 from jitnet.ops.primitive import Halves, Primitive, SplitTransform
 from jitnet.ops.shape import reshape
@@ -256,6 +257,10 @@ def adopt(b: Builder, results: Sequence[Value | None]) -> list[Value]:
     """Give the equation bound last these results, where there are any: its own elsewhere."""
     done = b.eqns.pop()
     bound = [f if r is None else r for f, r in zip(done.results, results, strict=True)]
+    known = dict(zip(done.results, bound))
+    for own, r in zip(done.results, results):
+        if r is None:
+            own.type = substitute_type(own.type, known)
     b.eqns.append(Eqn(done.op, done.operands, done.attrs, done.regions, tuple(bound), done.loc))
     return bound
 

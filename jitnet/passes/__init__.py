@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from jitnet.ir import Function
+from jitnet.passes.columns import turn_columns
 from jitnet.passes.cse import cse
 from jitnet.passes.dce import dce
 from jitnet.passes.fold import fold
@@ -41,6 +42,7 @@ __all__ = [
     "simplify",
     "stack_tapes",
     "throughout",
+    "turn_columns",
 ]
 
 Pass = Callable[[Function], Function]
@@ -49,6 +51,7 @@ OPTIMIZE: tuple[Pass, ...] = (
     inline_calls,
     stack_tapes,
     reduce_masked,
+    turn_columns,
     simplify,
     prove,
     hoist,

@@ -319,7 +319,7 @@ def small_power(eqn: Eqn, definition: Definition) -> Value | None:
         return None
     if y.item == 2:
         return square(x)
-    return mul(square(x), x) if y.item == 3 else None
+    return mul(square(x), x) if y.item == 3 and not x.dtype.is_half else None
 
 
 def _is_finite(v: Value, definition: Definition, depth: int = 4) -> bool:
@@ -361,9 +361,6 @@ def settled_choice(eqn: Eqn, definition: Definition) -> Value | None:
     return None
 
 
-_MANTISSA = {T.f32: 24, T.f64: 53}  # bits, the hidden one included
-
-
 def holds_all(source: DType, target: DType) -> bool:
     """Whether every value of one dtype is a value of the other."""
     if source == target or source.is_bool:
@@ -371,10 +368,12 @@ def holds_all(source: DType, target: DType) -> bool:
     if target.is_bool or (source.is_float and not target.is_float):
         return False
     if source.is_float:
-        return source.bits <= target.bits
+        (digits, bias), (room, largest) = source.float_format, target.float_format
+        return digits <= room and bias <= largest
     digits = source.bits - (source.kind == "i")
     if target.is_float:
-        return digits <= _MANTISSA[target]
+        mantissa, bias = target.float_format
+        return digits <= min(mantissa + 1, bias + 1)
     if source.kind == "i" and target.kind == "u":
         return False
     return digits <= target.bits - (target.kind == "i")
@@ -390,6 +389,8 @@ def needless_conversion(eqn: Eqn, definition: Definition) -> Value | None:
     if inner is None or inner.op is not CONVERT:
         return None
     source = inner.operands[0]
+    if target.is_half and source.dtype.is_integer and x.dtype is not T.f32:
+        return None  # integers go by way of float32
     both_integers = not source.dtype.is_float and not x.dtype.is_float
     if holds_all(source.dtype, x.dtype) and (both_integers or target.is_float or target.is_bool):
         return convert(source, target)

@@ -29,38 +29,53 @@ from jitnet.ops.primitive import Primitive
 
 def cse(f: Function) -> Function:
     """The same Function with equal pure equations merged, in each region for itself."""
-    written = set(_written(f))
-    env: dict[Value, Value] = {}
-    seen: dict[Any, Eqn] = {}
-    eqns: list[Eqn] = []
-    for old in f.eqns:
-        eqn = _moved(old, env)
-        if effect_of(eqn) > Effect.PURE or (_is_fresh(eqn) and not written.isdisjoint(old.results)):
-            eqns.append(eqn)
-            continue
-        first = seen.setdefault((eqn.op, eqn.operands, attrs_key(eqn.attrs), eqn.regions), eqn)
-        if first is eqn:
-            eqns.append(eqn)
-        env.update((r, s) for r, s in zip(old.results, first.results) if r is not s)
-    if len(eqns) == len(f.eqns) and all(a is b for a, b in zip(eqns, f.eqns)):
-        return f
-    results = tuple(env.get(r, r) for r in f.results)
-    return Function(f.name, f.params, tuple(eqns), results, f.level)
+    return _Merger()(f)
 
 
-def _moved(eqn: Eqn, env: dict[Value, Value]) -> Eqn:
-    """The equation on merged operands, with new results where their types change."""
-    operands = tuple(env.get(v, v) for v in eqn.operands)
-    regions = tuple(map(cse, eqn.regions))
-    if all(a is b for a, b in zip((*operands, *regions), (*eqn.operands, *eqn.regions))):
-        return eqn
-    results: list[Value] = []
-    for r in eqn.results:
-        type = substitute_type(r.type, env)
-        results.append(r if type == r.type else Value(type, r.name))
-        if results[-1] is not r:
-            env[r] = results[-1]
-    return Eqn(eqn.op, operands, eqn.attrs, regions, tuple(results), eqn.loc)
+class _Merger:
+    """Merges equations of regions; one Function that many equations call stays one."""
+
+    def __init__(self) -> None:
+        self._done: dict[int, tuple[Function, Function]] = {}
+
+    def __call__(self, f: Function) -> Function:
+        if id(f) not in self._done:
+            self._done[id(f)] = f, self._merged(f)
+        return self._done[id(f)][1]
+
+    def _merged(self, f: Function) -> Function:
+        written = set(_written(f))
+        env: dict[Value, Value] = {}
+        seen: dict[Any, Eqn] = {}
+        eqns: list[Eqn] = []
+        for old in f.eqns:
+            eqn = self._moved(old, env)
+            is_written = _is_fresh(eqn) and not written.isdisjoint(old.results)
+            if is_written or effect_of(eqn) > Effect.PURE:
+                eqns.append(eqn)
+                continue
+            first = seen.setdefault((eqn.op, eqn.operands, attrs_key(eqn.attrs), eqn.regions), eqn)
+            if first is eqn:
+                eqns.append(eqn)
+            env.update((r, s) for r, s in zip(old.results, first.results) if r is not s)
+        if len(eqns) == len(f.eqns) and all(a is b for a, b in zip(eqns, f.eqns)):
+            return f
+        results = tuple(env.get(r, r) for r in f.results)
+        return Function(f.name, f.params, tuple(eqns), results, f.level)
+
+    def _moved(self, eqn: Eqn, env: dict[Value, Value]) -> Eqn:
+        """The equation on merged operands, with new results where their types change."""
+        operands = tuple(env.get(v, v) for v in eqn.operands)
+        regions = tuple(map(self, eqn.regions))
+        if all(a is b for a, b in zip((*operands, *regions), (*eqn.operands, *eqn.regions))):
+            return eqn
+        results: list[Value] = []
+        for r in eqn.results:
+            type = substitute_type(r.type, env)
+            results.append(r if type == r.type else Value(type, r.name))
+            if results[-1] is not r:
+                env[r] = results[-1]
+        return Eqn(eqn.op, operands, eqn.attrs, regions, tuple(results), eqn.loc)
 
 
 def _is_fresh(eqn: Eqn) -> bool:

@@ -38,6 +38,7 @@ from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
 from jitnet.ops.slicing import UPDATE
 from jitnet.passes.early import outdated, read_early, write_late
+from jitnet.passes.late import compute_late
 from jitnet.passes.masks import keep_together, keep_whole
 from jitnet.passes.members import (
     ENDS,
@@ -48,6 +49,7 @@ from jitnet.passes.members import (
     strip_units,
     written,
 )
+from jitnet.passes.shifted import add_shifted
 from jitnet.passes.stream import streamed
 
 CHEAP = 4
@@ -56,8 +58,9 @@ CHEAP = 4
 
 def fuse(f: Function) -> Function:
     """The same Function with its elementwise and reducing equations grouped into kernels."""
-    f = keep_together(keep_whole(f))
-    fused = [_fuse_regions(eqn) for eqn in write_late(read_early(f.eqns), f.results)]
+    f = add_shifted(keep_together(keep_whole(f)))
+    eqns = compute_late(write_late(read_early(f.eqns), f.results), f.results)
+    fused = [_fuse_regions(eqn) for eqn in eqns]
     body = _Body(f, fused)
     for segment in _segments(fused):
         body.group(segment)

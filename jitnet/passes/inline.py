@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitnet.ir import (
+    UNKNOWN,
     Builder,
     Definition,
     Eqn,
@@ -40,11 +41,11 @@ def computed(eqn: Eqn, definition: Definition) -> Sequence[Value]:
 
 def inline_calls(f: Function) -> Function:
     """`f` without such equations. What was called is at the lines of its own, called from there."""
-    return rewrite(_without_calls(f, Loc()), [inlined, computed])
+    return rewrite(without_calls(f), [inlined, computed])
 
 
-def _without_calls(f: Function, site: Loc) -> Function:
-    """`f`, a part of what was called from `site`, with calls in place."""
+def without_calls(f: Function, site: Loc = UNKNOWN) -> Function:
+    """`f`, a part of what was called from `site`, with what it calls in the place of `call`s."""
     if not (site.frames or _has_calls(f, {})):
         return f
     with Builder(f.name, f.level) as b:
@@ -63,7 +64,7 @@ def _bound(b: Builder, f: Function, args: Sequence[Value], site: Loc) -> list[Va
                 if not new.name and not isinstance(new, Literal):
                     new.name = old.name
         else:
-            regions = [_without_calls(r, site) for r in eqn.regions]
+            regions = [without_calls(r, site) for r in eqn.regions]
             names = [r.name for r in eqn.results]
             results = b.bind(eqn.op, operands, eqn.attrs, regions, names, loc)
         env.update(zip(eqn.results, results))

@@ -41,6 +41,7 @@ from jitnet.ir import (
 from jitnet.ops.control import CALL, INVOKE
 from jitnet.passes.dependences import with_dims
 from jitnet.passes.inline import inline_calls
+from jitnet.passes.trim import trim
 
 LARGE = 2000
 """Equations from which on a program is searched: about a second to compile."""
@@ -54,10 +55,25 @@ _Tokens = np.ndarray[Any, np.dtype[np.int64]]
 
 def outline(f: Function) -> Function:
     """`f` with repeated runs of equations as invoked Functions, where it is large."""
-    if _size(f, {}) < LARGE:
+    if not is_large(f):
         return f
-    names = _Names()
-    f = throughout(inline_calls, _SharedCalls(f, names).function(f))
+    names = Names()
+    f = trim(throughout(inline_calls, with_invocations(f, names)))
+    return search(f, names)
+
+
+def is_large(f: Function) -> bool:
+    """Whether a program is searched."""
+    return _size(f, {}) >= LARGE
+
+
+def with_invocations(f: Function, names: Names) -> Function:
+    """`f` with an `invoke` for each `call` of what is called more than once."""
+    return _SharedCalls(f, names).function(f)
+
+
+def search(f: Function, names: Names) -> Function:
+    """`f`, with runs that it repeats as Functions that it invokes."""
     return _Outliner(f, names).program()
 
 
@@ -105,7 +121,7 @@ def _size(f: Function, known: dict[int, int]) -> int:
     return known[id(f)]
 
 
-class _Names:
+class Names:
     """Names for new Functions, each another one."""
 
     def __init__(self) -> None:
@@ -123,7 +139,7 @@ class _Names:
 class _SharedCalls:
     """Makes calls of a Function that is called more than once an `invoke`."""
 
-    def __init__(self, f: Function, names: _Names) -> None:
+    def __init__(self, f: Function, names: Names) -> None:
         self.names = names
         self.sizes: dict[int, int] = {}
         self.done: dict[int, tuple[Function, Function]] = {}
@@ -145,7 +161,8 @@ class _SharedCalls:
         return eqn if _same(regions, eqn.regions) else replace(eqn, regions=regions)
 
     def is_shared(self, f: Function) -> bool:
-        return self.times[id(f)] > 1 and _size(f, self.sizes) >= SHORTEST
+        tapes = any(isinstance(v.type, TapeType) for v in (*f.params, *f.results))
+        return self.times[id(f)] > 1 and _size(f, self.sizes) >= SHORTEST and not tapes
 
 
 def _bodies(f: Function) -> list[Function]:
@@ -175,7 +192,7 @@ class _Outliner:
         kinds: the number of each kind.
     """
 
-    def __init__(self, f: Function, names: _Names) -> None:
+    def __init__(self, f: Function, names: Names) -> None:
         self.f = f
         self.names = names
         self.kinds: dict[Hashable, int] = {}

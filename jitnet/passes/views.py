@@ -86,6 +86,48 @@ def moved_uniform(eqn: Eqn, definition: Definition) -> Value | None:
     return None if scalar is None else full(scalar, eqn.result.dims)
 
 
+# -- axes of extent 1 ------------------------------------------------------------------------------
+
+
+@rule()
+def computed_without_units(eqn: Eqn, definition: Definition) -> Value | None:
+    """What is computed of arrays that were given axes of extent 1, and of boxes, is computed
+    without these axes, and given them then: as what it is made of was, so that both can be one
+    kernel. Of single elements it is a number."""
+    op = eqn.op
+    if not (isinstance(op, Primitive) and op.is_pointwise) or 1 not in eqn.result.dims:
+        return None
+    dims = eqn.result.dims
+    small = tuple(d for d in dims if d != 1)
+    if small and not any(_before_units(v, small, definition) for v in eqn.operands):
+        return None
+    operands = [_without_units(v, small, definition) for v in eqn.operands]
+    if any(v is None for v in operands):
+        return None
+    (result,) = current().rebind(eqn, [v for v in operands if v is not None])
+    return reshape(result, dims)
+
+
+def _before_units(v: Value, dims: tuple[Dim, ...], definition: Definition) -> Value | None:
+    """The array over these dims that v is a reshape of."""
+    inner = definition(v)
+    if inner is None or inner.op is not RESHAPE or inner.operands[0].dims != dims:
+        return None
+    return inner.operands[0]
+
+
+def _without_units(v: Value, dims: tuple[Dim, ...], definition: Definition) -> Value | None:
+    """v over these dims, where that costs nothing."""
+    if isinstance(v, Literal):
+        return v
+    if (x := _before_units(v, dims, definition)) is not None:
+        return x
+    if (scalar := uniform_scalar(v, definition)) is not None:
+        return full(scalar, dims)
+    inner = definition(v)
+    return reshape(v, dims) if inner is not None and inner.op is SLICE else None
+
+
 # -- views of views --------------------------------------------------------------------------------
 
 
@@ -370,6 +412,7 @@ VIEWS: tuple[Rule, ...] = (
     interleave_of_halves,
     of_uniform,
     moved_uniform,
+    computed_without_units,
     view_of_itself,
     broadcast_of_broadcast,
     broadcast_of_units,

@@ -22,6 +22,7 @@ from jitnet.ir import Eqn, Frame, Function, Literal, Value, facts
 from jitnet.ops.binomial import REPEATS
 from jitnet.ops.loop_checkpoints import LIMIT, TooLittleMemoryError
 from jitnet.ops.saved_bytes import bytes_left
+from jitnet.ops.tape import TAPE_PUSH
 from jitnet.transforms.linearize import linearize
 
 Halves = tuple[Function, Function, tuple[bool, ...]]
@@ -204,20 +205,43 @@ def _error(
 ) -> errors.MemoryBudgetError:
     largest = saved.largest
     least = min(saved.within(_least_level(f, nonzero, way)) for way in dict.fromkeys(ways))
+    grown = _growing(f)
+    if grown and (largest.frames in grown or not math.isfinite(least)):
+        return errors.MemoryBudgetError(
+            f"gradient of {f.name}: a loop in which a list grows cannot keep to {memory} bytes",
+            why="its items are handed from step to step, and so are their cotangents: where steps "
+            f"are computed again, all of them would be kept; {_most(saved)} without a limit",
+            remedy="fill an array that is made in front of the loop: found = np.empty(...), "
+            "found[i] = ...; or leave memory= out",
+            frames=grown.get(largest.frames, next(iter(grown.values()))),
+        )
     if not math.isfinite(least):
         return errors.MemoryBudgetError(
             f"gradient of {f.name}: what a loop saves cannot be predicted",
-            why="a list grows in it, or arrays whose extents data decides are saved in each step",
+            why="arrays whose extents data decides are saved in each step, or carried",
             remedy="leave memory= out, or put checkpoint(fn) around what a step computes",
             frames=largest.frames,
         )
     return errors.MemoryBudgetError(
         f"gradient of {f.name}: {memory} bytes are not enough to save what the backward pass needs",
-        why=f"most is saved at this line; without a limit {_bytes(saved.total)} are saved",
+        why=f"most is saved at this line; {_most(saved)} without a limit",
         remedy=f"memory={math.ceil(least)} is the smallest budget that can be met; checkpoint(fn) "
         "saves what is not in loops",
         frames=largest.frames,
     )
+
+
+def _growing(f: Function) -> dict[tuple[Frame, ...], tuple[Frame, ...]]:
+    """The loops in which lists grow, by their first lines: the lines where that is."""
+    found = {}
+    for eqn in (e for e in f.walk() if e.op.name in LOOPS):
+        inside = [e for region in eqn.regions for e in region.walk()]
+        found.update({_line(eqn): e.loc.frames for e in inside if e.op is TAPE_PUSH})
+    return found
+
+
+def _most(saved: _Saved) -> str:
+    return f"{_bytes(saved.total)} are saved"
 
 
 def _least_level(f: Function, nonzero: Sequence[bool], way: Way) -> float:

@@ -4,10 +4,10 @@
     %b = sub %a, %u       %a, %b and %c are computed again
     %c = neg %b
 
-A least cut through the graph of values, by augmenting paths (Edmonds and Karp, 1972). Each value is
-an edge whose capacity is its size, and leads on to what is computed from it; what is not to be
-computed again hangs at the source, residuals hang at the sink. Of equal cuts, the one next to the
-residuals: it leaves least to compute.
+A least cut through the graph of values, by filling all shortest paths at a time (Dinitz, 1970).
+Each value is an edge whose capacity is its size, and leads on to what is computed from it; what is
+not to be computed again hangs at the source, residuals hang at the sink. Of equal cuts, the one
+next to the residuals: it leaves least to compute.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from jitnet.ir import Eqn, Literal, Value
 
@@ -75,30 +76,50 @@ class _Graph:
 
     def fill(self, source: object, sink: object) -> None:
         """Send as much through the graph as there is room for."""
-        while (came_from := self._path(source, sink)) is not None:
-            edges = []
-            at = sink
-            while at != source:
-                edges.append((came_from[at], at))
-                at = came_from[at]
-            room = min(self.left[a][b] for a, b in edges)
-            for a, b in edges:
-                self.left[a][b] -= room
-                self.left[b][a] += room
+        while sink in (levels := self._levels(source)):
+            self._fill_shortest(source, sink, levels)
 
-    def _path(self, source: object, sink: object) -> dict[object, object] | None:
-        """A shortest path that has room, as where each place on it was come from."""
-        came_from: dict[object, object] = {source: source}
+    def _levels(self, source: object) -> dict[object, int]:
+        """How far the places are to which there is room."""
+        levels = {source: 0}
         queue = deque([source])
         while queue:
             a = queue.popleft()
             for b, room in self.left[a].items():
-                if room > 0 and b not in came_from:
-                    came_from[b] = a
-                    if b == sink:
-                        return came_from
+                if room > 0 and b not in levels:
+                    levels[b] = levels[a] + 1
                     queue.append(b)
-        return None
+        return levels
+
+    def _fill_shortest(self, source: object, sink: object, levels: dict[object, int]) -> None:
+        """Send on as much as there is room for on shortest paths. An edge that leads nowhere is not
+        tried again."""
+        ahead: dict[object, list[object]] = {}
+        path = [source]
+        while path:
+            a = path[-1]
+            if a == sink:
+                del path[self._send(path) + 1 :]
+                continue
+            if a not in ahead:
+                ahead[a] = [b for b in self.left[a] if levels.get(b) == levels[a] + 1]
+            while ahead[a] and not self.left[a][ahead[a][-1]] > 0:
+                ahead[a].pop()
+            if ahead[a]:
+                path.append(ahead[a][-1])
+                continue
+            path.pop()
+            if path:
+                ahead[path[-1]].pop()
+
+    def _send(self, path: Sequence[object]) -> int:
+        """Fill a path; returns the place in it behind which there is no more room."""
+        edges = list(pairwise(path))
+        room = min(self.left[a][b] for a, b in edges)
+        for a, b in edges:
+            self.left[a][b] -= room
+            self.left[b][a] += room
+        return next(i for i, (a, b) in enumerate(edges) if not self.left[a][b] > 0)
 
     def leading_to(self, sink: object) -> set[object]:
         """The places from which there is room to the sink."""

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 from jitnet.ir import Builder, Function, literal
 from jitnet.ops.shape import zeros_like
+from jitnet.passes.inline import without_calls
+from jitnet.passes.repeats import repeats_called
 from jitnet.transforms.budget import linearize_within
 from jitnet.transforms.custom import written_out
 from jitnet.transforms.jvp import jvp as real_jvp
@@ -44,7 +46,7 @@ def vjp(
     """`(forward, backward, moving results)`: `forward` takes f's params and returns f's results,
     then residuals; `backward` takes the residuals, then a cotangent for each moving result (of
     those in `of`), and returns the cotangents of the params `wrt`, in ascending order."""
-    form = real_form(f)
+    form = real_form(repeats_called(f) if memory is None else without_calls(f))
     chosen = [i in wrt for i in range(len(f.params))]
     known, linear, moves = linearize_within(form.function, form.of_params(chosen), memory)
     count = len(known.results) - len(form.function.results)
@@ -65,7 +67,7 @@ def _only(linear: Function, wanted: Sequence[bool]) -> Function:
 def jvp(f: Function, nonzero: Sequence[bool]) -> tuple[Function, tuple[bool, ...]]:
     """`(f', nonzero results)`: f' takes f's params, then a tangent for each one marked in
     `nonzero`; it returns f's results, then a tangent for each that can have one."""
-    form = real_form(f)
+    form = real_form(repeats_called(f))
     pushed, moves = real_jvp(form.function, form.of_params(nonzero))
     return form.pushed(written_out(pushed), nonzero, moves), tuple(map(any, form.of_results(moves)))
 
@@ -74,7 +76,7 @@ def linearize(f: Function, nonzero: Sequence[bool]) -> tuple[Function, Function,
     """`(known, linear, nonzero results)`: `known` takes f's params and returns f's results, then
     residuals; `linear` takes these, then a tangent for each param marked in `nonzero`, and returns
     a tangent for each nonzero result."""
-    form = real_form(f)
+    form = real_form(repeats_called(f))
     known, linear, moves = real_linearize(form.function, form.of_params(nonzero))
     count = len(known.results) - len(form.function.results)
     whole = form.linear(written_out(linear), count, nonzero, moves)

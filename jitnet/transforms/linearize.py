@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitnet.ir import Function
+from jitnet.passes.columns import turn_columns
 from jitnet.passes.cse import cse
 from jitnet.transforms.jvp import jvp
 from jitnet.transforms.split import split
@@ -32,7 +33,7 @@ def linearize(
     `known` takes f's params and returns f's results, then the residuals. `linear` takes the
     residuals, then a tangent for each nonzero param; it returns a tangent for each nonzero result.
     """
-    pushed, moving = jvp(f, nonzero)
+    pushed, moving = jvp(turn_columns(f), nonzero)
     count = len(f.params)
     unknown = [i >= count for i in range(len(pushed.params))]
     forced = [i >= len(f.results) for i in range(len(pushed.results))]

@@ -12,10 +12,11 @@ receive and return updated: contributions to a slice are added in place.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from jitnet.ir import Builder, Eqn, Function, Value, as_dim, current, index, substitute_type
 from jitnet.ops.lift import accumulate
-from jitnet.ops.primitive import Linear, Primitive
+from jitnet.ops.primitive import Linear, Primitive, TransposeTransform
 from jitnet.ops.rewinding import PEEK, REWIND, REWOUND
 from jitnet.ops.shape import RESHAPE, TRANSPOSE
 from jitnet.ops.slicing import SLICE
@@ -29,6 +30,22 @@ def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ())
     param marked in `carried` (by position among the linear ones); it returns the cotangents of the
     linear params, added to their accumulators.
     """
+    done: dict[Any, tuple[Function, Function]] = {}
+
+    def once(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ()) -> Function:
+        """Calls ask for the transpose of one Function again and again: they get one and the same,
+        for the same ones of its results."""
+        key = (id(f.eqns), f.params, f.results, tuple(linear), tuple(carried))
+        if key not in done:
+            done[key] = f, _transpose(f, linear, carried, once)
+        return done[key][1]
+
+    return once(f, linear, carried)
+
+
+def _transpose(
+    f: Function, linear: Sequence[bool], carried: Sequence[bool], transpose: TransposeTransform
+) -> Function:
     chosen = [p for p, lin in zip(f.params, linear, strict=True) if lin]
     moving, late = _parts(f, chosen)
     with Builder(f.name) as b:
@@ -54,7 +71,7 @@ def transpose(f: Function, linear: Sequence[bool], carried: Sequence[bool] = ())
             if eqn.op is REWIND:
                 cts[eqn.operands[0]] = env[eqn.operands[1]]
             elif any(r in moving for r in eqn.results):
-                _pull(b, eqn, env, moving, cts)
+                _pull(b, eqn, env, moving, cts, transpose)
             if waiting:
                 waiting = _bound(waiting, env, late, cts)
         results = [_or_zero(cts.get(p), p, env) for p in chosen]
@@ -215,6 +232,7 @@ def _pull(
     env: dict[Value, Value],
     moving: set[Value],
     cts: dict[Value, Value | None],
+    transpose: TransposeTransform,
 ) -> None:
     """Add an equation's contributions to the cotangents of its operands."""
     given = [cts.pop(r, None) for r in eqn.results]
