@@ -9,14 +9,19 @@ inlines the result, under the same `Jitted` that `jit` uses; so transforms nest 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, overload
+
+import numpy as np
 
 from jitnet import errors, ir
 from jitnet.frontend.custom import CustomFunction
 from jitnet.frontend.jitted import Jitted, Lowered
 from jitnet.frontend.pytree import flatten, register_pytree_node
+from jitnet.runtime.options import Options
 
 __all__ = [
     "CustomFunction",
@@ -25,6 +30,7 @@ __all__ = [
     "checkpoint",
     "custom_jvp",
     "custom_vjp",
+    "doctor",
     "grad",
     "hessian",
     "jacfwd",
@@ -33,6 +39,7 @@ __all__ = [
     "jvp",
     "register_pytree_node",
     "stop_gradient",
+    "synchronize",
     "trace",
     "value_and_grad",
     "vjp",
@@ -66,12 +73,12 @@ def _jvp(fn: Function, primals: Any, tangents: Any, has_aux: bool) -> Any:
     return _derivatives().jvp(fn, primals, tangents, has_aux)
 
 
-def _vjp(fn: Function, primals: Any, has_aux: bool) -> Any:
-    return _linear().vjp(fn, primals, has_aux)
+def _vjp(fn: Function, primals: Any, has_aux: bool, memory: int | None) -> Any:
+    return _linear().vjp(fn, primals, has_aux, memory)
 
 
 _JVP = Jitted(_jvp)  # the function is a static argument of theirs
-_VJP = Jitted(_vjp)
+_VJP = Jitted(_vjp, ("memory",))
 
 
 @overload
@@ -83,6 +90,7 @@ def jit(
     static: Sequence[int | str] = ...,
     verify: bool = ...,
     fast_math: bool = ...,
+    async_errors: bool = ...,
 ) -> Jitted: ...
 @overload
 def jit(
@@ -93,6 +101,7 @@ def jit(
     static: Sequence[int | str] = ...,
     verify: bool = ...,
     fast_math: bool = ...,
+    async_errors: bool = ...,
 ) -> Callable[[Function], Jitted]: ...
 def jit(
     fn: Function | None = None,
@@ -102,48 +111,91 @@ def jit(
     static: Sequence[int | str] = (),
     verify: bool = False,
     fast_math: bool = False,
+    async_errors: bool = False,
 ) -> Jitted | Callable[[Function], Jitted]:
     """Compile a NumPy function for each kind of arguments it is called with.
 
     Args:
         fn: the function; without it `jit(...)` is a decorator with options.
-        device: None or "cpu"; "cuda" for an NVIDIA GPU, by way of CuPy; "cpusim" for the same
-            kernels run on this machine's CPU, to see and check what becomes of fn there: it needs
-            g++, and is slow. All take and return NumPy arrays.
+        device: None: where the arrays are, CuPy's on their GPU, NumPy's on the CPU. "cpu"; "cuda"
+            for an NVIDIA GPU, by way of CuPy: CuPy's arrays stay there, and are what is returned;
+            NumPy's are uploaded, and come back as such. "cpusim" for the same kernels run on this
+            machine's CPU, to see and check what becomes of fn there: it needs g++, and is slow.
         threads: None or 1.
         static: parameters, by name or position, whose values are compiled in; they must be
             hashable. Bools, strings and None are static anyway, and ints where it is needed.
         verify: every call also runs `fn` as it is, with NumPy, on copies of the arguments, and
             raises VerificationError where the compiled program differs by more than rounding,
             naming the first line of `fn` that does. What `fn` does besides computing happens twice.
+        fast_math: float arithmetic that `fn` writes may be reordered, contracted, and divide by
+            way of reciprocals, and the sign of zero may be lost; on a GPU denormals become zero
+            too, and float32's elementary functions are the hardware's approximations. NaN and inf
+            are what they were. Results differ from NumPy's by more than rounding where terms cancel
+            out.
+        async_errors: on a GPU, calls with CuPy's arrays do not wait for what their checks report.
+            What they find is raised by a later call of the function, or by `jitnet.synchronize()`;
+            until then results may be garbage.
 
     Raises:
         NotAvailableError: for options that this version does not have; and for a device that is
             not there, when the function is called.
         TypeError: when fn is not callable.
     """
-    _refuse_options(device, threads, fast_math)
-    chosen_device = None if device == "cpu" else device
+    _refuse_options(device, threads)
+    options = Options(device, fast_math, async_errors)
     chosen = (static,) if isinstance(static, (int, str)) else tuple(static)
-    if fn is None:
-        return lambda f: jit(f, static=chosen, verify=verify, device=device)
-    if not callable(fn):
-        raise TypeError(f"jit takes a function, not {type(fn).__name__}")
-    return Jitted(fn, chosen, verify, chosen_device)
+
+    def of(fn: Function) -> Jitted:
+        if not callable(fn):
+            raise TypeError(f"jit takes a function, not {type(fn).__name__}")
+        return Jitted(fn, chosen, verify, options)
+
+    return of if fn is None else of(fn)
 
 
-def _refuse_options(device: str | None, threads: int | None, fast_math: bool) -> None:
+def _refuse_options(device: str | None, threads: int | None) -> None:
     if device not in (None, "cpu", "cuda", "cpusim"):
         raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cpusim', not {device!r}")
-    asked = {
-        f"threads={threads!r}": threads not in (None, 1),
-        "fast_math=True": fast_math,
-    }
-    for option, wanted in asked.items():
-        if wanted:
-            raise errors.NotAvailableError(
-                f"jit({option}) is not available in this version", remedy="leave the option out"
-            )
+    if threads not in (None, 1):
+        raise errors.NotAvailableError(
+            f"jit(threads={threads!r}) is not available in this version",
+            remedy="leave the option out",
+        )
+
+
+def synchronize() -> None:
+    """Wait for calls on a GPU with `async_errors` that are still running.
+
+    Raises:
+        whatever they report, the first one first.
+    """
+    module = sys.modules.get("jitnet.runtime.devices.program")
+    if module is not None:  # or no function has run on a device
+        module.synchronize()
+
+
+def doctor() -> dict[str, dict[str, Any]]:
+    """Print what is installed, what works, and what to install.
+
+    Returns:
+        The same, by the name of each part ("NumPy", "cpu", "cpusim", "CuPy", "driver", "cuda",
+        ...): "found", its version or what is known of it; "works"; "remedy", where it does not.
+    """
+    from jitnet.runtime.devices import checkup  # which few want
+
+    def attempt(device: str) -> Any:
+        return jit(_twice, device=device)(np.arange(8.0))
+
+    found = {}
+    print("jitnet")
+    for finding in checkup.findings(attempt):
+        print(finding)
+        found[finding.name] = dataclasses.asdict(finding)
+    return found
+
+
+def _twice(x: Any) -> Any:
+    return x * 2 + 1
 
 
 def _require_callable(fn: Any, name: str) -> None:
@@ -254,14 +306,20 @@ def jvp(
     return result
 
 
-def vjp(fn: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+def vjp(
+    fn: Function, *primals: Any, has_aux: bool = False, memory: float | None = None
+) -> tuple[Any, ...]:
     """fn's result at `primals`, and its pullback.
+
+    Args:
+        memory: bytes that the pullback may keep of what fn computes, as for `grad`.
 
     Returns:
         `(result, pullback)`, or `(result, pullback, aux)` with `has_aux`; `pullback(cotangent)`
         takes a tree like the result and gives a tuple with one tree for each primal.
     """
-    result: tuple[Any, ...] = _VJP(fn, primals, has_aux)
+    budget = _budget(memory, "vjp")
+    result: tuple[Any, ...] = _VJP(fn, primals, has_aux, budget)
     return result
 
 
@@ -279,24 +337,43 @@ def jacfwd(
 
 
 def jacrev(
-    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    fn: Function,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    memory: float | None = None,
 ) -> Jitted:
     """The Jacobian, a row at a time: `result.shape + argument.shape` for each pair of leaves. Of
     complex results it is that of a `holomorphic` function. With `has_aux`, fn returns
-    `(result, aux)`, and this `(jacobian, aux)`."""
+    `(result, aux)`, and this `(jacobian, aux)`. `memory`: bytes for what is saved of fn, as for
+    `grad`; steps that are computed again are so for each row, or block of rows."""
+    budget = _budget(memory, "jacrev")
 
     def jacobian(*args: Any, **kwargs: Any) -> Any:
-        return _linear().jacrev(fn, args, kwargs, argnums, has_aux, holomorphic)
+        return _linear().jacrev(fn, args, kwargs, argnums, has_aux, holomorphic, budget)
 
     return _transformed(fn, jacobian, "jacrev")
 
 
 def hessian(
-    fn: Function, argnums: Argnums = 0, has_aux: bool = False, holomorphic: bool = False
+    fn: Function,
+    argnums: Argnums = 0,
+    has_aux: bool = False,
+    holomorphic: bool = False,
+    memory: float | None = None,
 ) -> Jitted:
-    """Second derivatives: the forward Jacobian of the reverse one, and aux where there is any."""
-    rows = jacrev(fn, argnums, has_aux, holomorphic)
-    return jacfwd(rows, argnums, has_aux, holomorphic)
+    """Second derivatives: the forward Jacobian of the reverse one, and aux where there is any. With
+    `memory`, bytes for what the gradient saves (and as many for their derivatives), columns share
+    nothing: each computes the gradient anew, one after the other."""
+    budget = _budget(memory, "hessian")
+    rows = jacrev(fn, argnums, has_aux, holomorphic, memory)
+    if budget is None:
+        return jacfwd(rows, argnums, has_aux, holomorphic)
+
+    def columns(*args: Any, **kwargs: Any) -> Any:
+        return _linear().jacfwd(rows, args, kwargs, argnums, has_aux, holomorphic, saves=False)
+
+    return _transformed(rows, columns, "jacfwd")
 
 
 def vmap(fn: Function, in_axes: Any = 0, out_axes: Any = 0) -> Jitted:

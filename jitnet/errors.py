@@ -192,6 +192,12 @@ class MemoryBudgetError(JitnetError, MemoryError):
     code = "JN032"
 
 
+class DeviceMemoryError(JitnetError, MemoryError):
+    """A device has too little memory for a call."""
+
+    code = "JN033"
+
+
 class ValueRefusedError(JitnetError, ValueError):
     """A value that NumPy refuses for this argument."""
 

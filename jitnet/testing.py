@@ -26,13 +26,14 @@ __all__ = ["check_grads"]
 Leaves = tuple[Any, ...]
 Array = np.ndarray[Any, Any]
 
-STEPS = {"d": 1e-5, "f": 1e-2}
-"""Of central differences, by the kind of numbers: near the cube root of their precision."""
+STEPS = {"d": 1e-5, "f": 1e-2, "e": 1 / 16, "E": 1 / 8}
+"""Of central differences, by the kind of numbers: near the cube root of their precision.
+float64, float32, float16 and bfloat16 are called by NumPy's letters."""
 
-DIFFERENCES = {"d": 1e-6, "f": 2e-2}
+DIFFERENCES = {"d": 1e-6, "f": 2e-2, "e": 1e-1, "E": 4e-1}
 """The tolerance where central differences are compared."""
 
-ROUNDING = {"d": 1e-9, "f": 1e-3}
+ROUNDING = {"d": 1e-9, "f": 1e-3, "e": 1e-2, "E": 1e-1}
 """The tolerance where both numbers are exact but for rounding."""
 
 MOST_NAMED = 512
@@ -59,7 +60,7 @@ def check_grads(
         modes: "fwd" for jvp, "rev" for vjp, which is compared with differences where it is alone.
         atol, rtol: tolerances, where the numbers are sums of as many terms as there are elements.
             By default 1e-6 against differences and 1e-9 between the modes in float64, 2e-2 and 1e-3
-            where any number is a float32.
+            where any number is a float32; larger ones for halves.
         eps: the step of the differences; by default 1e-5, and 1e-2 for float32.
 
     Raises:
@@ -91,7 +92,7 @@ def check_grads(
         return tuple(r for r in results if _is_inexact(r))
 
     point = tuple(leaves[i] for i in places)
-    kind = "f" if any(_single(x) for x in (*point, *plain(*map(_copy, point)))) else "d"
+    kind = max(map(_kind, (*point, *plain(*map(_copy, point)))), key="dfeE".index)
     check = _Check(tuple(_name(paths[i]) for i in places), kind, chosen, atol, rtol, eps)
     _check(plain, point, check, order, ())
 
@@ -117,7 +118,7 @@ class _Check:
 
     Attributes:
         names: of the leaves that are varied.
-        kind: "f" where any number is a float32, else "d".
+        kind: of the numbers, that with the least precision, see STEPS.
     """
 
     names: tuple[str, ...]
@@ -247,7 +248,7 @@ def _fail(
 def _is_inexact(leaf: Any) -> bool:
     """Whether a leaf is a float or complex number, or an array of such; traced or not."""
     return isinstance(leaf, (float, complex, np.ndarray, np.generic)) and (
-        np.dtype(getattr(leaf, "dtype", type(leaf))).kind in "fc"
+        _char(leaf) in "efdgFDGE"
     )
 
 
@@ -255,8 +256,13 @@ def _floats(tree: Any) -> Leaves:
     return tuple(leaf for leaf in flatten(tree)[0] if _is_inexact(leaf))
 
 
-def _single(x: Any) -> bool:
-    return np.asarray(x).dtype in (np.float32, np.complex64)
+def _char(x: Any) -> str:
+    """NumPy's letter of the dtype; ml_dtypes gives bfloat16 "E"."""
+    return np.dtype(getattr(x, "dtype", type(x))).char
+
+
+def _kind(x: Any) -> str:
+    return {"f": "f", "F": "f", "e": "e", "E": "E"}.get(_char(x), "d")
 
 
 def _copy(x: Any) -> Any:

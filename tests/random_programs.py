@@ -71,6 +71,9 @@ COMPLEX = Pool(
 )
 """Programs with complex numbers, exact on every backend as well."""
 
+HALVES = replace(EXACT, dtypes=(T.f16, T.f16, T.f16, f32, f64, i64, T.u8, T.bool_))
+"""Programs with float16, exact on every backend too."""
+
 ANY = replace(
     EXACT,
     pointwise=(*EXACT.pointwise, *_ELEMENTARY.split()),
@@ -123,7 +126,8 @@ class Scope:
         numbers = [0.5, -1.0, 2.0, 0.0, -0.25, 3.0]
         if self.pool.special:
             numbers += [np.nan, np.inf, -0.0, 1e30]
-        return Literal(self.choose(numbers), dtype)
+        with np.errstate(over="ignore"):
+            return Literal(self.choose(numbers), dtype)
 
     def position(self, count: int) -> Dim:
         """An index in [0, count), static or computed."""

@@ -14,7 +14,7 @@ from jitnet.codegen.cuda.cut import cut
 from jitnet.codegen.signature import Input, ScalarOutput, Signature
 from jitnet.ir import ArrayType, BufferType, Function
 from jitnet.runtime.devices import open_device
-from jitnet.runtime.devices.executable import DeviceProgram
+from jitnet.runtime.devices.program import DeviceProgram
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None, reason="the device cpusim compiles kernels with g++"
@@ -33,7 +33,8 @@ def run_kernel(f: Function, args: Sequence[Any]) -> list[Any]:
     outputs = tuple(
         ScalarOutput(i, r.dtype) for i, r in enumerate(f.results) if isinstance(r.type, ArrayType)
     )
-    program = DeviceProgram(device, made, device.load(made.text), Signature(inputs, outputs))
+    signature = Signature(inputs, outputs)
+    program = DeviceProgram(device, made, device.load(made.text), signature, [False] * len(args))
     return program(args)
 
 

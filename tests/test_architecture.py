@@ -37,14 +37,16 @@ FLOORS = {
     "jitnet": 8,
 }
 LAZY_MODULES = {"llvmlite", "scipy_openblas32", "cupy", "dis"}  # slow to load, or optional
+LAZY_MODULES |= {"ml_dtypes"}  # optional
 LAZY_MODULES |= {"jitnet.frontend.backend", "jitnet.frontend.native"}  # LLVM: 40 ms
 LAZY_MODULES |= {  # half of the frontend: 30 ms
     *("jitnet.frontend.tracing", "jitnet.frontend.derivatives", "jitnet.frontend.linear"),
     *("jitnet.frontend.mapped", "jitnet.frontend.custom_tracing"),
 }
 LAZY_MODULES |= {"jitnet.frontend.explaining", "jitnet.frontend.verifying"}  # for a few: 4 ms
-LAZY_MODULES |= {"jitnet.runtime.devices"}  # for a few: 10 ms
-ENGINE_MODULES = {"llvmlite", "scipy_openblas32", "cupy"}  # only the runtime knows them
+LAZY_MODULES |= {"jitnet.runtime.devices", "jitnet.runtime.devices.checkup"}  # for a few: 10 ms
+LAZY_MODULES |= {"cupy_backends"}
+ENGINE_MODULES = {"llvmlite", "scipy_openblas32", "cupy", "cupy_backends"}  # the runtime's alone
 LONGEST_FILE = 650
 
 

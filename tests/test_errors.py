@@ -73,12 +73,18 @@ def test_truth_of_an_array():
 
 def test_results_of_one_kind_on_one_path_and_of_another_on_the_other():
     def shapes(x):
-        if x.sum() > 0:
-            return x[:2]
-        return x.sum()
+        def part(x):
+            if x.sum() > 0:
+                return x[:2]
+            return x.sum()
+
+        return part(x) * 2
 
     def texts(x):
-        return x if x.sum() > 0 else "negative"
+        def named(x):
+            return x if x.sum() > 0 else "negative"
+
+        return [named(x)]
 
     for f in (shapes, texts):
         text = failure(f, np.ones(3), raises=errors.ReturnError, also=TypeError)
@@ -165,7 +171,6 @@ def test_methods_that_change_the_array_itself():
 @pytest.mark.parametrize(
     "x",
     [
-        np.ones(2, np.float16),
         np.ones(2, np.longdouble),
         np.array(["a"]),
         np.array([None]),
@@ -173,7 +178,7 @@ def test_methods_that_change_the_array_itself():
         np.ones(2, ">f8"),
         np.ma.masked_array([1.0, 2.0], [True, False]),
         np.ones(2).view(np.recarray),
-        np.float16(1),
+        np.longdouble(1),
     ],
 )
 def test_arrays_that_jitnet_does_not_have(x):
@@ -208,9 +213,8 @@ def test_ints_out_of_range():
 
 
 def test_options_that_are_not_there():
-    for options in ({"threads": 4}, {"fast_math": True}):
-        with pytest.raises(errors.NotAvailableError, match="not available in this version"):
-            jit(lambda x: x, **options)
+    with pytest.raises(errors.NotAvailableError, match="not available in this version"):
+        jit(lambda x: x, threads=4)
     with pytest.raises(ValueError, match="device"):
         jit(lambda x: x, device="tpu")
     assert jit(lambda x: x + 1, device="cpu", threads=1)(1) == 2
@@ -343,7 +347,7 @@ REMEDIES = [
     (lambda x: {1.0: 2}[x[0]], (np.ones(3),), "an array of keys"),
     (lambda x: [x[0], x[1]].index(x[1]), (np.ones(3),), "np.flatnonzero"),
     (lambda x: np.vectorize(lambda v: v + 1)(x), (np.ones(3),), "np.array([f(v) for v in x])"),
-    (lambda x: x * 2, (np.ones(3, np.float16),), "x.astype(np.float32)"),
+    (np.linalg.inv, (np.ones((3, 3), np.float16),), "x.astype(np.float32)"),
     (lambda x: x * 2, (np.array([1, 2.0], object),), "x.astype(np.float64)"),
     (lambda x: x, (np.array(["a"]),), "np.unique(x, return_inverse=True)"),
     (lambda x: pickle.dumps(x), (np.ones(3),), "the array as a result"),

@@ -36,6 +36,12 @@ Every public function of NumPy, called inside a compiled function on sample argu
 (`tests/numpy_calls.py`): it is compiled and gives what NumPy gives, or it is refused while tracing,
 with the error shown. Options that are refused although the function is compiled are not listed.
 This page is written by `pytest tests/test_numpy_coverage.py --update-golden`.
+
+Dtypes are bool, all integers, float16, float32, float64, complex64, complex128, and ml_dtypes'
+bfloat16. Functions take those that NumPy's take, and promote them as NumPy does: float16 is refused
+by `np.linalg` here, too, and a bfloat16 array times a Python float is float32. Sums, products and
+dots of halves are made in float32 and rounded once, where NumPy rounds each term along leading
+axes.
 """
 
 Call = Callable[..., Any]

@@ -13,7 +13,7 @@ from oracle import check, check_raises
 import jitnet
 from jitnet.frontend.elementwise import KERNELS
 
-CODES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8")
+CODES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 INEXACT = {
     *(np.cbrt, np.hypot, np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p),
     *(np.logaddexp, np.logaddexp2, np.sin, np.cos, np.tan, np.arcsin, np.arccos, np.arctan),
@@ -35,7 +35,6 @@ PROMOTING = [
     *(np.greater_equal, np.divmod, np.heaviside),
 ]
 """One ufunc of each way to choose a loop."""
-HALF = np.dtype(np.float16)
 COMPARISONS = [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]
 
 
@@ -49,7 +48,8 @@ def sample(code: str, seed: int = 0) -> np.ndarray:
     else:
         low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
         values = [low, high, 0, 1, 2, 3, 7, 100, high - 1, low + 1, 5, 6]
-    return np.roll(np.array(values, dtype), 5 * seed)
+    with np.errstate(over="ignore"):
+        return np.roll(np.array(values, dtype), 5 * seed)
 
 
 def loop_of(ufunc: np.ufunc, *codes: str) -> tuple | None:
@@ -66,10 +66,7 @@ def apply_all(ufuncs, *args):
 
 def check_ufuncs(*args, of=KERNELS) -> None:
     """The ufuncs of these operands in two programs: exact ones, and those within 4 ULP."""
-    ufuncs = [u for u in of if u.nin == len(args)]
-    ufuncs = [
-        u for u in ufuncs if (loop := loop_of(u, *(x.dtype for x in args))) and HALF not in loop
-    ]
+    ufuncs = [u for u in of if u.nin == len(args) and loop_of(u, *(x.dtype for x in args))]
     signed_power = args[-1].dtype.kind == "i"
     exact = [u for u in ufuncs if u not in INEXACT]
     check(functools.partial(apply_all, exact), *args)
@@ -124,8 +121,8 @@ def test_what_has_no_loop_is_a_type_error():
             check_raises(ufunc, *map(sample, codes))
     for wrong in ("a", None, {}):
         check_raises(lambda x, wrong=wrong: np.add(x, wrong), np.ones(3))
-    with pytest.raises(jitnet.errors.UnsupportedDTypeError, match="float16"):
-        jitnet.jit(np.sin)(sample("i1"))
+    with pytest.raises(jitnet.errors.UnsupportedDTypeError, match="object"):
+        jitnet.jit(lambda x: np.add(x, x, dtype=object))(sample("i1"))
 
 
 def test_every_ufunc_of_numpy_is_there_or_refused():

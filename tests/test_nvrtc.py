@@ -6,14 +6,19 @@ No GPU is needed for that, only the compiler: `pip install "jitnet[nvrtc]"`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import gpu_functions
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from random_programs import EXACT, programs
 
 import jitnet
 from jitnet.codegen.cuda.cut import cut
+from jitnet.ir import Function
+from jitnet.runtime.devices import cpusim
 from jitnet.runtime.devices.cuda import OPTIONS
 from jitnet.runtime.executable import lowered
 
@@ -66,6 +71,10 @@ def powers(z, w):
     return np.exp(z) * w, np.arctan2(z.real, w.imag), abs(z) ** 0.3
 
 
+def mixed(w, x):
+    return np.tanh(w.astype(np.float32) * x).astype(w.dtype), (w * w + w).sum(axis=0)
+
+
 X = np.ones((64, 1000), np.float32)
 Z = np.ones(3000, np.complex128)
 CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
@@ -78,6 +87,8 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (blurred, (np.ones((200, 300)), 30)),
     (escaped, (X, X)),
     (powers, (Z, Z)),
+    (softmax, (X.astype(np.float16),)),
+    (mixed, (X.astype(np.float16), X)),
 ]
 
 
@@ -105,10 +116,90 @@ def compiled(text: str, generation: str) -> str:
     return log.decode()
 
 
+@pytest.fixture(scope="module")
+def named() -> list[str]:
+    """The translation units of all named functions."""
+    functions = [*CASES, *((case.fn, case.args) for case in gpu_functions.CASES)]
+    return [unit(fn, args) for fn, args in functions]
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
-def test_kernels_compile_without_spills(generation: str) -> None:
-    for fn, args in CASES:
-        log = compiled(unit(fn, args), generation)
-        spills = SPILL.findall(log)
-        assert spills, log
-        assert set(spills) == {("0", "0")}, f"{fn.__name__}: {log}"
+def test_kernels_compile_without_spills(generation: str, named: list[str]) -> None:
+    assert not spilled(named, generation)
+
+
+@pytest.mark.parametrize("case", [c for c in gpu_functions.CASES if c.wide], ids=lambda c: c.name)
+def test_memory_is_read_and_written_sixteen_bytes_at_a_time(case: gpu_functions.Case) -> None:
+    text = ptx(unit(case.fn, case.args))
+    assert re.search(r"ld\.global(\.nc)?\.v(4\.[fub]32|2\.[fub]64)", text)
+    assert re.search(r"st\.global\.v(4\.[fub]32|2\.[fub]64)", text)
+
+
+def ptx(text: str) -> str:
+    """The code of a translation unit for any GPU of a generation."""
+    _, program = nvrtc.nvrtcCreateProgram(text.encode(), b"kernels.cu", 0, [], [])
+    options = [o.encode() for o in (*OPTIONS, "-arch=compute_90")]
+    (error,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
+    assert not int(error)
+    _, size = nvrtc.nvrtcGetPTXSize(program)
+    code = b" " * size
+    nvrtc.nvrtcGetPTX(program, code)
+    nvrtc.nvrtcDestroyProgram(program)
+    return code.decode()
+
+
+# -- what other tests have simulated, and random programs ------------------------------------------
+
+
+def in_one(texts: Sequence[str]) -> str:
+    """Translation units as one: each in a namespace of its own."""
+    spaces = [
+        f"namespace u{n} {{\n{text}\n}}".replace('extern "C" ', "") for n, text in enumerate(texts)
+    ]
+    return "\n".join(spaces)
+
+
+def spilled(texts: Sequence[str], generation: str = "sm_90") -> list[str]:
+    """What the compiler says of kernels whose registers did not suffice."""
+    found = []
+    for start in range(0, len(texts), 16):
+        log = compiled(in_one(texts[start : start + 16]), generation)
+        functions = re.split(r"(?=Function properties for )", log)[1:]
+        assert functions, log
+        for text in functions:
+            spill = SPILL.search(text)
+            assert spill is not None, text
+            if spill.groups() != ("0", "0"):
+                found.append(text)
+    return found
+
+
+def test_every_kernel_that_was_simulated() -> None:
+    """Those of the tests that have run in this process."""
+    sources = [path.read_text() for path in sorted(cpusim.folder().glob("*.cpp"))]
+    texts = [
+        re.sub(r"^#line.*\n|^SHIM_.*\n", "", s, flags=re.M) for s in sources if "__global__" in s
+    ]
+    if not texts:
+        pytest.skip("nothing was simulated before")
+    assert not spilled(texts)
+
+
+def test_a_sample_of_random_programs() -> None:
+    texts: list[str] = []
+
+    @given(programs(EXACT))
+    @settings(
+        max_examples=24,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    def collect(program: tuple[Function, list[Any]]) -> None:
+        f, _ = program
+        texts.append(cut(lowered(f, ["C"] * len(f.params)).program.kernel).text)
+
+    collect()
+    for line in spilled([text for text in texts if "__global__" in text]):
+        print("a random program's kernel spills:", line)

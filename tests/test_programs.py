@@ -9,6 +9,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from cupy_stand_in import cupy_standing_in
+from simulated import needs_compiler
 
 import jitnet
 
@@ -208,6 +210,17 @@ def test_training_step_keeps_its_budget() -> None:
 def test_training_follows_backpropagation_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     example("train_digits").check(steps=20)
     assert "20 steps" in capsys.readouterr().out
+
+
+@needs_compiler
+@pytest.mark.parametrize("device", ["cpusim", "cuda"])
+def test_training_on_a_device(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with cupy_standing_in() as cupy:
+        example("train_digits").train_on(device, steps=5, tolerance=1e-10)
+    assert "step 5/5  loss" in capsys.readouterr().out
+    called = {c for c in cupy.log if not c.startswith(("alloc", "launch"))}
+    ours = {"memcpy H2D", "memcpy D2H", "synchronize", "dgemm"}  # the status word, and products
+    assert called == (ours if device == "cuda" else set())
 
 
 def test_inspecting_prints_every_stage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from backends import BACKENDS
 from hypothesis import HealthCheck, assume, given, settings
 from op_functions import assert_same
-from random_programs import ANY, COMPLEX, DIFFERENTIABLE, EXACT, SMOOTH, programs
+from random_programs import ANY, COMPLEX, DIFFERENTIABLE, EXACT, HALVES, SMOOTH, programs
 
 from jitnet import ops, passes
 from jitnet.interp import evaluate
@@ -84,6 +84,18 @@ def test_passes_keep_every_bit(program: tuple[Function, list[Any]]) -> None:
 def test_backends_agree(program: tuple[Function, list[Any]]) -> None:
     f, args = program
     expected = outcome(evaluate, f, args)
+    for backend in BACKENDS.values():
+        agree(outcome(backend, f, args), expected, f)
+
+
+@given(programs(HALVES))
+@budget(80)
+def test_programs_of_halves(program: tuple[Function, list[Any]]) -> None:
+    f, args = program
+    assert parse(str(f)) == f
+    expected = outcome(evaluate, f, args)
+    g = passes.optimize(f)
+    agree(outcome(evaluate, g, args), expected, g)
     for backend in BACKENDS.values():
         agree(outcome(backend, f, args), expected, f)
 

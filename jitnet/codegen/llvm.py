@@ -54,16 +54,23 @@ class LlvmModule:
     passes: str
 
 
-def emit(kernel: Function, target: Target, may_alias: frozenset[int] = frozenset()) -> LlvmModule:
+def emit(
+    kernel: Function,
+    target: Target,
+    may_alias: frozenset[int] = frozenset(),
+    fast_math: bool = False,
+) -> LlvmModule:
     """The kernel as a module.
 
     Args:
         kernel: a kernel-level Function; its results are scalars, and buffers that it allocated
             with extents known only at run time.
         may_alias: positions of the params that may share memory with others.
+        fast_math: arithmetic of floats may be reordered and contracted.
     """
     plans = plan_workspaces(kernel)
-    module, sites = Module(), list[ErrorSite]()
+    module = Module(casts_halves=target.casts_halves, fast_math=fast_math)
+    sites: list[ErrorSite] = []
     functions: list[str] = []
     passes = {""}
     for f in (*reversed(kernel.callees()), kernel):

@@ -21,9 +21,15 @@ from jitnet.codegen.loops import emit_while
 from jitnet.codegen.text import Writer, constant, llvm_type, type_suffix, value_type
 from jitnet.ir import Builder, DType, Eqn, Function, Literal, Value
 from jitnet.ir import types as T
+from jitnet.kernel import halves
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
 from jitnet.kernel.scalars import Conversion, ScalarOp
+
+FAST = "reassoc nsz arcp contract afn"
+"""What LLVM may do to arithmetic with `fast_math`: all but to assume that nothing is NaN or inf."""
+
+_ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv")
 
 INLINE_EQNS = 12
 """Expansions of at most so many equations are written in place on one lane."""
@@ -51,6 +57,9 @@ class Module:
         libm: declarations of C math functions, by name.
         externs: declarations of extern routines, by name.
         callees: kernel Functions that others invoke, by identity.
+        casts_halves: the machine has casts between float16 and float32.
+        fast_math: arithmetic of floats may be reordered and contracted. What rows are made of may
+            not: that is exact on purpose.
     """
 
     constants: list[str] = field(default_factory=list)
@@ -58,6 +67,8 @@ class Module:
     libm: dict[str, str] = field(default_factory=dict)
     externs: dict[str, str] = field(default_factory=dict)
     callees: dict[int, Callee] = field(default_factory=dict)
+    casts_halves: bool = False
+    fast_math: bool = False
 
 
 def is_scalar_op(eqn: Eqn) -> bool:
@@ -71,8 +82,10 @@ def emit_scalar_eqn(m: Module, w: Writer, eqn: Eqn, operands: Sequence[str], lan
     if isinstance(eqn.op, ScalarOp):
         known = _known_operand(eqn)
         return emit_row(m, w, eqn.op, dtypes, operands, lanes, eqn.result.name, known)
-    to = eqn.result.dtype
-    return _emit_conversion(w, eqn.op is s.BITCAST, dtypes[0], to, operands[0], lanes)
+    source, to, (operand,) = dtypes[0], eqn.result.dtype, operands
+    if eqn.op is s.CAST and (source.is_half or to.is_half):
+        return _emit_cast_of_half(m, w, source, to, operand, lanes)
+    return _emit_conversion(w, eqn.op is s.BITCAST, source, to, operand, lanes)
 
 
 def emit_row(
@@ -90,6 +103,8 @@ def emit_row(
     result = op.result_dtype(dtypes)
     spelling = op.llvm.get(dtypes[-1].kind)
     if spelling is not None:
+        if m.fast_math and spelling.partition(" ")[0] in _ARITHMETIC:
+            spelling = spelling.replace(" ", f" {FAST} ", 1)
         return _emit_spelling(w, spelling, dtypes, result, operands, lanes, hint)
     if op.expand is None:
         assert op.libm is not None, f"no LLVM spelling of {op.name} on {dtypes}"
@@ -165,6 +180,7 @@ def _expands(eqn: Eqn) -> bool:
 
 def _inline(m: Module, w: Writer, function: Function, operands: Sequence[str], lanes: int) -> str:
     names: dict[Value, str] = dict(zip(function.params, operands))
+    fast_math, m.fast_math = m.fast_math, False
 
     def text(value: Value) -> str:
         return constant(value, lanes) if isinstance(value, Literal) else names[value]
@@ -194,6 +210,7 @@ def _inline(m: Module, w: Writer, function: Function, operands: Sequence[str], l
         names.update(zip(eqn.results, finals))
 
     emit_eqns(function.eqns)
+    m.fast_math = fast_math
     return text(function.results[0])
 
 
@@ -302,6 +319,21 @@ def _emit_conversion(
     if not source.is_bool and to.bits < source.bits:
         return convert("trunc", source, to, operand)
     return convert("sext" if source.kind == "i" else "zext", source, to, operand)
+
+
+def _emit_cast_of_half(
+    m: Module, w: Writer, source: DType, to: DType, operand: str, lanes: int
+) -> str:
+    """Between a half and float32."""
+    if not m.casts_halves or T.f16 not in (source, to):
+        return _inline(m, w, halves.expansion(source, to), [operand], lanes)
+    bits, single = llvm_type(T.f16, lanes), llvm_type(T.f32, lanes)
+    half = "half" if lanes == 1 else f"<{lanes} x half>"
+    if source is T.f16:
+        value = w.let(f"bitcast {bits} {operand} to {half}")
+        return w.let(f"fpext {half} {value} to {single}")
+    value = w.let(f"fptrunc {single} {operand} to {half}")
+    return w.let(f"bitcast {half} {value} to {bits}")
 
 
 def _signed(w: Writer, source: DType, to: DType, operand: str, lanes: int) -> str:

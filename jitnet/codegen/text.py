@@ -17,12 +17,12 @@ from jitnet.ir import ArrayType, DType, Literal, Type
 
 Index = int | str
 
-_SCALARS = {"bool": "i1", "f32": "float", "f64": "double"}
+_SCALARS = {"bool": "i1", "f16": "i16", "bf16": "i16", "f32": "float", "f64": "double"}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def llvm_type(dtype: DType, lanes: int = 1) -> str:
-    """The register type: `float`, `<8 x float>`; bool is i1."""
+    """The register type: `float`, `<8 x float>`; bool is i1, and halves are their bits, i16."""
     scalar = _SCALARS.get(dtype.name) or f"i{dtype.bits}"
     return scalar if lanes == 1 else f"<{lanes} x {scalar}>"
 
@@ -50,6 +50,8 @@ def constant(literal: Literal, lanes: int = 1) -> str:
     dtype = literal.dtype
     if dtype.is_bool:
         text = "true" if literal.item else "false"
+    elif dtype.is_half:
+        text = str(int.from_bytes(literal.bits, "little"))
     elif dtype.is_float:
         text = f"0x{struct.unpack('<Q', struct.pack('<d', literal.item))[0]:016X}"
     else:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors
+from jitnet.frontend.device_arrays import address_of, is_array, is_read_only, may_share_memory
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ def pattern_of(leaves: Sequence[Any], captured: Sequence[Any], changed: Collecti
     Raises:
         MutationError: where they do in a way that has no box.
     """
-    arrays = [(i, x) for i, x in enumerate(leaves) if type(x) is np.ndarray and x.size]
+    arrays = [(i, x) for i, x in enumerate(leaves) if is_array(x) and x.size]
     for array in captured:
-        if isinstance(array, np.ndarray) and any(np.may_share_memory(array, x) for _, x in arrays):
+        if is_array(array) and any(may_share_memory(array, x) for _, x in arrays):
             raise errors.MutationError(
                 "an argument shares memory with an array that the function reads from outside, and "
                 "one of them is changed",
@@ -75,9 +76,11 @@ def pattern_of(leaves: Sequence[Any], captured: Sequence[Any], changed: Collecti
 
 def owner_of(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The array whose memory x is a part of."""
-    while isinstance(x.base, np.ndarray):
-        x = x.base
-    return x
+    owner: Any = x
+    while is_array(owner.base):
+        owner = owner.base
+    found: np.ndarray[Any, Any] = owner
+    return found
 
 
 def whole_of(x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
@@ -103,7 +106,7 @@ def _shape(arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[int, ...]:
 def _overlap(arrays: Sequence[np.ndarray[Any, Any]], changed: Sequence[bool]) -> bool:
     """Whether one that is changed shares memory with another one."""
     return any(
-        np.may_share_memory(x, y)
+        may_share_memory(x, y)
         for i, x in enumerate(arrays)
         for j, y in enumerate(arrays)
         if i < j and (changed[i] or changed[j])
@@ -112,9 +115,9 @@ def _overlap(arrays: Sequence[np.ndarray[Any, Any]], changed: Sequence[bool]) ->
 
 def _part(leaf: int, group: int, x: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Part:
     owner = owner_of(x)
-    plain = type(owner) is np.ndarray and owner.dtype == x.dtype
+    plain = type(owner) is type(x) and owner.dtype == x.dtype
     contiguous = owner.flags.c_contiguous or owner.flags.f_contiguous
-    whole = whole_of(x, shape) if plain and contiguous and owner.flags.writeable else owner
+    whole = whole_of(x, shape) if plain and contiguous and not is_read_only(owner) else owner
     found = _box(x, whole) if plain else None
     if found is None:
         raise errors.MutationError(
@@ -130,7 +133,7 @@ def _box(x: Any, whole: Any) -> Any:
     """Starts, sizes, steps, and the axis of the whole for each of x's."""
     if not whole.flags.c_contiguous:
         return None
-    offset = x.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    offset = address_of(x) - address_of(whole)
     if offset % x.itemsize:
         return None
     starts = [int(i) for i in np.unravel_index(offset // x.itemsize, whole.shape)]

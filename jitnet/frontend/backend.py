@@ -1,7 +1,7 @@
 """The one seam between the frontend and what runs programs.
 
 executable = compile(function, ["C", "F"])
-executable = compile(function, ["C", "F"], device="cpusim")
+executable = compile(function, ["C", "F"], {}, Options(device="cpusim"), [False, False])
 outputs = executable.run([x, y])
 """
 
@@ -13,25 +13,32 @@ from jitnet.codegen.program import NO_STORES
 from jitnet.ir import Function
 from jitnet.runtime import executable
 from jitnet.runtime.executable import Executable
+from jitnet.runtime.options import Options
 from jitnet.runtime.release import release
 
 __all__ = ["Executable", "compile", "release"]
+
+NO_OPTIONS = Options()
 
 
 def compile(
     function: Function,
     layouts: Sequence[str],
     stores: Mapping[int, int] = NO_STORES,
-    device: str | None = None,
+    options: Options = NO_OPTIONS,
+    resident: Sequence[bool] = (),
 ) -> Executable:
-    """Compile a Function for a device: None or "cpu", "cpusim", "cuda"; see
-    `runtime.executable.compile`.
+    """Compile a Function, see `runtime.executable.compile`.
+
+    Args:
+        resident: of each param, whether the device has the array already.
 
     Raises:
         NotAvailableError: where the device is not there.
     """
-    if device in (None, "cpu"):
-        return executable.compile(function, layouts, stores)
+    if options.device in (None, "cpu"):
+        return executable.compile(function, layouts, stores, options.fast_math)
     from jitnet.runtime import devices  # which few want
 
-    return devices.compile(function, layouts, stores, devices.open_device(device))
+    device = devices.open_device(options.device)
+    return devices.compile(function, layouts, stores, device, options, resident)

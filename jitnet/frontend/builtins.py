@@ -117,6 +117,12 @@ def _scalar_class(original: Any) -> StandIn:
     return call_of
 
 
+def class_of_numbers(original: Any) -> StandIn | None:
+    """What stands for a class of scalars that NumPy has from elsewhere, ml_dtypes.bfloat16."""
+    is_class = isinstance(original, type) and issubclass(original, np.generic)
+    return _scalar_class(original) if is_class and original not in _SCALARS else None
+
+
 def of_numpy(original: Any) -> StandIn:
     """Any function or ufunc of NumPy's: of known arguments its results as new arrays, else by the
     tables. NumPy itself would not find what is traced inside of a list."""

@@ -119,6 +119,8 @@ def clip(
         return elementwise.call(np.minimum, x, high, **kwargs)
     if high is None:
         return elementwise.call(np.maximum, x, low, **kwargs)
+    if not x.value.dtype.is_numpy_inexact and x.value.dtype.is_float:
+        x = x.astype(np.float32)  # NumPy's loop for both bounds is not one of bfloat16
     return elementwise.call(
         np.minimum, elementwise.call(np.maximum, x, low, **kwargs), high, **kwargs
     )
@@ -247,8 +249,8 @@ def nan_to_num(
         options = {"nan": nan, "posinf": posinf, "neginf": neginf}
         halves = (nan_to_num(wrap(part(value)), **options).value for part in (ops.real, ops.imag))
         value = ops.complex(*halves)
-    if value.dtype.is_float:
-        info = np.finfo(np.float32 if value.dtype == T.f32 else np.float64)
+    if value.dtype.is_float and value.dtype.is_numpy_inexact:
+        info = np.finfo(value.dtype.numpy.name)
         high = float(info.max) if posinf is None else posinf
         low = float(info.min) if neginf is None else neginf
         masks = (ops.isnan(value), ops.eq(value, np.inf), ops.eq(value, -np.inf))

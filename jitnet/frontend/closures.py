@@ -24,6 +24,7 @@ import numpy as np
 
 from jitnet import errors, ir
 from jitnet.frontend.context import Globals
+from jitnet.frontend.device_arrays import device_of
 from jitnet.frontend.places import (
     ABSENT,
     Appended,
@@ -95,7 +96,7 @@ class Substitution:
         known = self._made.get(id(x))
         if known is not None:
             return known[1]
-        if type(x) is np.ndarray:
+        if type(x) is np.ndarray or device_of(type(x)) is not None:
             return self._keep(x, self._replace(x, name) if _is_supported(x) else x)
         if isinstance(x, FunctionType):
             return self._function(x)

@@ -221,7 +221,8 @@ class Piece:
         """
         output = self.outputs[leaf]
         if output.result is None:
-            is_float = is_number(output.value) and np.asarray(output.value).dtype.kind in "fc"
+            dtype = np.asarray(output.value).dtype if is_number(output.value) else np.dtype(bool)
+            is_float = types.is_numeric(dtype) and dtype.kind not in "biu"
             return lift(output.value).value.array_type if is_float else None
         known = dict(zip(self.traced.function.params, self.params))
         values = {p: v for p, v in known.items() if isinstance(v, Value)}

@@ -131,7 +131,7 @@ def _reciprocal(x: Value) -> Value:
 def _power(x: Value, y: Value) -> Value:
     if x.dtype.is_complex:
         return ops.square(x) if x.rank and isinstance(y, Literal) and y.item == 2 else ops.pow(x, y)
-    if isinstance(y, Literal) and y.item in (1, 2, 3, 4):
+    if isinstance(y, Literal) and y.item in ((1, 2) if x.dtype.is_half else (1, 2, 3, 4)):
         return _small_power(x, int(y.item))
     if y.dtype.kind == "i":
         _refuse_negative_powers(x, y)

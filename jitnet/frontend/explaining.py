@@ -99,11 +99,17 @@ def _leaf(name: str, now: LeafType, was: LeafType) -> Iterator[str]:
         yield f"{name} has shape {now.shape}, and had {was.shape}"
     if now.layout != was.layout:
         yield f"{name} lies in memory as {_LAYOUTS[now.layout]}, and lay as {_LAYOUTS[was.layout]}"
+    if now.device != was.device:
+        yield f"{name} is an array of {_home(now)}, and was one of {_home(was)}"
     if now.read_only != was.read_only:
         yield f"{name} is {'read-only' if now.read_only else 'writeable'}, and was not"
 
 
 _LAYOUTS = {"C": "C order", "F": "Fortran order", "strided": "a strided view"}
+
+
+def _home(leaf: Abstract) -> str:
+    return "NumPy" if leaf.device is None else f"the device {leaf.device}"
 
 
 def _is_other_number(now: Abstract, was: Abstract) -> bool:
@@ -152,7 +158,8 @@ def explanation(
     cost = program.executable.cost
     lines.append(f"kernels: {cost['kernels']}, about {cost['flops']} operations on numbers")
     device = program.executable.device
-    lines.append(f"device: {device}" if device else f"native entry: {_entry(program)}")
+    how = f"native entry: {_entry(program)}" if device is None else f"device: {device.told()}"
+    lines.append(how)
     return "\n".join(lines)
 
 

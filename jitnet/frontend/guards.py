@@ -46,6 +46,7 @@ from jitnet.frontend.bytecode import (
     texts,
 )
 from jitnet.frontend.closures import COLLECTIONS
+from jitnet.frontend.device_arrays import device_of
 from jitnet.frontend.places import (
     ABSENT,
     Content,
@@ -345,7 +346,7 @@ class _Walk:
             raise _reached_twice(x)
         if id(x) in self.containers:
             return
-        if type(x) is np.ndarray:
+        if type(x) is np.ndarray or device_of(type(x)) is not None:
             self.guards.shapes.append((x, x.shape))
         elif type(x).__module__.startswith("numpy.random"):
             self.guards.generators.append(x)

@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from jitnet import errors, ir
 from jitnet.frontend import aliasing, guards, signature
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.collector import resting
 from jitnet.frontend.context import NeedStatic, current_trace
+from jitnet.frontend.device_arrays import is_array
 from jitnet.frontend.effects import refuse_shared
 from jitnet.frontend.places import Identity, NeedPlaces, all_read, changed, is_same, merged
 from jitnet.frontend.pytree import TreeDef
@@ -39,6 +38,7 @@ from jitnet.frontend.traced import (
     function_name,
 )
 from jitnet.frontend.varying import MOST_VALUES, Varying, shape_of
+from jitnet.runtime.options import Options
 from jitnet.runtime.vectorcall import NativeCallable, enable, set_entry
 
 if TYPE_CHECKING:
@@ -106,10 +106,10 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         fn: Callable[..., Any],
         static: Sequence[int | str] = (),
         verify: bool = False,
-        device: str | None = None,
+        options: Options = Options(),  # noqa: B008
     ) -> None:
         self.__wrapped__ = fn
-        self._device = device
+        self._options = options
         self._verify = verify
         self._static = frozenset(static)
         self._static_ints: dict[tuple[Any, ...], frozenset[int]] = {}
@@ -329,7 +329,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         started = time.perf_counter()
         traced, types = self.trace(args, kwargs, aliases)
         milliseconds = {"trace": 1e3 * (time.perf_counter() - started)}
-        made = assemble(traced, types, self._device)
+        made = assemble(traced, types, self._options)
         milliseconds |= made.executable.milliseconds
         report(traced, types, made, milliseconds, 1e3 * (time.perf_counter() - started))
         return made
@@ -338,7 +338,9 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         """Let calls like this one go straight to native code from now on, where they can."""
         with self._lock:
             key, leaves, structure, _, places, _ = self._key(args, kwargs)
-            if places or len(self._entries) == MOST_ENTRIES or self._device is not None:
+            if places or len(self._entries) == MOST_ENTRIES:
+                return
+            if specialisation.executable.device is not None:
                 return
             if self._cache.get(key) is not specialisation:
                 return  # or which ints are static is another question meanwhile
@@ -379,9 +381,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
             types = [signature.abstract(x, i in ints, names[i]) for i, x in enumerate(leaves)]
             if symbolic:
                 types = [
-                    signature.with_any_extent(t, shape_of(i, x, symbolic))
-                    if isinstance(x, np.ndarray)
-                    else t
+                    signature.with_any_extent(t, shape_of(i, x, symbolic)) if is_array(x) else t
                     for i, (t, x) in enumerate(zip(types, leaves))
                 ]
             try:

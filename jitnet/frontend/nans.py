@@ -32,7 +32,9 @@ def _without_nan(fold: Callable[..., Any], filler: float) -> Callable[..., Any]:
     """A reduction or running total of what is not NaN, for which `filler` counts nothing."""
 
     def reduce(a: Any, *args: Any, **kwargs: Any) -> Any:
-        return fold(_replaced(a, filler), *args, **kwargs)
+        x = as_array(a)
+        x = _replaced(x, filler) if x.value.dtype.is_numpy_inexact else x
+        return fold(x, *args, **kwargs)
 
     return reduce
 
@@ -92,7 +94,7 @@ def nanmean(
     """`np.nanmean`."""
     refuse_out(out)
     x = as_array(a)
-    if x.value.dtype.is_inexact:
+    if x.value.dtype.is_numpy_inexact:
         where = _counted(x, where)
         _refuse_exact(dtype)
     return reductions.mean(x, axis, dtype, None, keepdims, where=where)
@@ -114,7 +116,7 @@ def nanvar(
     refuse_out(out)
     x = as_array(a)
     options = {"mean": mean, "correction": correction}
-    if not x.value.dtype.is_inexact:
+    if not x.value.dtype.is_numpy_inexact:
         return reductions.var(x, axis, dtype, None, ddof, keepdims, where=where, **options)
     _refuse_exact(dtype)
     kept = _counted(x, where)

@@ -31,7 +31,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         UnsupportedFunctionError: for norms of matrices by singular values.
     """
     own = as_array(x)
-    if not own.value.dtype.is_inexact:
+    if not own.value.dtype.is_numpy_inexact:
         own = wrap(ops.convert(own.value, T.f64))
     rank = own.ndim
     if axis is None and ord is None:
@@ -56,8 +56,14 @@ def _given_axes(axis: Any, rank: int) -> tuple[int, ...]:
 
 
 def _root_of_squares(x: Tracer, axes: Any, keepdims: bool) -> Any:
-    squares = wrap(elementwise.squared_size(x.value))
-    return _call(np.sqrt, reductions.sum(squares, axes, keepdims=keepdims))
+    if axes is None and x.value.dtype is T.f16:  # NumPy's dot, which rounds once
+        total = reductions.sum(_squares(x.astype(np.float32)), keepdims=keepdims)
+        return _call(np.sqrt, total.astype(np.float16))
+    return _call(np.sqrt, reductions.sum(_squares(x), axes, keepdims=keepdims))
+
+
+def _squares(x: Tracer) -> Tracer:
+    return wrap(elementwise.squared_size(x.value))
 
 
 def vector_norm_along(x: Tracer, ord: Any, axis: int, keepdims: bool) -> Any:
@@ -107,7 +113,7 @@ def _matrix_norm(x: Tracer, ord: Any, axes: tuple[int, ...], keepdims: bool) -> 
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """`np.linalg.vector_norm`: of the flattened array, or of vectors along an axis."""
     own = as_array(x)
-    if not own.value.dtype.is_inexact:
+    if not own.value.dtype.is_numpy_inexact:
         own = wrap(ops.convert(own.value, T.f64))
     if axis is not None and not isinstance(axis, tuple):
         return vector_norm_along(own, ord, normal_axis(axis, own.ndim), keepdims)

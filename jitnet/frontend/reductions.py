@@ -257,14 +257,28 @@ def mean(
     refuse_out(out)
     x = as_array(a).value
     axes = _mean_axes(axis, x.rank)
-    total = sum(wrap(x), axis=axes, dtype=_mean_dtype(x, dtype).numpy, where=where)
-    return _shaped(_divide(total, _terms(x, axes, where)), x, axes, keepdims)
+    terms = _terms(x, axes, where)
+    if dtype is None and x.dtype.is_half:
+        found = _mean_of_halves(x, axes, terms, where)
+    else:
+        total = sum(wrap(x), axis=axes, dtype=_mean_dtype(x, dtype).numpy, where=where)
+        found = _divide(total, terms)
+    return _shaped(found, x, axes, keepdims)
+
+
+def _mean_of_halves(x: Value, axes: tuple[int, ...], terms: Any, where: Any) -> Value:
+    """From sums in float32, which NumPy divides in float64; arrays of them are float32 again."""
+    total = sum(wrap(x), axis=axes, dtype=np.float32, where=where)
+    quotient = _divide(wrap(ops.convert(total.value, T.f64)), terms)
+    return ops.convert(ops.convert(quotient, T.f32) if quotient.rank else quotient, x.dtype)
 
 
 def _divide(total: Tracer, terms: Any) -> Value:
     """`total / terms` in the dtype of the total."""
     n = as_array(terms).value if isinstance(terms, Tracer) else None
     x = total.value
+    if x.dtype.is_half:
+        return ops.convert(_divide(wrap(ops.convert(x, T.f64)), terms), x.dtype)
     if n is None:
         return ops.div(x, Literal(terms, x.dtype)) if x.dtype.is_inexact else _whole(x, terms)
     return ops.div(x, spread(ops.convert(n, x.dtype), x.dims))

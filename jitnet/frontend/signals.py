@@ -190,6 +190,9 @@ def _windows(x: Value, w: Value, mode: str) -> Value:
         )
     common = result_type(wrap(x), wrap(w))
     x, w = (as_dtype(wrap(v), common) for v in (x, w))
+    if common.is_half:
+        found = _windows(ops.convert(x, T.f32), ops.convert(w, T.f32), mode)
+        return ops.convert(found, common)
     low, high = {"valid": (0, 0), "same": (m // 2, m - m // 2 - 1), "full": (m - 1, m - 1)}[mode]
     if low or high:  # into memory, where each window is contiguous
         wide = as_dim(ops.add(as_value(x.dims[0]), low + high))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir
+from jitnet.frontend.device_arrays import device_of, is_read_only
 from jitnet.frontend.places import Identity, is_plain_object
 from jitnet.frontend.pytree import declare_leaf, flatten_into
 from jitnet.frontend.tracer import (
@@ -36,6 +37,7 @@ class Abstract:
     Attributes:
         layout: 'C', 'F' or 'strided'; 'C' for rank 0.
         read_only: an array that must not be written to.
+        device: whose array it is; None for NumPy's.
     """
 
     dtype: ir.DType
@@ -43,14 +45,17 @@ class Abstract:
     flavour: Flavour
     layout: str = "C"
     read_only: bool = False
+    device: str | None = None
 
     def __str__(self) -> str:
         if self.flavour == "python":
             return {"i": "int", "f": "float", "b": "bool", "c": "complex"}[self.dtype.kind]
         if self.flavour == "scalar":
             return self.dtype.name
-        return f"{self.dtype.name}{list(self.shape)}" + (
-            "" if self.layout == "C" else f" {self.layout}"
+        return (
+            f"{self.dtype.name}{list(self.shape)}"
+            + ("" if self.layout == "C" else f" {self.layout}")
+            + (f" on {self.device}" if self.device else "")
         )
 
 
@@ -114,6 +119,9 @@ def make_key(
             key.append(typed(leaf.value))
         elif isinstance(leaf, np.ndarray):
             key.append((cls, leaf.dtype))  # a subclass, which `abstract` refuses
+        elif (device := device_of(cls)) is not None:
+            shape = shape_of(i, leaf, symbolic) if symbolic else leaf.shape
+            key.append((leaf.dtype, shape, _plain_layout(layout_of(leaf), shape), device))
         elif is_plain_object(leaf):
             key.append(Identity(leaf))  # whatever it is equal to
         else:
@@ -154,12 +162,12 @@ def abstract(leaf: Any, static: bool = False, path: str = "") -> LeafType:
     cls = type(leaf)
     if cls is Tracer:
         return Abstract(leaf.value.dtype, leaf.shape, leaf.flavour)
-    if isinstance(leaf, np.ndarray):
+    if isinstance(leaf, np.ndarray) or device_of(cls) is not None:
         check_array(leaf, f"argument {path}")
-        read_only = not leaf.flags.writeable
-        return Abstract(
-            supported_dtype(leaf.dtype), leaf.shape, "array", layout_of(leaf), read_only
-        )
+        dtype = supported_dtype(leaf.dtype, f"argument {path}")
+        read_only = is_read_only(leaf)
+        layout = layout_of(leaf)
+        return Abstract(dtype, leaf.shape, "array", layout, read_only, device_of(cls))
     if isinstance(leaf, np.generic):
         return Abstract(supported_dtype(leaf.dtype, f"argument {path}"), (), "scalar")
     if cls is float:

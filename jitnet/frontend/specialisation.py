@@ -1,6 +1,6 @@
 """`Specialisation`: a function that is compiled for one kind of arguments.
 
-    made = assemble(traced, types, device)
+    made = assemble(traced, types, options)
     made.run(leaves, arguments)      # flat arrays in; results, views and changed objects out
 
 The executable knows arrays only. A specialisation takes them out of the arguments, and makes of its
@@ -20,12 +20,14 @@ import numpy as np
 
 from jitnet import config
 from jitnet.frontend import aliasing, signature
+from jitnet.frontend.device_arrays import device_for, device_of, is_array
 from jitnet.frontend.effects import Items, Known, carry_out, given
 from jitnet.frontend.pytree import LEAF, unflatten
 from jitnet.frontend.signature import Abstract, LeafType
 from jitnet.frontend.traced import Chosen, Input, Output, Slot, Spread, Traced, ViewStep
 from jitnet.frontend.tracer import Flavour, layout_of
 from jitnet.ir import Value
+from jitnet.runtime.options import Options
 
 if TYPE_CHECKING:
     from jitnet.frontend.backend import Executable
@@ -66,11 +68,10 @@ class Specialisation:
         made: dict[int, Any] = {}
 
         def hand_out(output: Output | Chosen | Spread | Known) -> Any:
+            while isinstance(output, Chosen):  # a closure that names itself would live on
+                output = output.one if results[self.computed[output.result]] else output.other
             if isinstance(output, Spread):
                 return self._items(output, results)
-            if isinstance(output, Chosen):
-                holds = results[self.computed[output.result]]
-                return hand_out(output.one if holds else output.other)
             if isinstance(output, Known):
                 return given(arguments, output)
             return self._hand_out(output, results, flat, made)
@@ -87,14 +88,14 @@ class Specialisation:
         """A leaf of the result; `made` keeps what is one object under several names."""
         if output.result is None:
             value = output.value
-            return value.copy() if isinstance(value, np.ndarray) else value
+            return value.copy() if is_array(value) else value
         if output.source is not None:
             whole = flat[output.source]
         else:
             if output.result not in made:
                 place = self.computed[output.result]
                 result = results[place]
-                if any(self.computed[r] == place for r in made) and type(result) is np.ndarray:
+                if any(self.computed[r] == place for r in made) and is_array(result):
                     result = result.copy()  # one value, two objects
                 made[output.result] = _flavoured(result, output.flavour)
             whole = made[output.result]
@@ -136,7 +137,7 @@ def _own(results: Sequence[Any], flat: Sequence[Any], stored: Set[int]) -> list[
     taken = {id(x) for x in flat}
     own = []
     for i, result in enumerate(results):
-        if isinstance(result, np.ndarray) and i not in stored:
+        if is_array(result) and i not in stored:
             result = result.copy() if id(result) in taken else result
             taken.add(id(result))
         own.append(result)
@@ -144,7 +145,10 @@ def _own(results: Sequence[Any], flat: Sequence[Any], stored: Set[int]) -> list[
 
 
 def _flavoured(result: Any, flavour: Flavour) -> Any:
-    """A result of rank 0 as what NumPy and Python would give."""
+    """A result of rank 0 as what NumPy and Python would give; of a device, as its library would,
+    whose scalars are arrays."""
+    if device_of(type(result)) is not None:
+        return result.item() if flavour == "python" else result
     if flavour == "array":
         return np.asarray(result)
     if not isinstance(result, (np.ndarray, np.generic)):  # a Python number of the caller's: n + 0
@@ -152,8 +156,12 @@ def _flavoured(result: Any, flavour: Flavour) -> Any:
     return result[()] if flavour == "scalar" else result.item()
 
 
-def assemble(traced: Traced, types: Sequence[LeafType], device: str | None) -> Specialisation:
-    """Compile what is not simply an argument."""
+def assemble(traced: Traced, types: Sequence[LeafType], options: Options) -> Specialisation:
+    """Compile what is not simply an argument.
+
+    Raises:
+        ArgumentError: where the arrays are on several devices.
+    """
     function = traced.function
     every = [*traced.outputs, *(o for e in traced.effects for o in e.outputs)]
     handed_out = [p for o in every for p in (o.outputs() if isinstance(o, Chosen) else [o])]
@@ -177,8 +185,20 @@ def assemble(traced: Traced, types: Sequence[LeafType], device: str | None) -> S
     program = replace(function, results=tuple(values), _hash=[])
     layouts = [_layout(types, source) for source in traced.inputs]
     stores = {computed[result]: source for result, source in traced.stores.items()}
-    executable = backend.compile(program, layouts, stores, device)
+    homes = [_home(types, source) for source in traced.inputs]
+    arrays = [home for home, p in zip(homes, function.params) if home or p.rank]
+    own = replace(options, device=device_for(options.device, arrays))
+    resident = [home is not None for home in homes]
+    executable = backend.compile(program, layouts, stores, own, resident)
     return Specialisation(traced, types, executable, computed)
+
+
+def _home(types: Sequence[LeafType], source: Input) -> str | None:
+    """The device on which an input is."""
+    if source.leaf is None:
+        return device_of(type(source.capture))
+    leaf = types[source.leaf]
+    return leaf.device if isinstance(leaf, Abstract) and source.axis is None else None
 
 
 def _layout(types: Sequence[LeafType], source: Any) -> str:

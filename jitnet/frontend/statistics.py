@@ -312,7 +312,8 @@ def _interpolated(rows: _Rows, index: Any, n: Any, method: str, leads: int, weak
         gamma = gamma.reshape(gamma.shape + (1,) * len(rows.outer))
     from_above, rest = gamma >= 0.5, 1 - gamma
     if weak and low.value.dtype.is_float:
-        gamma, rest = gamma.astype(low.dtype), rest.astype(low.dtype)
+        own = low.dtype if low.value.dtype.is_numpy_inexact else np.float32  # as of bfloat16
+        gamma, rest = gamma.astype(own), rest.astype(own)
     gamma, rest, from_above = (wrap(value_of(v)) for v in (gamma, rest, from_above))
     apart = high - low
     return either(np.where, from_above, high - apart * rest, low + apart * gamma)

@@ -28,8 +28,9 @@ def _matrices(a: Any) -> Value:
 
     Raises:
         LinearAlgebraError: for arrays that are none.
+        DTypeError: for float16.
     """
-    value = as_array(a).value
+    value = _wide(as_array(a).value)
     if value.rank < 2:
         raise errors.LinearAlgebraError(
             f"{value.rank}-dimensional array given. Array must be at least two-dimensional"
@@ -42,7 +43,17 @@ def _matrices(a: Any) -> Value:
         ops.check(ops.eq(as_value(rows), as_value(columns)), [], "LinAlgError", message)
         n = rows if isinstance(rows, int) else columns
         value = retag(value, (*value.dims[:-2], n, n))
-    return value if value.dtype.is_inexact else ops.convert(value, T.f64)
+    return value
+
+
+def _wide(value: Value) -> Value:
+    """In the dtype that NumPy's routines take it in."""
+    if value.dtype is T.f16:
+        raise errors.DTypeError(
+            "array type float16 is unsupported in linalg",
+            remedy="convert it first: x.astype(np.float32)",
+        )
+    return value if value.dtype in (T.f32, T.f64, T.c64, T.c128) else ops.convert(value, T.f64)
 
 
 def _common(x: DType, y: DType) -> DType:
@@ -64,7 +75,7 @@ def solve(a: Any, b: Any) -> Tracer:
         LinearAlgebraError: for a that is not square; for a singular one, when the program runs.
         ShapeError: for b that does not fit.
     """
-    matrices, sides = _matrices(a), as_array(b).value
+    matrices, sides = _matrices(a), _wide(as_array(b).value)
     is_vector = sides.rank == 1
     if sides.rank == 0:
         raise errors.ShapeError("solve: Input operand 1 does not have enough dimensions")

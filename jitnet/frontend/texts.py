@@ -25,6 +25,7 @@ from jitnet.frontend.context import running_trace
 from jitnet.frontend.promotion import operand
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, lift
+from jitnet.ir import types as T
 
 
 class Field(NamedTuple):
@@ -176,7 +177,7 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 
 def _value(x: Any) -> Any:
     """Arrays from outside are read when the program runs; numbers that are known are so."""
-    if type(x) is np.ndarray and x.dtype.kind in "biufc":
+    if type(x) is np.ndarray and T.is_numeric(x.dtype):
         return lift(x)
     return operand(x) if type(x) is Tracer and x.flavour == "python" else x
 
@@ -254,7 +255,7 @@ def holds_traced(x: Any) -> bool:
         return any(map(holds_traced, x))
     if type(x) is dict:
         return any(map(holds_traced, x.values()))
-    return type(x) in (Tracer, Text) or (type(x) is np.ndarray and x.dtype.kind in "biufc")
+    return type(x) in (Tracer, Text) or (type(x) is np.ndarray and T.is_numeric(x.dtype))
 
 
 def _representation(x: Any, around: tuple[Any, ...] = ()) -> Iterator[str | Field]:

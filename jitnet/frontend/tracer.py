@@ -29,6 +29,7 @@ from jitnet.frontend.context import (
     integer_arguments_of,
     running_trace,
 )
+from jitnet.frontend.device_arrays import device_of, is_read_only
 from jitnet.frontend.dispatch import apply, call, getitem, note_place, setitem
 from jitnet.frontend.operators import Operators
 from jitnet.frontend.stores import Store
@@ -385,6 +386,8 @@ def lift(x: Any) -> Tracer:
         return _literal(x, supported_dtype(x.dtype), "scalar")
     if isinstance(x, np.ndarray):
         return _lift_loose_array(x)
+    if device_of(kind) is not None:
+        return lift_array(x)
     if isinstance(x, (list, tuple)):
         return _lift_sequence(x)
     if isinstance(x, np.flatiter):
@@ -422,7 +425,7 @@ def lift_array(x: np.ndarray[Any, Any], name: str = "captured") -> Tracer:
         check_array(x, "an array")
         type = ArrayType(supported_dtype(x.dtype), x.shape)
         value = trace.capture(id(x), x, type, name)
-        store = Store(value, trace, layout_of(x), read_only=not x.flags.writeable)
+        store = Store(value, trace, layout_of(x), read_only=is_read_only(x))
         trace.stores[store] = value
         known = trace.outside[id(x)] = (x, None, Tracer(store, "array"))
     tracer: Tracer = known[2]
@@ -474,7 +477,7 @@ def _holds_tracer(x: Any) -> bool:
 
 def check_array(x: np.ndarray[Any, Any], what: str) -> None:
     """Refuse subclasses of ndarray and dtypes that the IR does not have."""
-    if type(x) is not np.ndarray:
+    if type(x) is not np.ndarray and device_of(type(x)) is None:
         raise errors.UnsupportedDTypeError(
             f"{what} of class {type(x).__module__}.{type(x).__qualname__}",
             why="subclasses of ndarray redefine what operations mean",
@@ -493,10 +496,8 @@ def supported_dtype(dtype: np.dtype[Any], what: str = "a value") -> ir.DType:
         return ir.types.from_numpy(dtype)
     except KeyError:
         pass
-    remedy = "use bool, an integer dtype, float32, float64, complex64 or complex128"
-    if dtype == np.float16:
-        remedy = "x.astype(np.float32), and .astype(np.float16) of the result outside"
-    elif dtype.kind == "O":
+    remedy = "use bool, an integer dtype, a float of 16 to 64 bits, complex64 or complex128"
+    if dtype.kind == "O":
         remedy = "an array of numbers, x.astype(np.float64); or a list or tuple of what it holds"
     elif dtype.kind in "SUT":
         remedy = "numbers that stand for the texts, np.unique(x, return_inverse=True)[1]"

@@ -21,11 +21,13 @@ BLOCK = 128  # more lanes are no faster, and take more memory
 FEW = 32  # so many lanes at once are as fast, whatever is computed
 
 
-def for_each(size: Dim, body: Function, consts: Sequence[Value]) -> Sequence[Value]:
+def for_each(
+    size: Dim, body: Function, consts: Sequence[Value], together: bool = True
+) -> Sequence[Value]:
     """`body(i, *consts)` for each i below `size`, in the running trace: stacked along a first
-    axis."""
+    axis. `together`: whether for many at once, where that is faster; it takes their memory."""
     dense = is_dense(body)
-    if not isinstance(size, int) or size < 2 or not (dense or size <= FEW):
+    if not isinstance(size, int) or size < 2 or not (together and (dense or size <= FEW)):
         stacked: Sequence[Value] = ops.for_(as_value(size), body, consts)
         return stacked
     if size <= BLOCK:

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from jitnet.frontend.device_arrays import device_of
+
 MOST_VALUES = 3
 
 Structure = tuple[Any, ...]
@@ -67,7 +69,7 @@ class Varying:
 
 def _values(leaves: Sequence[Any], static_ints: frozenset[int]) -> Iterator[tuple[Place, int]]:
     for i, leaf in enumerate(leaves):
-        if type(leaf) is np.ndarray:
+        if type(leaf) is np.ndarray or device_of(type(leaf)) is not None:
             yield from (((i, axis), n) for axis, n in enumerate(leaf.shape) if n > 1)
         elif i in static_ints:
             yield (i, None), leaf

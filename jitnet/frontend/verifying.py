@@ -24,6 +24,7 @@ import numpy as np
 
 from jitnet import errors
 from jitnet.frontend.copying import copied
+from jitnet.frontend.device_arrays import device_of
 from jitnet.frontend.pytree import flatten, leaf_paths
 from jitnet.frontend.recording import ELEMENT, Assigned, record
 from jitnet.frontend.restoring import Saved
@@ -73,6 +74,12 @@ def run(fn: Callable[..., Any], program: Program, leaves: Sequence[Any], argumen
         Exception: what the program raises.
     """
     inputs = program.inputs(leaves)
+    if any(device_of(type(x)) for x in inputs):
+        raise errors.ArgumentError(
+            "an array of a device, for a function with verify=True",
+            why="NumPy is to compute the same on copies",
+            remedy="pass arrays of NumPy, which device= uploads",
+        )
     params = program.traced.function.params
     own = copied([np.asarray(x, p.dtype.numpy) for x, p in zip(inputs, params)])
     args, kwargs, *places = arguments
@@ -162,20 +169,27 @@ def difference(got: Any, expected: Any, scale: float) -> float:
 def _apart(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], scale: float) -> float:
     if a.dtype != b.dtype or a.shape != b.shape:
         return np.inf
+    eps = _eps(b.dtype)
     with np.errstate(all="ignore"):
         same = a == b
-        if b.dtype.kind in "fc":
+        if eps:
             same |= np.isnan(a) & np.isnan(b)
         if same.all():
             return 0.0
         wide = np.complex128 if b.dtype.kind == "c" else np.float64
         apart = np.abs(a[~same].astype(wide) - b[~same].astype(wide))
     worst = float(np.where(np.isnan(apart), np.inf, apart).max())
-    if b.dtype.kind not in "fc":
+    if not eps:
         return worst
-    eps = float(np.finfo(b.dtype).eps)
     rounding = eps**0.5 * _greatest([b]) + eps * scale
     return worst if worst > rounding else 0.0
+
+
+def _eps(dtype: np.dtype[Any]) -> float:
+    """Of floats and complex numbers, how far those next to 1 are from it; 0.0 of what is exact."""
+    if dtype.name == "bfloat16":
+        return 2.0**-7
+    return float(np.finfo(dtype).eps) if dtype.kind in "fc" else 0.0
 
 
 def _scale(inputs: Sequence[Any]) -> float:

@@ -284,7 +284,7 @@ class _Parser:
 
     def dtype(self) -> T.DType:
         token = self.take("word", "a dtype")
-        found = T.DTYPES.get(token.text) or T.COMPLEX.get(token.text)
+        found = T.by_name(token.text)
         if found is None:
             raise self.error(f"no dtype {token.text!r}", token)
         return found

@@ -34,7 +34,7 @@ READABLE_ELEMENTS = 16  # constant arrays up to this size print as nested lists,
 
 _NOT_IN_NAMES = re.compile(r"\W")
 _PLAIN_NAME = re.compile(r"[A-Za-z_][\w.]*\Z", re.ASCII)
-_CANONICAL_NAN = {T.f32: 0x7FC00000, T.f64: 0x7FF8000000000000}
+_CANONICAL_NAN = {"f16": 0x7E00, "bf16": 0x7FC0, "f32": 0x7FC00000, "f64": 0x7FF8000000000000}
 
 
 class Names:
@@ -158,7 +158,7 @@ def scalar_text(data: Any, dtype: T.DType) -> str:
         return str(int(data))
     if np.isnan(data):
         bits = int(data.view(f"u{dtype.itemsize}"))
-        return "nan" if bits == _CANONICAL_NAN[dtype] else f"nan({bits:#x})"
+        return "nan" if bits == _CANONICAL_NAN[dtype.name] else f"nan({bits:#x})"
     short = str(data)
     if "." not in short and "e" not in short and "inf" not in short:
         short += ".0"

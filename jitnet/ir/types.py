@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, ClassVar, Union
 
 import numpy as np
@@ -37,7 +37,7 @@ class DType:
     @cached_property
     def kind(self) -> str:
         """One of 'b' (bool), 'i' (signed), 'u' (unsigned), 'f' (float), 'c' (complex)."""
-        return self.numpy.kind
+        return "f" if self.name == "bf16" else self.numpy.kind
 
     @cached_property
     def itemsize(self) -> int:
@@ -51,6 +51,16 @@ class DType:
     @property
     def is_float(self) -> bool:
         return self.kind == "f"
+
+    @cached_property
+    def is_half(self) -> bool:
+        """Whether it is a float of 16 bits: stored as such, computed with as float32."""
+        return self.is_float and self.itemsize == 2
+
+    @property
+    def float_format(self) -> tuple[int, int]:
+        """Of a float: the stored bits of the mantissa, and the bias of the exponent."""
+        return _FLOAT_FORMATS[self.name]
 
     @property
     def is_integer(self) -> bool:
@@ -70,6 +80,12 @@ class DType:
         return self.kind in "fc"
 
     @property
+    def is_numpy_inexact(self) -> bool:
+        """Whether NumPy counts it among the inexact ones: bfloat16, which it only knows from
+        outside, it does not."""
+        return self.numpy.kind in "fc"
+
+    @property
     def half(self) -> DType:
         """The dtype of the real and the imaginary part of a complex one."""
         assert self.is_complex, f"{self} has no halves"
@@ -85,7 +101,7 @@ class DType:
 bool_ = DType("bool", np.dtype(np.bool_))
 i8, i16, i32, i64 = (DType(f"i{n}", np.dtype(f"int{n}")) for n in (8, 16, 32, 64))
 u8, u16, u32, u64 = (DType(f"u{n}", np.dtype(f"uint{n}")) for n in (8, 16, 32, 64))
-f32, f64 = (DType(f"f{n}", np.dtype(f"float{n}")) for n in (32, 64))
+f16, f32, f64 = (DType(f"f{n}", np.dtype(f"float{n}")) for n in (16, 32, 64))
 c64, c128 = (DType(f"c{n}", np.dtype(f"complex{n}")) for n in (64, 128))
 
 DTYPES: dict[str, DType] = {
@@ -95,17 +111,47 @@ DTYPES: dict[str, DType] = {
 COMPLEX: dict[str, DType] = {d.name: d for d in (c64, c128)}
 """Pairs of these, on the array level only: `passes.pairs` takes them apart."""
 _BY_NUMPY: dict[np.dtype[np.generic], DType] = {
-    d.numpy: d for d in (*DTYPES.values(), *COMPLEX.values())
+    d.numpy: d for d in (*DTYPES.values(), f16, *COMPLEX.values())
 }
+_FLOAT_FORMATS = {"f16": (10, 15), "bf16": (7, 127), "f32": (23, 127), "f64": (52, 1023)}
+
+
+@cache
+def bfloat16() -> DType:
+    """The upper halves of float32, `bf16`: of the package ml_dtypes, which is imported here.
+
+    Raises:
+        ImportError: where it is missing.
+    """
+    import ml_dtypes
+
+    return DType("bf16", np.dtype(ml_dtypes.bfloat16))
+
+
+def by_name(name: str) -> DType | None:
+    """The dtype that the IR calls so; None where there is none."""
+    if name == "bf16":
+        return bfloat16()
+    return f16 if name == "f16" else DTYPES.get(name) or COMPLEX.get(name)
 
 
 def from_numpy(dtype: np.typing.DTypeLike) -> DType:
     """The IR dtype of a NumPy dtype.
 
     Raises:
-        KeyError: for a dtype that the IR does not have (float16, object, byte-swapped).
+        KeyError: for a dtype that the IR does not have (longdouble, object, byte-swapped).
     """
-    return _BY_NUMPY[np.dtype(dtype)]
+    found = _BY_NUMPY.get(np.dtype(dtype))
+    if found is not None:
+        return found
+    if np.dtype(dtype).name != "bfloat16":
+        raise KeyError(dtype)
+    return bfloat16()
+
+
+def is_numeric(dtype: np.dtype[np.generic]) -> bool:
+    """Whether a NumPy dtype is one of numbers: which of them the IR has, `from_numpy` knows."""
+    return dtype.kind in "biufc" or dtype.name == "bfloat16"
 
 
 @dataclass(frozen=True)

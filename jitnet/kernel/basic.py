@@ -184,6 +184,7 @@ select = ScalarOp(
     llvm=_kinds("biuf", "select {B} {0}, {T} {1}, {T} {2}"),
     cuda=_kinds("biuf", "({0} ? {1} : {2})"),
     facts=SELECT,
+    halves="bits",
 )
 
 # -- bits ------------------------------------------------------------------------------------------
@@ -308,14 +309,36 @@ def _same_width(source: DType, target: DType) -> bool:
 CAST = Conversion("cast", cast_reference, facts=CONVERT)
 BITCAST = Conversion("bitcast", bitcast_reference, _same_width)
 
-_INTEGER_OF: Mapping[int, DType] = {32: T.i32, 64: T.i64}
+_INTEGER_OF: Mapping[int, DType] = {16: T.i16, 32: T.i32, 64: T.i64}
 
 
 def cast(x: Value, dtype: DType) -> Value:
     """The value in another dtype, as C does it on x86: integers wrap around, floats are cut to
     integers through i32 (i64 for the types of 32 unsigned and of 64 bits), whose smallest value
-    stands for what does not fit; to bool is `!= 0`."""
-    return CAST(x, dtype)
+    stands for what does not fit; to bool is `!= 0`. Kernels have casts of halves from and to
+    float32, and all others are made of these. A float64 is rounded once to a float16, as NumPy
+    does it, and by way of float32 to a bfloat16, as ml_dtypes does."""
+    if x.dtype.is_half and x.dtype != dtype:
+        return CAST(CAST(x, T.f32), dtype) if not dtype.is_half else _rounded(x, dtype)
+    return _rounded(x, dtype) if dtype.is_half else CAST(x, dtype)
+
+
+def _rounded(x: Value, half: DType) -> Value:
+    if x.dtype == half:
+        return x
+    if x.dtype is T.f64 and half is T.f16:
+        return CAST(_rounded_to_odd(x), half)
+    return CAST(CAST(x, T.f32), half)
+
+
+def _rounded_to_odd(x: Value) -> Value:
+    """A float64 as float32, of which the last bit is set where it is not exact: rounding that once
+    more, to fewer bits, is as if there had been one rounding only."""
+    nearest = CAST(x, T.f32)
+    back, bits = CAST(nearest, T.f64), BITCAST(nearest, T.i32)
+    larger = CAST(gt(abs(back), abs(x)), T.i32)
+    inexact = CAST(ne(back, x), T.i32)
+    return BITCAST(bitwise_or(sub(bits, larger), inexact), T.f32)
 
 
 def bitcast(x: Value, dtype: DType) -> Value:

@@ -88,7 +88,7 @@ def _extremum(name: str, numpy: Any, better: ScalarOp, ignore_nan: bool) -> Scal
 
     word = "max" if better is gt else "min"
     union = "or" if better is gt else "and"
-    return ScalarOp(
+    row = ScalarOp(
         name,
         ("biuf", "="),
         "same",
@@ -98,7 +98,14 @@ def _extremum(name: str, numpy: Any, better: ScalarOp, ignore_nan: bool) -> Scal
         cuda=dict.fromkeys("biu", f"({{0}} {'>' if better is gt else '<'} {{1}} ? {{0}} : {{1}})"),
         cost=2,
         facts=MAXIMUM if better is gt else MINIMUM,
+        halves=lambda x, y: cast(row(*_ordered(cast(x, T.f32), cast(y, T.f32), x.dtype)), x.dtype),
     )
+    return row
+
+
+def _ordered(x: Value, y: Value, half: T.DType) -> tuple[Value, Value]:
+    """Of two equal zeros in float16, the first wins."""
+    return (y, x) if half is T.f16 else (x, y)
 
 
 maximum = _extremum("maximum", np.maximum, gt, ignore_nan=False)
@@ -230,7 +237,7 @@ def _expand_reciprocal(x: Value) -> Value:
 
 def _reciprocal_reference(x: Any) -> Any:
     """1/x; an integer 0 gives what C's cast of inf does, on every machine."""
-    if x.dtype.kind == "f":
+    if x.dtype.kind not in "iu":
         return np.reciprocal(x)
     from_zero = -(2 ** (8 * x.dtype.itemsize - 1))
     at_zero = from_zero if x.dtype in (np.int32, np.int64) else 0
@@ -277,7 +284,15 @@ def _expand_sign(x: Value) -> Value:
     return select(gt(x, 0), lit(1, x), select(lt(x, 0), lit(-1, x), rest))
 
 
-sign = ScalarOp("sign", ("iuf",), "same", np.sign, expand=_expand_sign, cost=3)
+def _sign_of_half(x: Value) -> Value:
+    """A bfloat16 zero keeps its sign."""
+    found = cast(sign(cast(x, T.f32)), x.dtype)
+    return found if x.dtype is T.f16 else select(eq(x, 0.0), x, found)
+
+
+sign = ScalarOp(
+    "sign", ("iuf",), "same", np.sign, expand=_expand_sign, cost=3, halves=_sign_of_half
+)
 
 
 def _expand_heaviside(x: Value, at_zero: Value) -> Value:
@@ -383,10 +398,8 @@ class Format:
     """The layout of a float dtype: mantissa bits, exponent bias, and masks as Python ints."""
 
     def __init__(self, x: Value) -> None:
-        double = x.dtype is T.f64
-        self.integer = T.i64 if double else T.i32
-        self.mantissa = 52 if double else 23
-        self.bias = 1023 if double else 127
+        self.integer = T.DTYPES[f"i{x.dtype.bits}"]
+        self.mantissa, self.bias = x.dtype.float_format
         self.exponent_mask = 2 * self.bias + 1
         self.smallest_normal = 2.0 ** (1 - self.bias)
         self.smallest = 2.0 ** (1 - self.bias - self.mantissa)
@@ -460,14 +473,23 @@ frexp_exponent = ScalarOp(
 
 
 def _expand_nextafter(x: Value, y: Value) -> Value:
-    """The integers of a float's bits, sign apart, are in the order of the floats."""
+    """The integers of a float's bits, sign apart, are in the order of the floats. Of two equal
+    zeros a float16 stays the first."""
     f = Format(x)
     bits = bits_of(x)
     away = eq(lt(x, y), gt(x, 0.0))
     step = bitcast(add(bits, select(away, lit(1, bits), lit(-1, bits))), x.dtype)
     step = select(eq(x, 0.0), copysign(lit(f.smallest, x), y), step)
-    step = select(eq(x, y), y, step)
+    step = select(eq(x, y), x if x.dtype is T.f16 else y, step)
     return select(bitwise_or(isnan(x), isnan(y)), add(x, y), step)
+
+
+def _spacing_of_half(x: Value) -> Value:
+    """Of a float16, the way to the next larger one; that of a bfloat16 has the number's sign."""
+    if x.dtype is not T.f16:
+        return copysign(_expand_spacing(x), x)
+    infinity = lit(np.inf, x)
+    return select(eq(abs(x), infinity), lit(np.nan, x), sub(_expand_nextafter(x, infinity), x))
 
 
 def _expand_spacing(x: Value) -> Value:
@@ -476,6 +498,14 @@ def _expand_spacing(x: Value) -> Value:
 
 
 nextafter = ScalarOp(
-    "nextafter", ("f", "="), "same", np.nextafter, expand=_expand_nextafter, cost=8
+    "nextafter",
+    ("f", "="),
+    "same",
+    np.nextafter,
+    expand=_expand_nextafter,
+    cost=8,
+    halves=_expand_nextafter,
 )
-spacing = ScalarOp("spacing", ("f",), "same", np.spacing, expand=_expand_spacing, cost=4)
+spacing = ScalarOp(
+    "spacing", ("f",), "same", np.spacing, expand=_expand_spacing, cost=4, halves=_spacing_of_half
+)

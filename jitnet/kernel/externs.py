@@ -153,7 +153,7 @@ def _argsort(kind: Any) -> Callable[..., None]:
     return argsort
 
 
-def _sorting(dtype: T.DType) -> list[Extern]:
+def _sorting(dtype: str) -> list[Extern]:
     """NumPy's own routines for a row of a dtype: of elements in place, and of positions, which are
     0, 1, ... before."""
     found = []
@@ -162,7 +162,7 @@ def _sorting(dtype: T.DType) -> list[Extern]:
             ("sort", _sort(kind), ("ptr", "i64")),
             ("argsort", _argsort(kind), ("ptr", "ptr", "i64")),
         ):
-            name = f"{what}_{short}_{dtype.name}"
+            name = f"{what}_{short}_{dtype}"
             found.append(Extern(name, arguments, f"numpy_{name}", (), numpy, ("ptr null",), True))
     return found
 
@@ -238,11 +238,14 @@ def _lapack(routine: str, numpy: Callable[..., None], arguments: str) -> list[Ex
 def _host() -> list[Extern]:
     """A value is handed over (memory, dims, rank); a text is printed (order, its size, status)."""
     found = [Extern("host_print", ("ptr", "i64", "ptr"), "host_print", (), host_print, (), True)]
-    for dtype in T.DTYPES.values():
-        name = f"host_value_{dtype.name}"
+    for dtype in _DTYPES:
+        name = f"host_value_{dtype}"
         found.append(Extern(name, ("ptr", "ptr", "i64"), name, (), host_value, (), True))
     return found
 
+
+_DTYPES = (*T.DTYPES, "f16", "bf16")
+"""Of memory that is handed over."""
 
 EXTERNS: dict[str, Extern] = {
     e.name: e
@@ -257,7 +260,7 @@ EXTERNS: dict[str, Extern] = {
         *_lapack("getrf", _getrf, "i64 i64 ptr i64 ptr"),
         *_lapack("getrs", _getrs, "i32 i64 i64 ptr i64 ptr ptr i64"),
         *_lapack("potrf", _potrf, "i32 i64 ptr i64"),
-        *(routine for dtype in T.DTYPES.values() for routine in _sorting(dtype)),
+        *(routine for dtype in _DTYPES for routine in _sorting(dtype)),
         *_host(),
     )
 }

@@ -55,7 +55,10 @@ def shift_as(kind: str) -> Callable[[Any, Any], Any]:
 
 
 def fma_reference(x: Any, y: Any, z: Any) -> Any:
-    """x * y + z with one rounding."""
+    """x * y + z with one rounding; of halves, with another one to their precision."""
+    if x.dtype.itemsize == 2:
+        wide = (v.astype(np.float32) for v in (x, y, z))
+        return _fma_f32(*wide).astype(x.dtype)
     if np.result_type(x, y, z) == np.float32:
         return _fma_f32(x, y, z)
     return np.float64(1.0) * _fma_f64()(x, y, z)

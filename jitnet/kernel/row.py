@@ -27,6 +27,7 @@ from jitnet.ir import (
     Value,
     current,
     register,
+    registry,
 )
 from jitnet.ir import types as T
 from jitnet.ir.facts import FactRule
@@ -54,6 +55,9 @@ class ScalarOp(Op):
             unsigned one but of 32 bits at least, and {f} is "f" on f32 and nothing on f64. Its
             value is converted to the result's type at once.
         cost: rough flops; above 4 counts as expensive: fusion does not compute it twice.
+        halves: how it computes on floats of 16 bits, which kernels only store: "float32", on their
+            values as float32, with one rounding at the end, as NumPy does; "bits", as on all else,
+            since it looks at no number; or a function like `expand`.
         rarely: the first operand, a bool, is seldom true, and only then is the value other than the
             last operand: a backend jumps over `expand` where no lane is true.
         facts: what the row tells of integers.
@@ -76,6 +80,7 @@ class ScalarOp(Op):
         cost: int = 1,
         rarely: bool = False,
         facts: FactRule | None = None,
+        halves: str | Callable[..., Value] = "float32",
     ) -> None:
         self.name = name
         self.operands = tuple(operands)
@@ -88,6 +93,7 @@ class ScalarOp(Op):
         self.cost = cost
         self.rarely = rarely
         self.facts = facts
+        self.halves = halves
         register(self)
 
     @property
@@ -116,6 +122,8 @@ class ScalarOp(Op):
         self, operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
     ) -> tuple[Type, ...]:
         _require_scalars(self.name, operands)
+        if self.halves != "bits" and any(v.dtype.is_half for v in operands):
+            raise TypeRuleError(f"{self.name} of a half: cast to float32")
         return (ArrayType(self.result_dtype([v.dtype for v in operands])),)
 
     def __call__(self, *operands: Value | float | bool) -> Value:
@@ -123,8 +131,17 @@ class ScalarOp(Op):
         last Value among the operands."""
         dtype = next(v.dtype for v in reversed(operands) if isinstance(v, Value))
         values = [v if isinstance(v, Value) else Literal(v, dtype) for v in operands]
+        if self.halves != "bits" and any(v.dtype.is_half for v in values):
+            return self._on_halves(values)
         (result,) = current().bind(self, values)
         return result
+
+    def _on_halves(self, values: Sequence[Value]) -> Value:
+        if callable(self.halves):
+            return self.halves(*values)
+        dtype = self.result_dtype([v.dtype for v in values])
+        result = self(*(_as(v, T.f32) if v.dtype.is_half else v for v in values))
+        return _as(result, dtype) if dtype.is_half else result
 
 
 class Conversion(Op):
@@ -167,6 +184,14 @@ class Conversion(Op):
             return x
         (result,) = current().bind(self, (x,), {"dtype": dtype})
         return result
+
+
+def _as(x: Value, dtype: DType) -> Value:
+    """`basic.cast` between halves and float32, looked up late: that module is built on this one."""
+    if isinstance(x, Literal):
+        return Literal(x.item, dtype)
+    (result,) = current().bind(registry("kernel")["cast"], (x,), {"dtype": dtype})
+    return result
 
 
 def _require_scalars(name: str, operands: Sequence[Value]) -> None:

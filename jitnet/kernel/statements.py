@@ -9,7 +9,8 @@
 Regions see the values around them. A loop's region takes its index and its carries and returns the
 next carries. Loop kinds say what a backend may do with the iterations:
 
-    seq       in order
+    seq       in order; with a `combine` the carries are running folds (a scan), whose terms a
+              backend may take in by a fixed tree
     vector    independent, may run as lanes; each carry is folded by its `combine` scalar op, which
               the backend may reassociate (a fixed tree by trip count)
     parallel  independent, may run on threads or blocks
@@ -131,9 +132,11 @@ def load(buffer: Value, *indices: Value | int) -> Value:
     return value
 
 
-def store(buffer: Value, value: Value, *indices: Value | int) -> None:
-    """Write the element at `indices`, which must be in bounds."""
-    current().bind(STORE, (buffer, value, *map(as_index, indices)))
+def store(buffer: Value, value: Value, *indices: Value | int, fold: str = "") -> None:
+    """Write the element at `indices`, which must be in bounds. `fold` names the scalar op where the
+    value is what was there, with terms of a reduction taken in: these may come in any order."""
+    attrs = {"fold": fold} if fold else None
+    current().bind(STORE, (buffer, value, *map(as_index, indices)), attrs)
 
 
 def alloc(dtype: DType, dims: Sequence[Dim], name: str = "", heap: bool = False) -> Value:
@@ -228,9 +231,9 @@ def loop(
     name: str = "i",
 ) -> tuple[Value, ...]:
     """`for i in [low, high)`: calls `body(i, *carries)` once, to build the region; it returns the
-    next carries. `combine` names the scalar op that folds each carry of a vector loop, whose body
-    returns `combine(carry, term)`. Carries may be scalars, buffers (they swap without a copy) and
-    tapes. Returns the final carries."""
+    next carries. `combine` names the scalar op that folds each carry of a vector loop, or of a
+    scan, whose body returns `combine(carry, term)`. Carries may be scalars, buffers (they swap
+    without a copy) and tapes. Returns the final carries."""
     params = [(INDEX, name), *((c.type, c.name) for c in carries)]
     region = _region("body", params, body)
     operands = (as_index(low), as_index(high), *carries)

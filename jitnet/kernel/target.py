@@ -20,3 +20,8 @@ class Target(NamedTuple):
     cpu: str
     features: str
     vector_bytes: int
+
+    @property
+    def casts_halves(self) -> bool:
+        """Whether there are instructions between float16 and float32: F16C, or any ARM's."""
+        return "+f16c" in self.features.split(",") or self.triple.startswith(("aarch64", "arm64"))

@@ -30,6 +30,7 @@ from jitnet.ir import types as T
 from jitnet.ops import blas, products
 from jitnet.ops.lanes import Batched, behind, moved
 from jitnet.ops.lift import accumulate, factor, mul
+from jitnet.ops.pointwise import convert
 from jitnet.ops.primitive import (
     BatchTransform,
     JvpTransform,
@@ -59,7 +60,7 @@ def product_type(x: ArrayType, y: ArrayType, attrs: Attrs) -> ArrayType:
     Raises:
         TypeRuleError: for dtypes or axes that do not fit.
     """
-    if x.dtype != y.dtype:
+    if x.dtype != y.dtype or x.dtype.is_half:
         raise TypeRuleError(f"dot of {x} and {y}: convert first")
     for v, *groups in ((x, attrs["batch"][0], attrs["contract"][0]), (y, *_second(attrs))):
         axes = [a for group in groups for a in group]
@@ -243,7 +244,7 @@ DOT = Primitive(
 
 def dot(x: Value, y: Value, contract: Pairs, batch: Pairs = ((), ())) -> Value:
     """The sum of products over the axes paired by `contract`, for each index of the axes paired by
-    `batch`.
+    `batch`. Of halves, the product of float32, rounded once.
 
     Args:
         x, y: of one dtype; paired axes have the same extents.
@@ -253,6 +254,8 @@ def dot(x: Value, y: Value, contract: Pairs, batch: Pairs = ((), ())) -> Value:
     Raises:
         TypeRuleError: for dtypes or axes that do not fit.
     """
+    if x.dtype.is_half and x.dtype == y.dtype:
+        return convert(dot(convert(x, T.f32), convert(y, T.f32), contract, batch), x.dtype)
     attrs = {"contract": contract, "batch": batch}
     (result,) = current().bind(DOT, (x, y), attrs)
     return result

@@ -66,6 +66,8 @@ def _infer(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
     (x,), axes = operands, attrs["axes"]
+    if x.dtype.is_half:
+        raise TypeRuleError(f"a reduction of {x.type}: convert to float32 first")
     if any(not 0 <= a < x.rank for a in axes) or list(axes) != sorted(set(axes)):
         raise TypeRuleError(f"axes {axes} of {x.type}: sorted, each once, in range")
     return (x.array_type.with_dims(tuple(d for i, d in enumerate(x.dims) if i not in axes)),)
@@ -277,6 +279,9 @@ REDUCE_ALL = _reduction(
 
 
 def _bind(op: Primitive, x: Value, axes: Sequence[int]) -> Value:
+    """Of halves, the reduction of float32, rounded once."""
+    if x.dtype.is_half:
+        return convert(_bind(op, convert(x, T.f32), axes), x.dtype)
     (result,) = current().bind(op, (x,), {"axes": tuple(axes)})
     return result
 
@@ -384,15 +389,19 @@ ARGMIN = _position("argmin", np.argmin, s.lt)
 ARGMAX = _position("argmax", np.argmax, s.gt)
 
 
+def _comparable(x: Value) -> Value:
+    return convert(x, T.f32) if x.dtype.is_half else x
+
+
 def argmin(x: Value, axis: int) -> Value:
     """The position (i64) of the first least element along `axis`, or of the first NaN. The axis
     must not be empty."""
-    (result,) = current().bind(ARGMIN, (x,), {"axis": axis})
+    (result,) = current().bind(ARGMIN, (_comparable(x),), {"axis": axis})
     return result
 
 
 def argmax(x: Value, axis: int) -> Value:
     """The position (i64) of the first greatest element along `axis`, or of the first NaN. The axis
     must not be empty."""
-    (result,) = current().bind(ARGMAX, (x,), {"axis": axis})
+    (result,) = current().bind(ARGMAX, (_comparable(x),), {"axis": axis})
     return result

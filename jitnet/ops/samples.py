@@ -61,11 +61,13 @@ def special(dtype: T.DType) -> np.ndarray[Any, Any]:
             values[10:12] = [-1, -7]
             values[14:16] = [-3, -8]
         return np.array(values, dtype.numpy)
-    f = np.finfo(dtype.numpy.name)
-    tiny, largest, eps = float(f.smallest_subnormal), float(f.max), float(f.eps)
+    mantissa, bias = dtype.float_format
+    eps, normal = 2.0**-mantissa, 2.0 ** (1 - bias)
+    tiny, largest = normal * eps, (2 - eps) * 2.0**bias
     values_f = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.25, 1.5, -2.5, 1.0 + eps]
-    values_f += [1e10, tiny, -largest, float(f.smallest_normal), 3.0, -0.75]
-    return np.array(values_f, dtype.numpy)
+    values_f += [1e10, tiny, -largest, normal, 3.0, -0.75]
+    with np.errstate(over="ignore"):
+        return np.array(values_f).astype(dtype.numpy)
 
 
 def pointwise_samples(row: ScalarOp, domain: Domain | Sequence[Domain]) -> Iterator[Sample]:
@@ -81,13 +83,14 @@ def pointwise_samples(row: ScalarOp, domain: Domain | Sequence[Domain]) -> Itera
 
 
 def row_dtypes(row: ScalarOp) -> list[list[T.DType]]:
-    """The combinations of operand dtypes that a row takes."""
+    """The combinations of operand dtypes that a row takes, on the array level float16 too."""
     found: list[list[T.DType]] = [[]]
+    choices = (*T.DTYPES.values(), T.f16)
     for kinds in row.operands:
         if kinds == "=":
             found = [[*dtypes, dtypes[-1]] for dtypes in found]
         else:
-            found = [[*ds, d] for ds in found for d in T.DTYPES.values() if d.kind in kinds]
+            found = [[*ds, d] for ds in found for d in choices if d.kind in kinds]
     return found
 
 
@@ -105,10 +108,12 @@ def _grid(dtypes: Sequence[T.DType]) -> list[np.ndarray[Any, Any]]:
 def convert_samples() -> Iterator[Sample]:
     """From each dtype to each, in range; floats with a fraction too."""
     rng = generator("convert")
-    for source in T.DTYPES.values():
-        for target in T.DTYPES.values():
+    dtypes = (*T.DTYPES.values(), T.f16)
+    for source in dtypes:
+        for target in dtypes:
             x = smooth(rng, source, (2, 3), "any" if target.kind in "if" else "positive")
-            yield Sample((x,), {"dtype": target}, differentiable=target.is_float)
+            precise = target.is_float and not (source.is_half or target.is_half)
+            yield Sample((x,), {"dtype": target}, differentiable=precise)
         yield Sample((smooth(rng, source, ()),), {"dtype": T.f64})
         wide = special(source)
         yield Sample((wide,), {"dtype": T.f32}, differentiable=False)

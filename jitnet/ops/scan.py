@@ -108,7 +108,8 @@ def _emit(combine: s.ScalarOp, identity: int) -> Callable[..., Sequence[Value]]:
                 store(y, stored, *here)
                 return (following,)
 
-            loop(0, n, step, (neutral,), name="k")
+            in_order = () if y.dtype.is_half else (combine.name,)  # each term is rounded
+            loop(0, n, step, (neutral,), combine=in_order, name="k")
 
         def by_rows(at: Sequence[Value]) -> None:
             def first(to: Sequence[Value]) -> None:
@@ -192,7 +193,7 @@ def _jvp_cumprod(
 def _samples(name: str) -> Iterator[Sample]:
     rng = generator(name)
     flags = [(False, False), (True, False), (False, True), (True, True)]
-    for dtype in T.DTYPES.values():
+    for dtype in (*T.DTYPES.values(), T.f16):
         if dtype.is_bool:
             continue
         for shape, axis in (((3,), 0), ((2, 3), 0), ((2, 3), 1), ((2, 3, 2), 1), ((0, 2), 0)):

@@ -38,6 +38,7 @@ from jitnet.ops.create import dims_of, extents
 from jitnet.ops.lanes import Batched, behind
 from jitnet.ops.lift import accumulate, jvp_of_linear
 from jitnet.ops.pairs import each_half
+from jitnet.ops.pointwise import convert
 from jitnet.ops.primitive import (
     BatchTransform,
     Context,
@@ -165,8 +166,10 @@ def _pull_broadcast(eqn: Eqn, ct: Value, x: ArrayType) -> Value:
     axes = eqn.attrs["axes"]
     whole = [axes[i] for i, d in enumerate(x.dims) if d != 1 or ct.dims[axes[i]] == 1]
     summed = tuple(a for a in range(ct.rank) if a not in whole)
-    if summed:
-        (ct,) = current().bind(registry("array")["reduce_sum"], (ct,), {"axes": summed})
+    if summed:  # of halves, sums of float32
+        wide = convert(ct, T.f32) if x.dtype.is_half else ct
+        (total,) = current().bind(registry("array")["reduce_sum"], (wide,), {"axes": summed})
+        ct = convert(total, x.dtype)
     return reshape(ct, x.dims)
 
 

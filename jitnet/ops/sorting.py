@@ -49,6 +49,7 @@ from jitnet.ops.create import iota
 from jitnet.ops.index import gather
 from jitnet.ops.lanes import Batched, batch_along
 from jitnet.ops.loops import copy, nest
+from jitnet.ops.pointwise import convert
 from jitnet.ops.primitive import (
     BatchTransform,
     Context,
@@ -201,7 +202,7 @@ def _jvp_sort(
 def _sort_samples() -> Iterator[Sample]:
     rng = generator("sort")
     for kind in SORTS:
-        for dtype in T.DTYPES.values():
+        for dtype in (*T.DTYPES.values(), T.f16):
             yield Sample((smooth(rng, dtype, (7,)),), {"axis": 0, "kind": kind}, dtype.is_float)
             yield Sample((special(dtype),), {"axis": 0, "kind": kind}, False)
         for shape, axis in (((2, 5), 1), ((4, 3), 0), ((2, 3, 2), 1), ((0,), 0), ((3, 0), 0)):
@@ -377,5 +378,7 @@ def searchsorted(row: Value, values: Value, side: str = "left") -> Value:
         row: in ascending order, NaN last; of the dtype of `values`.
         side: "left": elements less than the value; "right": less or equal.
     """
+    if row.dtype.is_half:
+        row, values = convert(row, T.f32), convert(values, T.f32)
     (result,) = current().bind(SEARCHSORTED, (row, values), {"side": side})
     return result

@@ -93,4 +93,6 @@ def empty(dims: tuple[int, ...], dtype: np.dtype[Any], pool: Pool = POOL) -> np.
     size = prod(dims) * dtype.itemsize
     if size < LARGE:
         return np.empty(dims, dtype)
+    if dtype.kind == "V":  # bfloat16, of which the array interface does not know
+        return np.asarray(_Lease(pool, size, dims, np.dtype(np.uint16))).view(dtype)
     return np.asarray(_Lease(pool, size, dims, dtype))

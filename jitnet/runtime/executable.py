@@ -49,6 +49,17 @@ class Stages(Mapping[str, str]):
 
 
 @dataclass(frozen=True)
+class OnDevice:
+    """Attributes:
+    told: what runs there and how, and what is transferred, in words.
+    peak: the bytes that a call takes there, or None where they cannot be told before it.
+    """
+
+    told: Callable[[], str]
+    peak: Callable[[], int | None]
+
+
+@dataclass(frozen=True)
 class Executable:
     """A compiled Function.
 
@@ -58,14 +69,14 @@ class Executable:
         stages: the text of each stage, in order; IR has the user's source lines beside it.
         milliseconds: what each stage took to make.
         program: what was emitted.
-        device: what runs it, and how, in words; "" for this machine's CPU.
+        device: how it runs on a device; None for this machine's CPU.
     """
 
     run: Callable[[Sequence[Any]], Sequence[Any]]
     stages: Mapping[str, str]
     milliseconds: Mapping[str, float]
     program: Program
-    device: str = ""
+    device: OnDevice | None = None
 
     @property
     def copies(self) -> Sequence[Copy]:
@@ -74,12 +85,22 @@ class Executable:
 
     @cached_property
     def cost(self) -> Mapping[str, int]:
-        """Rough work of one call, see `cost_of`."""
-        return cost_of(self.program)
+        """Rough work of one call, see `cost_of`. On a device "peak_bytes" is what its plan takes,
+        and results; copies of NumPy's arguments do not count."""
+        cost = cost_of(self.program)
+        if self.device is None:
+            return cost
+        peak = self.device.peak()
+        if peak is None:
+            return cost | {"peak_is_known": 0}
+        return cost | {"peak_bytes": peak, "peak_is_known": 1}
 
 
 def compile(
-    function: Function, layouts: Sequence[str], stores: Mapping[int, int] = NO_STORES
+    function: Function,
+    layouts: Sequence[str],
+    stores: Mapping[int, int] = NO_STORES,
+    fast_math: bool = False,
 ) -> Executable:
     """Compile a Function whose params have these layout classes ("C", "F" or "strided").
 
@@ -88,7 +109,7 @@ def compile(
     """
     front = lowered(function, layouts, stores)
     program, clock = front.program, front.clock
-    module = emit(program.kernel, host_target())
+    module = emit(program.kernel, host_target(), fast_math=fast_math)
     clock.lap("emit")
     native = compile_module(module)
     clock.lap("native")

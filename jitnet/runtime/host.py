@@ -31,8 +31,9 @@ def _callback(symbol: str) -> Any:
     """The C function; the cache keeps it alive."""
     if symbol == "host_print":
         return _PRINT(_print)
-    dtype = T.DTYPES[symbol.removeprefix("host_value_")].numpy
-    return _VALUE(functools.partial(_value, dtype))
+    dtype = T.by_name(symbol.removeprefix("host_value_"))
+    assert dtype is not None, symbol
+    return _VALUE(functools.partial(_value, dtype.numpy))
 
 
 _PRINT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)

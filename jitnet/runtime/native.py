@@ -45,6 +45,8 @@ _CODES = {
     "u16": "H6x",
     "u32": "I4x",
     "u64": "Q",
+    "f16": "2s6x",
+    "bf16": "2s6x",
     "f32": "f4x",
     "f64": "d",
 }
@@ -89,7 +91,7 @@ class HeapBlock:
         self._address = address
         self.__array_interface__ = {
             "version": 3,
-            "typestr": dtype.numpy.str,
+            "typestr": "<u2" if dtype.name == "bf16" else dtype.numpy.str,
             "shape": dims,
             "data": (address, False),
         }
@@ -191,6 +193,8 @@ class NativeProgram:
 
 def _number(arg: Any, dtype: DType) -> Any:
     """What `struct` packs for a rank-0 argument."""
+    if dtype.is_half:
+        return dtype.numpy.type(arg).tobytes()
     if dtype.name != "f32" or isinstance(arg, np.float32):
         return arg
     with np.errstate(over="ignore"):
@@ -232,5 +236,6 @@ def _wrap(output: HeapOutput, results: bytes, owned: dict[int, Any]) -> Any:
         for d in output.dims
     )
     if address not in owned:
-        owned[address] = np.asarray(HeapBlock(address, output.dtype, dims))
+        block = np.asarray(HeapBlock(address, output.dtype, dims))
+        owned[address] = block.view(output.dtype.numpy) if output.dtype.is_half else block
     return owned[address]

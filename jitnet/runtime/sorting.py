@@ -29,7 +29,13 @@ _Pointers = ctypes.POINTER(ctypes.c_void_p)
 def sorting_address(symbol: str) -> int:
     """The address of a routine of `kernel.externs` that is NumPy's."""
     _, what, kind, dtype = symbol.split("_")
-    return numpys_own(what, kind, T.DTYPES[dtype].numpy) or callback(symbol)
+    return numpys_own(what, kind, _numpy_dtype(dtype)) or callback(symbol)
+
+
+def _numpy_dtype(name: str) -> np.dtype[Any]:
+    dtype = T.by_name(name)
+    assert dtype is not None, name
+    return dtype.numpy
 
 
 def numpys_own(what: str, kind: str, dtype: np.dtype[Any]) -> int | None:
@@ -51,7 +57,7 @@ def _c_api() -> Any:
 def _callback(symbol: str) -> Any:
     """A C function that runs the routine's reference; the cache keeps it alive."""
     routine = EXTERNS[symbol.removeprefix("numpy_")]
-    dtype = T.DTYPES[symbol.rsplit("_", 1)[1]].numpy
+    dtype = _numpy_dtype(symbol.rsplit("_", 1)[1])
 
     def run(*args: Any) -> int:
         *pointers, n, _ = args

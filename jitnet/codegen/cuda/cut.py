@@ -13,25 +13,40 @@ knows. Nothing is read back but what the host must know to go on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from jitnet.codegen.cuda.contract import contracted
+from jitnet.codegen.cuda.drives import (
+    LARGE,
+    MOST_ASKED,
+    drives,
+    is_exact,
+    is_large,
+    known_of,
+)
+from jitnet.codegen.cuda.groups import Waiting, grouped, in_steps, write_group
 from jitnet.codegen.cuda.kernels import Kernel, write_kernel
 from jitnet.codegen.cuda.launch import BY_VALUE, LAUNCH, POINTER, SLOT, CudaProgram
 from jitnet.codegen.cuda.marks import HOSTS, marked
-from jitnet.codegen.cuda.memory import Places, references, walk
-from jitnet.codegen.cuda.merge import UNKNOWN, interchanged, is_parallel, merged, nest_of
+from jitnet.codegen.cuda.memory import Places, bound_in, references, walk
+from jitnet.codegen.cuda.merge import UNKNOWN, Nest, interchanged, is_parallel, merged, nest_of
+from jitnet.codegen.cuda.multiply import multiplied
+from jitnet.codegen.cuda.needs import slots_of
+from jitnet.codegen.cuda.order import is_check, ordered
+from jitnet.codegen.cuda.owned import owned
+from jitnet.codegen.cuda.parts import in_parts
 from jitnet.codegen.cuda.rows import Unit, is_scalar_op
+from jitnet.codegen.cuda.scans import find_scan
+from jitnet.codegen.cuda.settle import settled
 from jitnet.codegen.cuda.split import folded_constants, split
-from jitnet.codegen.cuda.statements import MOST_LOCAL, local_bytes, trips
+from jitnet.codegen.cuda.state import MOST_LOCAL, is_chosen, local_bytes, trips
 from jitnet.codegen.cuda.text import c_name
-from jitnet.codegen.workspace import static_bytes
-from jitnet.ir import ArrayType, BufferType, Eqn, Function, Literal, Value
+from jitnet.codegen.cuda.tiles import tiled
+from jitnet.codegen.cuda.touch import Touched, clash, touched
+from jitnet.ir import ArrayType, BufferType, Eqn, Function, Literal, Value, as_value
 from jitnet.kernel import statements as S
-
-LARGE = 8192
-"""Nests of so many points are launches of their own, in loops too."""
 
 BLOCK_WORK = 64
 """Inner loops of so many iterations are a block's work, not a thread's."""
@@ -43,14 +58,27 @@ MOST_CLONED = 24
 """Scalars that each thread of a nest computes for itself, rather than one kernel before it."""
 
 
-def cut(kernel: Function) -> CudaProgram:
-    """The CUDA C++ of a kernel Function, and the program that launches it."""
+def cut(
+    kernel: Function,
+    scalars: Collection[int] = (),
+    resident: Collection[int] = (),
+    fast_math: bool = False,
+) -> CudaProgram:
+    """The CUDA C++ of a kernel Function, and the program that launches it.
+
+    Args:
+        scalars: positions of params that are numbers of the caller's.
+        resident: positions of params that are numbers on the device.
+        fast_math: elementary functions of float32 are the hardware's approximations.
+    """
+    slots = slots_of(kernel, scalars, resident)
     functions = (*reversed(kernel.callees()), kernel)
-    unit = Unit(guarded=any(e.op is S.RAISE for f in functions for e in f.walk()))
+    guarded = any(e.op is S.RAISE for f in functions for e in f.walk())
+    unit = Unit(guarded, fast_math=fast_math)
     hosts: dict[int, Function] = {}
     for f in functions:
-        hosts[id(f)] = _Cutter.of(f, unit, hosts).run()
-    return CudaProgram(_translation_unit(unit), hosts[id(kernel)], tuple(unit.sites))
+        hosts[id(f)] = _Cutter.of(f, unit, hosts, slots if f is kernel else ()).run()
+    return CudaProgram(_translation_unit(unit), hosts[id(kernel)], tuple(unit.sites), slots)
 
 
 _PACK = """\
@@ -58,6 +86,11 @@ template <typename T, int N>
 struct alignas(sizeof(T) * N) pack {  // neighbours, read and written at once
   T at[N];
 };
+
+template <typename... P>
+static __device__ __forceinline__ bool aligned(P... places) {  // at multiples of 16 bytes
+  return (... | (unsigned long long)places) % 16 == 0;
+}
 """
 
 
@@ -78,6 +111,9 @@ class _Cutter:
         views: buffers whose place depends on what is known on the device only.
         left: how often each value is still asked for by what has not been cut.
         pending: what gathers for one kernel, in order.
+        asked: what that asks for.
+        checked: checks among that which kernels that wait make themselves.
+        waiting: kernels that are launched as soon as somebody needs what they do, in order.
         eqns: the host's, of the region that is being cut.
     """
 
@@ -89,14 +125,17 @@ class _Cutter:
     left: Counter[Value] = field(default_factory=Counter)
     views: dict[Value, Eqn] = field(default_factory=dict)
     pending: list[Eqn] = field(default_factory=list)
+    asked: set[Value] = field(default_factory=set)
+    checked: set[int] = field(default_factory=set)
+    waiting: list[Waiting] = field(default_factory=list)
     eqns: list[Eqn] = field(default_factory=list)
 
     @staticmethod
-    def of(f: Function, unit: Unit, hosts: dict[int, Function]) -> _Cutter:
-        f = marked(_hoisted_constants(folded_constants(f)))
-        f = merged(interchanged(marked(split(f, drives))), drives)
-        params = {p for p in f.params if isinstance(p.type, ArrayType)}
-        known = _known(f.eqns, params)
+    def of(f: Function, unit: Unit, hosts: dict[int, Function], slots: Collection[int]) -> _Cutter:
+        f = prepared(f)
+        own = [p for i, p in enumerate(f.params) if i not in slots]
+        params = {p for p in own if isinstance(p.type, ArrayType)}
+        known = known_of(f.eqns, params)
         return _Cutter(f, Places(f), known, unit, hosts)
 
     def run(self) -> Function:
@@ -130,15 +169,26 @@ class _Cutter:
                 self.views[eqn.result] = eqn
                 self.pending.append(eqn)
                 self.left.update(references(eqn))  # later kernels make it too
+        elif eqn.op is S.CALL_EXTERN and not eqn.attrs["name"].startswith("host_"):
+            self.flush_for(eqn)
+            self.host(eqn)
         elif eqn.op in HOSTS or (eqn.regions and drives(eqn)):
             self.flush()
             self.host(eqn)
+        elif self.is_hosts_check(eqn):
+            self.host(eqn)
         else:
-            kernel = self.spread(eqn)
+            kernel = None if self.names_pending_memory(eqn) else self.spread(eqn)
             if kernel is None:
-                self.pending.append(eqn)
+                self.pend(eqn)
             else:
-                self.launch_nest(eqn, kernel)
+                self.add_nest(eqn, kernel)
+
+    def names_pending_memory(self, eqn: Eqn) -> bool:
+        """Whether it asks for a buffer that only the pending kernel can tell."""
+        loops = [e for e in self.pending if e.regions]
+        buffers = {r for e in loops for r in e.results if isinstance(r.type, BufferType)}
+        return not buffers.isdisjoint(references(eqn))
 
     def knows(self, values: Sequence[Value]) -> bool:
         return all(isinstance(v, Literal) or v in self.known for v in values)
@@ -146,14 +196,29 @@ class _Cutter:
     def is_hosts(self, eqn: Eqn) -> bool:
         return is_scalar_op(eqn) and eqn.result in self.known
 
+    def is_hosts_check(self, eqn: Eqn) -> bool:
+        """Whether the host can tell by itself that an error is to be raised, and may do so now."""
+        if not is_check(eqn) or any(w.checks for w in self.waiting):
+            return False
+        inner = list(walk((eqn,)))
+        own = {r for e in inner for r in e.results}
+        asked = {v for v in references(eqn) if not isinstance(v, Literal)} - own
+        exact = all(is_exact(e) for e in inner if is_scalar_op(e))
+        before = any(e.op is S.RAISE for e in walk(self.pending))
+        return exact and asked <= self.known and not before
+
     def host(self, eqn: Eqn) -> None:
         """A statement that the host carries out, its regions cut."""
-        regions = [replace(r, eqns=tuple(self.region(r.eqns)), _hash=[]) for r in eqn.regions]
+        regions = eqn.regions
+        if not is_check(eqn):
+            regions = tuple(
+                replace(r, eqns=tuple(self.region(r.eqns)), _hash=[]) for r in eqn.regions
+            )
         attrs = eqn.attrs
         if eqn.op is S.INVOKE:
             attrs = {"callee": self.hosts[id(attrs["callee"])]}
-        self.eqns.append(replace(eqn, regions=tuple(regions), attrs=attrs))
-        if not eqn.regions:
+        self.eqns.append(replace(eqn, regions=regions, attrs=attrs))
+        if regions is eqn.regions:
             self.left.subtract(references(eqn))
 
     # -- nests over the grid ----------------------------------------------------------------------
@@ -163,26 +228,23 @@ class _Cutter:
         if not is_parallel(eqn) or any(e.op is S.RAISE for e in walk((eqn,))):
             return None  # of errors, the first one wins
         nest = nest_of(eqn, self.places)
-        levels, inner = nest.levels, nest.body
-        work = max((trips(e) or UNKNOWN for e in _inner_loops(inner)), default=0)
-        points = [trips(level) for level in levels]
-        count = None if None in points else prod(n or 0 for n in points)
-        if not work and count is not None and count <= TINY:
+        points = [trips(level) for level in nest.levels]
+        work = max((trips(e) or UNKNOWN for e in _inner_loops(nest.body)), default=1)
+        if None not in points and prod(n or 0 for n in points) * work <= TINY:
             return None
-        few = count is None or count < LARGE
-        local = local_bytes(walk(inner))
-        blocks = local > MOST_LOCAL or work >= BLOCK_WORK or (work >= 32 and few)
-        return Kernel(levels, (), (*nest.prefix, *inner), blocks)
+        return Kernel(nest.levels, (), (*nest.prefix, *nest.body), _is_for_blocks(nest))
 
-    def launch_nest(self, eqn: Eqn, kernel: Kernel) -> None:
-        """Launch a nest; scalars that it needs and that are cheap, every thread computes."""
+    def add_nest(self, eqn: Eqn, kernel: Kernel) -> None:
+        """Launch a nest later. Scalars that it needs and that are cheap, every thread computes, and
+        checks that stand before it."""
         kernel = self.with_views(kernel)
         head = self.cloned(kernel)
         if head is None:
-            self.flush()
+            self.close()
         else:
             kernel = replace(kernel, head=(*head, *kernel.head))
-        self.launch(kernel)
+            self.checked |= {id(e) for e in head if is_check(e)}
+        self.waiting.append(Waiting.of(kernel, self.places))
         self.left.subtract(references(eqn))
 
     def with_views(self, kernel: Kernel) -> Kernel:
@@ -200,59 +262,111 @@ class _Cutter:
         return replace(kernel, head=(*kernel.head, *views))
 
     def cloned(self, kernel: Kernel) -> list[Eqn] | None:
-        """The pending equations that a nest needs, or None where they have to be run before it."""
+        """The pending equations that a nest has to do itself, where nothing else of what is pending
+        concerns it; None where they have to be run before it."""
         if not self.pending:
             return []
-        stored = self.places.stored(walk(kernel.eqns))
-        if not all(self.places.is_free(e, stored) for e in self.pending):
-            return None
         wanted = set(kernel.arguments())
         taken: list[Eqn] = []
+        rest: list[Eqn] = []
         for eqn in reversed(self.pending):
-            if not wanted.isdisjoint(eqn.results):
+            if is_check(eqn) or not wanted.isdisjoint(eqn.results):
                 wanted.update(references(eqn))
                 taken.append(eqn)
+            else:
+                rest.append(eqn)
         if len(taken) > MOST_CLONED:
+            return None
+        nest = touched((*kernel.head, *kernel.eqns), self.places)
+        stored = {*self.places.stored(walk(self.pending)), *nest.writes}
+        if not all(is_check(e) or self.places.is_free(e, stored) for e in taken):
+            return None
+        others = touched(rest, self.places)
+        if others.raises or clash(replace(others, asks=set(), binds=set()), nest):
             return None
         return taken[::-1]
 
     # -- kernels ----------------------------------------------------------------------------------
 
-    def flush(self) -> None:
-        """Launch what is pending, if anybody asks for it."""
+    def pend(self, eqn: Eqn) -> None:
+        """Put a statement into the kernel of what is small, or begin another one where that would
+        have too many arguments."""
+        if self.pending and not self.names_pending_memory(eqn):
+            asked = self.asked.union(references(eqn))
+            if len(asked) > MOST_ASKED:
+                self.close()
+        self.pending.append(eqn)
+        self.asked.update(v for v in references(eqn) if not isinstance(v, Literal))
+        self.asked.difference_update(bound_in((eqn,)))
+
+    def close(self) -> None:
+        """What is pending is a kernel that waits, if anybody asks for what it does."""
         if not self.pending:
             return
-        eqns, self.pending = self.pending, []
+        eqns, self.pending = tuple(self.pending), []
+        self.asked.clear()
         within = Counter(v for e in eqns for v in references(e))
         wanted = [v for e in eqns for v in e.results if self.left[v] > within[v]]
         self.left.subtract(within)
-        if not wanted and all(is_scalar_op(e) or e.op in (S.LOAD, S.VIEW) for e in eqns):
+        if not wanted and all(_is_idle(e) or id(e) in self.checked for e in eqns):
             return
         outputs = tuple(v for v in wanted if isinstance(v.type, ArrayType))
-        kernel = Kernel((), (), tuple(eqns), True, outputs)
-        self.launch(self.with_views(kernel))
+        for kernel in _apart(Kernel((), (), eqns, True, outputs), self.places):
+            self.waiting.append(Waiting.of(self.with_views(kernel), self.places))
 
-    def launch(self, kernel: Kernel) -> None:
-        arguments = kernel.arguments()
-        passing = tuple(map(self.passing, arguments))
-        written = write_kernel(kernel, passing, self.places.roots, self.unit)
-        kernels = self.unit.kernels
-        name = kernels.setdefault(written.text, f"{c_name(self.f.name)}_{len(kernels)}")
-        extents = [v for level in kernel.levels for v in level.operands]
-        told = self.knows(extents)
-        attrs = {
-            "kernel": name,
-            "extents": len(kernel.levels) if told else 0,
-            "per_block": written.per_block if told else 0,
-            "threads": kernel.threads,
-            "passing": passing,
-            "scratch": written.scratch,
-            "results": tuple(v.type for v in kernel.outputs),
-        }
-        loc = (kernel.levels or kernel.eqns)[0].loc
-        self.eqns.append(
-            Eqn(LAUNCH, (*(extents if told else ()), *arguments), attrs, (), kernel.outputs, loc)
+    def flush(self) -> None:
+        """Launch all that waits."""
+        self.close()
+        waiting, self.waiting = self.waiting, []
+        self.launch_steps(waiting)
+
+    def flush_for(self, eqn: Eqn) -> None:
+        """Launch what a library call needs to have been done, and what can go with it."""
+        does = _touched_by_call(eqn, self.places)
+        if any(clash(touched((e,), self.places), does) for e in self.pending):
+            self.close()
+        steps = in_steps(self.waiting)
+        last = max(
+            (n for n, step in enumerate(steps) for one in step if clash(one.does, does)), default=-1
         )
+        now = {id(one) for step in steps[: last + 1] for one in step}
+        waiting = [one for one in self.waiting if id(one) in now]
+        self.waiting = [one for one in self.waiting if id(one) not in now]
+        self.launch_steps(waiting)
+
+    def launch_steps(self, waiting: Sequence[Waiting]) -> None:
+        for step in in_steps(waiting):
+            for kernels in grouped(step):
+                self.launch(kernels)
+
+    def launch(self, kernels: Sequence[Kernel]) -> None:
+        """Launch kernels that do not depend on each other, as one."""
+        name = c_name(self.f.name)
+        if len(kernels) > 1:
+            group = write_group(kernels, name, self.passing, self.places.roots, self.unit)
+            extents: Sequence[Value] = (as_value(0), as_value(group.blocks))
+            levels, per_block, written = 1, 1, group.written
+            arguments, outputs, threads = group.arguments, group.outputs, group.threads
+        else:
+            (kernel,) = kernels
+            written = write_kernel(kernel, self.passing, self.places.roots, self.unit)
+            extents = [v for level in kernel.levels for v in level.operands]
+            told = self.knows(extents)
+            extents, levels = (extents, len(kernel.levels)) if told else ((), 0)
+            per_block = written.per_block if told else 0
+            arguments, outputs, threads = kernel.arguments(), kernel.outputs, kernel.threads
+        names = self.unit.kernels
+        attrs = {
+            "kernel": names.setdefault(written.text, f"{name}_{len(names)}"),
+            "extents": levels,
+            "per_block": per_block,
+            "threads": threads,
+            "passing": tuple(map(self.passing, arguments)),
+            "scratch": written.scratch,
+            "results": tuple(v.type for v in outputs),
+        }
+        loc = (kernels[0].levels or kernels[0].eqns)[0].loc
+        self.eqns.append(Eqn(LAUNCH, (*extents, *arguments), attrs, (), tuple(outputs), loc))
 
     def passing(self, v: Value) -> str:
         if isinstance(v.type, BufferType):
@@ -260,43 +374,65 @@ class _Cutter:
         return BY_VALUE if v in self.known else SLOT
 
 
-# -- what a statement is ---------------------------------------------------------------------------
+def _is_idle(eqn: Eqn) -> bool:
+    return is_scalar_op(eqn) or eqn.op in (S.LOAD, S.VIEW)
 
 
-def drives(eqn: Eqn) -> bool:
-    """Whether the host carries out a loop or branch, statement by statement."""
-    if is_parallel(eqn) and eqn.attrs["kind"] == "parallel":
-        return False
-    inner = list(walk((eqn,)))
-    if any(e.op in HOSTS or _is_dynamic(e) for e in inner):
-        return True
-    if any(isinstance(r.type, BufferType) for r in eqn.results):
-        return True
-    if eqn.op is S.FOR and eqn.attrs["kind"] != "seq":
-        return False
-    return any(_points(region.eqns) >= LARGE for region in eqn.regions)
+def _apart(kernel: Kernel, places: Places) -> list[Kernel]:
+    """A kernel of one block as several, where it consists of nests that do not concern each other,
+    each with all that is computed for them, and of scalars."""
+    head = tuple(e for e in kernel.eqns if _is_idle(e) or is_check(e))
+    loops = [e for e in kernel.eqns if not (_is_idle(e) or is_check(e))]
+    if len(loops) < 2 or not all(map(is_parallel, loops)):
+        return [kernel]
+    does = [touched((e,), places) for e in loops]
+    stored = {root for one in does for root in one.writes}
+    free = all(is_check(e) or places.is_free(e, stored) for e in head)
+    if not free or any(d.raises for d in does):
+        return [kernel]
+    if any(clash(a, b) for n, b in enumerate(does) for a in does[:n]):
+        return [kernel]
+    nests = [nest_of(e, places) for e in loops]
+    apart = [Kernel(n.levels, head, (*n.prefix, *n.body), _is_for_blocks(n)) for n in nests]
+    if kernel.outputs:
+        apart.append(Kernel((), (), head, True, kernel.outputs))
+    return apart
 
 
-def _is_dynamic(eqn: Eqn) -> bool:
-    if eqn.op is not S.ALLOC:
-        return False
-    return bool(eqn.attrs.get("heap")) or static_bytes(eqn.result.buffer_type) is None
+def _is_for_blocks(nest: Nest) -> bool:
+    """Whether a block, not a thread, does each point of a nest."""
+    work = max((trips(e) or UNKNOWN for e in _inner_loops(nest.body)), default=0)
+    points = [trips(level) for level in nest.levels]
+    few = None in points or prod(n or 0 for n in points) < LARGE
+    return local_bytes(walk(nest.body)) > MOST_LOCAL or work >= (32 if few else BLOCK_WORK)
 
 
-def _points(eqns: Sequence[Eqn]) -> int:
-    """The size of the largest nest of independent loops in a region."""
-    most = 0
-    for eqn in eqns:
-        inner = max((_points(r.eqns) for r in eqn.regions), default=0)
-        if eqn.op is S.FOR and eqn.attrs["kind"] != "seq":
-            inner = max(inner, 1) * (trips(eqn) or UNKNOWN)
-        most = max(most, inner)
-    return most
+def _touched_by_call(eqn: Eqn, places: Places) -> Touched:
+    """What a library call may read and write: all of what its pointers lead to."""
+    roots = {places.roots[v]: None for v in eqn.operands if isinstance(v.type, BufferType)}
+    may = {v for root in roots for v in root.may}
+    asks, binds = set(references(eqn)), set(eqn.results)
+    return Touched(asks, binds, dict(roots), dict(roots), may, may)
+
+
+def prepared(f: Function) -> Function:
+    """A kernel Function with its loops as kernels want them."""
+    f = settled(multiplied(_hoisted_constants(folded_constants(f))), is_large)
+    f = marked(f)
+    f = merged(ordered(marked(split(f, drives)), drives), drives)
+    f = owned(marked(in_parts(contracted(f, drives), drives)), drives)
+    f = interchanged(f)
+    return tiled(contracted(merged(f, drives), drives), drives)
 
 
 def _inner_loops(eqns: Sequence[Eqn]) -> Iterator[Eqn]:
     """Loops whose iterations a block's threads could share."""
-    return (e for e in walk(eqns) if e.op is S.FOR and e.attrs["kind"] != "seq")
+    return (
+        e
+        for e in walk(eqns)
+        if (e.op is S.FOR and (e.attrs["kind"] != "seq" or is_chosen(e)))
+        or find_scan(e) is not None
+    )
 
 
 def _hoisted_constants(f: Function) -> Function:
@@ -314,52 +450,3 @@ def _hoisted_constants(f: Function) -> Function:
 
     rest = without(f)
     return replace(rest, eqns=(*found, *rest.eqns), _hash=[])
-
-
-# -- what the host knows ---------------------------------------------------------------------------
-
-
-def _known(eqns: Sequence[Eqn], given: set[Value]) -> set[Value]:
-    """The scalars that the host can compute without asking the device: integers of integers that
-    it knows, in loops that it drives too."""
-    known = set(given)
-    for eqn in eqns:
-        if is_scalar_op(eqn):
-            if _is_exact(eqn) and all(isinstance(v, Literal) or v in known for v in eqn.operands):
-                known.add(eqn.result)
-        elif eqn.op is S.TAPE_LENGTH or eqn.op is S.TAPE_EXTENT:
-            known.update(eqn.results)
-        elif eqn.regions and drives(eqn):
-            known |= _known_of_driven(eqn, known)
-    return known
-
-
-def _is_exact(eqn: Eqn) -> bool:
-    return not any(v.dtype.is_float for v in (*eqn.operands, eqn.result))
-
-
-def _known_of_driven(eqn: Eqn, known: set[Value]) -> set[Value]:
-    def is_known(v: Value) -> bool:
-        return isinstance(v, Literal) or v in known
-
-    if eqn.op is S.IF:
-        for region in eqn.regions:
-            known = known | _known(region.eqns, known)
-        ends = zip(eqn.results, *(r.results for r in eqn.regions))
-        return known | {r for r, a, b in ends if is_known(a) and is_known(b)}
-    first = 2 if eqn.op is S.FOR else 0
-    initial, bodies = eqn.operands[first:], eqn.regions
-    carried = {i for i, v in enumerate(initial) if is_known(v)}
-    outside = known
-    while True:
-        known = set(outside)
-        for region in bodies:
-            params = region.params[-len(initial) :] if initial else ()
-            known.update(p for i, p in enumerate(params) if i in carried)
-            known.update(region.params[: len(region.params) - len(initial)])
-            known = _known(region.eqns, known)
-        kept = {i for i in carried if is_known(bodies[-1].results[i])}
-        if kept == carried:
-            break
-        carried = kept
-    return known | {eqn.results[i] for i in carried}

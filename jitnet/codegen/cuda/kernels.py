@@ -9,25 +9,31 @@ Elementwise nests over contiguous memory take 16 bytes at a time where the addre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from jitnet.codegen.cuda.inline import count_uses
 from jitnet.codegen.cuda.memory import Root, Roots, bound_in, references
-from jitnet.codegen.cuda.packs import Packs, find_packs
+from jitnet.codegen.cuda.packs import Key, Packs, find_packs
 from jitnet.codegen.cuda.rows import Unit
-from jitnet.codegen.cuda.statements import (
+from jitnet.codegen.cuda.scans import find_scan
+from jitnet.codegen.cuda.state import (
     FEWEST_SHARED_OUT,
     INT_MAX,
     State,
     barrier,
+    bind_levels,
     comment,
-    emit,
+    is_chosen,
     is_shared_out,
     offset,
+    perfect_nest,
+    shared_points,
     trips,
 )
-from jitnet.codegen.cuda.text import C_TYPES, Writer
+from jitnet.codegen.cuda.statements import emit
+from jitnet.codegen.cuda.text import C_TYPES, Writer, listed
 from jitnet.ir import BufferType, Eqn, Function, Literal, Value, as_value
 from jitnet.kernel import statements as S
 
@@ -58,6 +64,11 @@ class Kernel:
         widest = max((_width(e) for e in self.eqns), default=0)
         return 1 if widest < FEWEST_SHARED_OUT else min(256, -(-widest // 32) * 32)
 
+    @property
+    def named(self) -> tuple[Value, ...]:
+        """What has to have a name: outputs, and the bounds of levels."""
+        return (*self.outputs, *(v for level in self.levels for v in level.operands))
+
     def arguments(self) -> list[Value]:
         """What it reads from outside."""
         own = {*bound_in(self.head), *bound_in(self.eqns)}
@@ -67,6 +78,7 @@ class Kernel:
             found.update(dict.fromkeys(level.operands))
         for eqn in (*self.head, *self.eqns):
             found.update(dict.fromkeys(references(eqn)))
+        found.update(dict.fromkeys(self.outputs))
         for v in list(found):
             if isinstance(v.type, BufferType):
                 found.update(dict.fromkeys(map(as_value, v.type.symbolic)))
@@ -75,10 +87,11 @@ class Kernel:
 
 def _width(eqn: Eqn) -> int:
     """The iterations of the longest loop that threads share."""
-    own = 0
-    if is_shared_out(eqn):
-        own = trips(eqn) or 256
-        return own
+    levels, _ = perfect_nest(eqn)
+    if len(levels) > 1:
+        return shared_points(levels)
+    if is_shared_out(eqn) or is_chosen(eqn) or find_scan(eqn) is not None:
+        return trips(eqn) or 256
     return max((_width(e) for r in eqn.regions for e in r.eqns), default=0)
 
 
@@ -95,35 +108,55 @@ class Written:
     scratch: tuple[int, ...]
 
 
-def write_kernel(kernel: Kernel, passing: Sequence[str], roots: Roots, unit: Unit) -> Written:
-    """The text of a kernel whose arguments are passed so."""
+def write_kernel(
+    kernel: Kernel, passing: Callable[[Value], str], roots: Roots, unit: Unit
+) -> Written:
+    """The text of a kernel; `passing` says how its arguments are passed."""
     k = State(unit, roots, kernel.threads, Writer())
-    arguments = kernel.arguments()
-    params, head = _params(k, kernel, arguments, passing)
-    outputs = [k.w.fresh(v.name + "_out", "out") for v in kernel.outputs]
-    params += [f"{C_TYPES[v.dtype]}* {name}" for v, name in zip(kernel.outputs, outputs)]
-    if unit.guarded:
-        k.w.add("if (*status) return;  // an error before this")
-    k.w.lines.extend(head)
+    k.uses = count_uses((*kernel.head, *kernel.eqns), kernel.named)
+    params, targets = begin_kernel(k, kernel, kernel.arguments(), passing)
     if kernel.eqns:
         comment(k, (kernel.levels or kernel.eqns)[0].loc)
     emit(k, kernel.head)
     if kernel.blocks:
         per_block = 1
         _emit_blocks(k, kernel)
-        for v, name in zip(kernel.outputs, outputs):
-            once = "if (threadIdx.x == 0) " if k.threads > 1 else ""
-            k.w.add(f"{once}*{name} = {k.text(v)};")
+        emit_outputs(k, kernel.outputs, [targets[v] for v in kernel.outputs])
     else:
         per_block = k.threads * _emit_threads(k, kernel)
-    params += [f"{C_TYPES[t]}* __restrict__ {name}" for name, _, t in k.scratch]
+    return end_kernel(k, params, per_block)
+
+
+def begin_kernel(
+    k: State, kernel: Kernel, arguments: Sequence[Value], passing: Callable[[Value], str]
+) -> tuple[list[str], dict[Value, str]]:
+    """What a kernel does first; its parameters, and the names of the places of its outputs."""
+    params, head = parameters(k, kernel, arguments, list(map(passing, arguments)))
+    targets = {v: k.w.fresh(v.name + "_out", "out") for v in kernel.outputs}
+    params += [f"{C_TYPES[v.dtype]}* {name}" for v, name in targets.items()]
+    if k.unit.guarded:
+        k.w.add("if (*status) return;  // an error before this")
+    k.w.lines.extend(head)
+    return params, targets
+
+
+def emit_outputs(k: State, outputs: Sequence[Value], targets: Sequence[str]) -> None:
+    """Leave scalars in device memory."""
+    for v, name in zip(outputs, targets):
+        once = "if (threadIdx.x == 0) " if k.threads > 1 else ""
+        k.w.add(f"{once}*{name} = {k.text(v)};")
+
+
+def end_kernel(k: State, params: Sequence[str], per_block: int) -> Written:
+    """The text of all that was written."""
+    params = [*params, *(f"{C_TYPES[t]}* __restrict__ {name}" for name, _, t in k.scratch)]
     lines = "\n".join(k.w.lines)
     begin = f'extern "C" __global__ void __launch_bounds__({k.threads}, 1) @('
-    text = f"{begin}\n    {', '.join(params)}) {{\n{lines}\n}}\n"
+    text = f"{begin}\n{listed(params)}) {{\n{lines}\n}}\n"
     return Written(text, per_block, tuple(size for _, size, _ in k.scratch))
 
 
-def _params(
+def parameters(
     k: State, kernel: Kernel, arguments: Sequence[Value], passing: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """The function's parameters, and lines that read what comes by address."""
@@ -135,7 +168,8 @@ def _params(
     apart = _all_apart([k.roots[v] for v in arguments if isinstance(v.type, BufferType)])
     restrict = " __restrict__" if apart else ""
     for v, how in zip(arguments, passing):
-        name = k.w.fresh(v.name, "x")
+        owner = k.roots[v].value.name if how == "pointer" else ""
+        name = k.w.fresh(v.name or owner, "x")
         k.names[v] = name
         type = C_TYPES[v.dtype]
         if how == "pointer":
@@ -164,64 +198,73 @@ def _all_apart(roots: Sequence[Root]) -> bool:
 
 def _emit_threads(k: State, kernel: Kernel) -> int:
     """One thread for each point; returns how many points a thread takes at a time."""
-    counts, total, type = _counts(k, kernel.levels)
+    counts, total, type = counted(k, kernel.levels)
     cast = "" if type == "int" else "(long long)"
     first = k.w.let(type, f"{cast}blockIdx.x * blockDim.x + threadIdx.x", "first")
     step = k.w.let(type, f"{cast}gridDim.x * blockDim.x", "step")
     packs = find_packs(kernel.levels, kernel.eqns, k.roots)
     if packs is not None:
-        first = _emit_packs(k, kernel, packs, (total, first, step, type))
+        lanes = packs.lanes
+        whole = k.w.let(type, f"{aligned(k, kernel, packs)} ? {total} / {lanes} : 0", "whole")
+        at = k.w.fresh("p")
+        with k.w.block(f"for ({type} {at} = {first}; {at} < {whole}; {at} += {step}) {{"):
+            emit_pack(k, kernel, packs, at, type)
+        first = f"{whole} * {lanes} + {first}"
     at = k.w.fresh("n")
     with k.w.block(f"for ({type} {at} = {first}; {at} < {total}; {at} += {step}) {{"):
-        _bind_levels(k, kernel.levels, at, counts, type)
+        bind_levels(k, kernel.levels, at, counts, type)
         emit(k, kernel.eqns)
     return packs.lanes if packs is not None else 1
 
 
-def _emit_packs(k: State, kernel: Kernel, packs: Packs, grid: tuple[str, str, str, str]) -> str:
-    """The part of a loop that takes several elements at a time; where the rest begins."""
-    total, first, step, type = grid
+def aligned(k: State, kernel: Kernel, packs: Packs) -> str:
+    """Whether rows of packs begin at multiples of 16, as a condition."""
+    keys = dict.fromkeys((*packs.loads.values(), *packs.stores.values()))
+    if len(kernel.levels) > 1:
+        places = [k.names[buffer] for buffer, _ in keys]
+    else:
+        places = [_row(k, key, Literal(0, S.INDEX.dtype)) for key in keys]
     k.unit.packs = True
-    lanes = packs.lanes
-    places = {
-        key: f"{k.names[key[0]]} + {offset(k, key[0], [*key[1], Literal(0, S.INDEX.dtype)])}"
-        for key in (*packs.loads.values(), *packs.stores.values())
-    }
-    places = {key: text.removesuffix(" + 0") for key, text in places.items()}
-    bits = " | ".join(f"(unsigned long long)({text})" for text in places.values())
-    whole = k.w.let(type, f"({bits}) % 16 == 0 ? {total} / {lanes} : 0", "whole")
-    at = k.w.fresh("p")
-    with k.w.block(f"for ({type} {at} = {first}; {at} < {whole}; {at} += {step}) {{"):
-        held = {}
-        for key in dict.fromkeys(packs.loads.values()):
-            pack = f"pack<{C_TYPES[key[0].dtype]}, {lanes}>"
-            text = f"((const {pack}*)({places[key]}))[{at}]"
-            held[key] = k.w.let(pack, text, f"{k.names[key[0]]}s")
-        made = {}
-        for key in packs.stores.values():
-            made[key] = k.w.fresh(f"{k.names[key[0]]}s")
-            k.w.add(f"pack<{C_TYPES[key[0].dtype]}, {lanes}> {made[key]};")
-        lane = k.w.fresh("lane")
-        k.w.add("#pragma unroll")
-        with k.w.block(f"for (int {lane} = 0; {lane} < {lanes}; ++{lane}) {{"):
-            index = kernel.levels[0].regions[0].params[0]
-            k.names[index] = k.w.let(type, f"{at} * {lanes} + {lane}", index.name)
-            if type == "int":
-                k.ranges[index] = (0, INT_MAX - 1)
-            for eqn in kernel.eqns:
-                if eqn in packs.loads:
-                    element = f"{held[packs.loads[eqn]]}.at[{lane}]"
-                    result = eqn.result
-                    k.names[result] = k.w.let(C_TYPES[result.dtype], element, result.name)
-                elif eqn in packs.stores:
-                    element = f"{made[packs.stores[eqn]]}.at[{lane}]"
-                    k.w.add(f"{element} = {k.text(eqn.operands[1])};")
-                else:
-                    emit(k, (eqn,))
-        for key, name in made.items():
-            pack = f"pack<{C_TYPES[key[0].dtype]}, {lanes}>"
-            k.w.add(f"(({pack}*)({places[key]}))[{at}] = {name};")
-    return f"{whole} * {lanes} + {first}"
+    return f"aligned({', '.join(dict.fromkeys(places))})"
+
+
+def _row(k: State, key: Key, last: Value) -> str:
+    """The address of an element."""
+    return f"{k.names[key[0]]} + {offset(k, key[0], [*key[1], last])}".removesuffix(" + 0")
+
+
+def emit_pack(k: State, kernel: Kernel, packs: Packs, at: str, type: str) -> None:
+    """Several elements at a time: those of the pack of this number."""
+    k.unit.packs = True
+    lanes, levels = packs.lanes, kernel.levels
+    index = levels[-1].regions[0].params[0]
+    counts = [str(trips(level)) for level in levels]
+    if len(levels) > 1:
+        counts[-1] = str((trips(levels[-1]) or 0) // lanes)
+    bind_levels(k, levels, at, counts, type)
+    first = k.w.let(type, f"{k.names[index]} * {lanes}", "first")
+    k.names[index] = first
+    if type == "int":
+        k.ranges[index] = (0, max((trips(levels[-1]) or INT_MAX) - 1, 0))
+    held = {}
+    for key in dict.fromkeys(packs.loads.values()):
+        pack = f"pack<{C_TYPES[key[0].dtype]}, {lanes}>"
+        text = f"*(const {pack}*)({_row(k, key, index)})"
+        held[key] = k.w.let(pack, text, f"{k.names[key[0]]}s")
+    made = {}
+    for key in packs.stores.values():
+        made[key] = k.w.fresh(f"{k.names[key[0]]}s"), _row(k, key, index)
+        k.w.add(f"pack<{C_TYPES[key[0].dtype]}, {lanes}> {made[key][0]};")
+    lane = k.w.fresh("lane")
+    k.w.add("#pragma unroll")
+    with k.w.block(f"for (int {lane} = 0; {lane} < {lanes}; ++{lane}) {{"):
+        k.names[index] = k.w.let(type, f"{first} + {lane}", index.name)
+        k.instead.update((e, f"{held[key]}.at[{lane}]") for e, key in packs.loads.items())
+        k.instead.update((e, f"{made[key][0]}.at[{lane}]") for e, key in packs.stores.items())
+        emit(k, kernel.eqns)
+        k.instead.clear()
+    for key, (name, place) in made.items():
+        k.w.add(f"*(pack<{C_TYPES[key[0].dtype]}, {lanes}>*)({place}) = {name};")
 
 
 def _emit_blocks(k: State, kernel: Kernel) -> None:
@@ -230,16 +273,17 @@ def _emit_blocks(k: State, kernel: Kernel) -> None:
     if not kernel.levels:
         emit(k, kernel.eqns)
         return
-    counts, total, type = _counts(k, kernel.levels)
+    counts, total, type = counted(k, kernel.levels)
     at = k.w.fresh("n")
     with k.w.block(f"for ({type} {at} = blockIdx.x; {at} < {total}; {at} += gridDim.x) {{"):
-        _bind_levels(k, kernel.levels, at, counts, type)
+        bind_levels(k, kernel.levels, at, counts, type)
         emit(k, kernel.eqns)
         barrier(k)
 
 
-def _counts(k: State, levels: Sequence[Eqn]) -> tuple[list[str], str, str]:
-    """The extents of the levels, how many points they have, and the type of such numbers."""
+def counted(k: State, levels: Sequence[Eqn], named: bool = True) -> tuple[list[str], str, str]:
+    """The extents of the levels, how many points they have (in a variable, if it is to be `named`),
+    and the type of such numbers."""
     counts = []
     for level in levels:
         known = trips(level)
@@ -253,21 +297,5 @@ def _counts(k: State, levels: Sequence[Eqn]) -> tuple[list[str], str, str]:
     small = None not in sizes and prod(n or 0 for n in sizes) < INT_MAX
     type = "int" if small else "long long"
     wide = counts if small else [f"{c}LL" if c.isdigit() else c for c in counts]
-    return counts, k.w.let(type, " * ".join(wide), "count"), type
-
-
-def _bind_levels(
-    k: State, levels: Sequence[Eqn], at: str, counts: Sequence[str], type: str
-) -> None:
-    """The indices of a nest, from the number of a point in C order."""
-    for n, level in enumerate(levels):
-        index, low = level.regions[0].params[0], level.operands[0]
-        inner = " * ".join(counts[n + 1 :])
-        part = f"{at} / ({inner})" if inner.count("*") else f"{at} / {inner}" if inner else at
-        part = f"{part} % {counts[n]}" if n else part
-        if not (isinstance(low, Literal) and not low.item):
-            part = f"{k.number(low)} + {part}"
-        k.names[index] = at if part == at else k.w.let(type, part, index.name)
-        known = trips(level)
-        if type == "int" and known is not None and isinstance(low, Literal):
-            k.ranges[index] = (int(low.item), int(low.item) + max(known - 1, 0))
+    total = " * ".join(wide)
+    return counts, k.w.let(type, total, "count") if named else total, type

@@ -45,12 +45,19 @@ class CudaProgram:
     text: the translation unit.
     host: the kernel Function with launches; those that it invokes are such too.
     sites: what each status but 0 stands for.
+    slots: positions of the host's params that are scalars on the device.
     launches: the launches that stand in the text of `host`.
     """
 
     text: str
     host: Function
     sites: tuple[ErrorSite, ...]
+    slots: frozenset[int] = frozenset()
+
+    @property
+    def status_bytes(self) -> int:
+        """The status word, and the values that an error has."""
+        return 8 * (1 + max((len(site.dtypes) for site in self.sites), default=0))
 
     @property
     def launches(self) -> tuple[Eqn, ...]:

@@ -7,8 +7,9 @@
 
 Two iterations are independent where neither writes what the other one reads or writes: where every
 access to memory that the loop writes has the loop's index in it in the same way, and steps over all
-that one iteration touches. A scratch row that each iteration fills before it reads it is moved into
-the loop, so that each has its own.
+that one iteration touches. Where that is true but for reductions in memory, the loop gets `folds`.
+A scratch row that each iteration fills before it reads it is moved into the loop, so that each has
+its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from jitnet.codegen.cuda.folded import folded_roots
 from jitnet.codegen.cuda.memory import Access, Linear, Places, Root, bound_in, references
 from jitnet.ir import BufferType, Eqn, Function, Literal, Value
 from jitnet.kernel import statements as S
@@ -81,10 +83,14 @@ def _loop(eqn: Eqn, places: Places, scratch: Sequence[Eqn]) -> tuple[Eqn, list[E
     (body,) = eqn.regions
     private = [a for a in scratch if _is_filled_first(body, a.result)]
     own = {places.roots[a.result] for a in private}
+    attrs = {**eqn.attrs, "kind": "parallel"}
     if not is_independent(eqn, places, own):
-        return eqn, []
+        folded = folded_roots(body.eqns, places.roots)
+        if not folded or not is_independent(eqn, places, own | folded):
+            return eqn, []
+        attrs = {**eqn.attrs, "folds": True}
     region = replace(body, eqns=(*private, *body.eqns), _hash=[])
-    return replace(eqn, attrs={**eqn.attrs, "kind": "parallel"}, regions=(region,)), private
+    return replace(eqn, attrs=attrs, regions=(region,)), private
 
 
 def _is_filled_first(body: Function, buffer: Value) -> bool:

@@ -12,13 +12,16 @@ first makes sums of columns wide, the second makes one launch of several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
+from jitnet.codegen.cuda.folded import folded_roots, is_folding
 from jitnet.codegen.cuda.marks import UNORDERED, separates
 from jitnet.codegen.cuda.memory import Places, bound_in, walk
-from jitnet.codegen.cuda.statements import MOST_LOCAL, local_bytes, trips
+from jitnet.codegen.cuda.state import MOST_LOCAL, local_bytes, trips
+from jitnet.codegen.cuda.touch import Touched, Touches, clash
 from jitnet.ir import Eqn, Function, Value
 from jitnet.kernel import statements as S
 
@@ -87,14 +90,14 @@ def interchanged(f: Function) -> Function:
     def region(f: Function) -> Function:
         eqns = []
         for eqn in f.eqns:
-            eqn = _interchanged(eqn, places) or eqn
+            eqn = turned(eqn, places) or eqn
             eqns.append(replace(eqn, regions=tuple(map(region, eqn.regions))))
         return replace(f, eqns=tuple(eqns), _hash=[])
 
     return region(f)
 
 
-def _interchanged(eqn: Eqn, places: Places) -> Eqn | None:
+def turned(eqn: Eqn, places: Places) -> Eqn | None:
     """A loop in order over a nest of independent ones the other way round, or None."""
     outer: list[Eqn] = []
     before: list[list[Eqn]] = []
@@ -149,66 +152,105 @@ def _with_body(loop: Eqn, eqns: Sequence[Eqn]) -> Eqn:
 
 # -- neighbours ------------------------------------------------------------------------------------
 
-_MOVED = (S.ALLOC, S.CONSTANT, S.VIEW)
+FARTHEST = 40
+"""So many statements may stand between two nests that become one."""
 
 
 def merged(f: Function, drives: Callable[[Eqn], bool]) -> Function:
-    """The kernel Function with neighbouring nests in one, at the top and in the regions of what the
-    host carries out."""
+    """The kernel Function with nests over the same range in one, where the first may go behind all
+    that stands between them; at the top and in the regions of what the host carries out."""
     places = Places(f)
+    does = Touches(places)
 
     def region(f: Function) -> Function:
-        eqns: list[Eqn] = []
-        last: int | None = None  # where a nest is that the next one may join
-        for eqn in f.eqns:
-            if eqn.regions and drives(eqn):
-                eqn = replace(eqn, regions=tuple(map(region, eqn.regions)))
-                last = None
-            elif is_parallel(eqn):
-                both = None if last is None else _joined(eqns[last], eqn, places)
-                if both is not None and last is not None:
-                    moved = eqns[last + 1 :]
-                    eqns[last:] = [*moved, both]
-                    last = len(eqns) - 1
-                    continue
-                last = len(eqns)
-            elif not (eqn.op in _MOVED or (places.is_free(eqn, ()) and eqn.op is not S.LOAD)):
-                last = None
-            eqns.append(eqn)
-        return replace(f, eqns=tuple(eqns), _hash=[])
+        eqns = (
+            replace(e, regions=tuple(map(region, e.regions))) if e.regions and drives(e) else e
+            for e in f.eqns
+        )
+        return replace(f, eqns=tuple(_neighbours(eqns, places, does)), _hash=[])
 
     return region(f)
 
 
-def _joined(first: Eqn, second: Eqn, places: Places) -> Eqn | None:
+def _neighbours(given: Iterable[Eqn], places: Places, does: Touches) -> list[Eqn]:
+    eqns: list[Eqn] = []
+    for eqn in given:
+        if is_parallel(eqn) or is_folding(eqn):
+            found = _partner(eqns, eqn, places, does)
+            if found is not None:
+                at, eqn = found
+                del eqns[at]
+        eqns.append(eqn)
+    return eqns
+
+
+def _partner(
+    eqns: Sequence[Eqn], nest: Eqn, places: Places, does: Touches
+) -> tuple[int, Eqn] | None:
+    """The nest before this one that it can be one with: its position, and both as one."""
+    between: list[Touched] = []
+    together = Touched()
+    for at in reversed(range(max(len(eqns) - FARTHEST, 0), len(eqns))):
+        first = eqns[at]
+        here = does(first)
+        if is_parallel(first) or is_folding(first):
+            if not clash(here, together) or not any(clash(here, other) for other in between):
+                both = _joined(first, nest, places, does)
+                if both is not None:
+                    return at, both
+        elif here.others or here.raises:
+            return None
+        between.append(here)
+        together.take_in(here)
+    return None
+
+
+def _joined(first: Eqn, second: Eqn, places: Places, does: Touches) -> Eqn | None:
     """Two loops over the same range as one, or None."""
-    if first.operands != second.operands or not _is_worth_it(first, second, places):
+    if first.operands != second.operands or not _is_worth_it(first, second, does):
         return None
     (a,), (b,) = first.regions, second.regions
     index, other = a.params[0], b.params[0]
     if any(other in v.type.symbolic for v in bound_in(b.eqns)):
         return None
     eqns = (*a.eqns, *(_substituted(e, {other: index}) for e in b.eqns))
-    whole = replace(a, eqns=eqns, _hash=[])
     if any(e.op in UNORDERED for e in walk(eqns)):
         return None
     places.visit(eqns)
+    whole = replace(a, eqns=tuple(_neighbours(eqns, places, does)), _hash=[])
+    attrs: dict[str, Any] = {"kind": "parallel", "combine": ()}
     if not separates(index, whole, places, set()):
-        places.visit(b.eqns)
-        return None
-    return replace(first, attrs={**first.attrs, "kind": "parallel"}, regions=(whole,))
+        folded = folded_roots(whole.eqns, places.roots)
+        if not folded or not separates(index, whole, places, folded):
+            places.visit(b.eqns)
+            return None
+        attrs = {"kind": "seq", "combine": (), "folds": True}
+    return replace(first, attrs=attrs, regions=(whole,))
 
 
-def _is_worth_it(first: Eqn, second: Eqn, places: Places) -> bool:
-    bodies = [e.regions[0].eqns for e in (first, second)]
-    if not any(e.regions for body in bodies for e in body):  # packs of what is written are none
-        written = places.stored(bodies[0])
-        loads = {places.roots[e.operands[0]] for e in bodies[1] if e.op is S.LOAD}
-        return all(a.is_apart(b) for a in written for b in loads)
-    if _count(first) >= ROWS:
+def _is_worth_it(first: Eqn, second: Eqn, does: Touches) -> bool:
+    """Whether one nest is better than two: where they are alike, or the second one reads what the
+    first has written; not where a few rows of much work become the work of as few blocks."""
+    inner = [_levels(e)[1:] for e in (first, second)]
+    if inner[0] == inner[1]:
         return True
-    inner = [prod(map(_count, nest_of(e, places).levels[1:])) for e in (first, second)]
-    return max(inner) <= LONGEST
+    written = does(first).writes
+    read = does(second).reads
+    if all(a.is_apart(b) for a in written for b in read):
+        return False
+    return _count(first) >= ROWS or max(prod(counts) for counts in inner) <= LONGEST
+
+
+def _levels(eqn: Eqn) -> list[int]:
+    """The extents of a nest of independent loops."""
+    counts: list[int] = []
+    while is_parallel(eqn):
+        counts.append(_count(eqn))
+        loops = [e for e in eqn.regions[0].eqns if e.regions]
+        if len(loops) != 1:
+            break
+        (eqn,) = loops
+    return counts
 
 
 def _substituted(eqn: Eqn, env: Mapping[Value, Value]) -> Eqn:

@@ -19,12 +19,20 @@ from jitnet.codegen.rows import expansion
 from jitnet.codegen.state import ErrorSite
 from jitnet.ir import DType, Eqn, Function, Literal, Value
 from jitnet.ir import types as T
+from jitnet.kernel import halves
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
 from jitnet.kernel.scalars import Conversion, ScalarOp
 
 _BY_DIVISOR = (s.floordiv, s.rem, s.fmod)
 """Rows whose expansion depends on the last operand, if it is known."""
+
+
+INTRINSICS = {
+    **{name: f"__{name}f" for name in ("exp", "log", "log2", "log10", "sin", "cos", "tan")},
+    "pow": "__powf",
+}
+"""What `fast_math` calls in the place of rows on float32."""
 
 
 @dataclass
@@ -37,6 +45,8 @@ class Unit:
         kernels: names of kernels, by their text with `@` for the name.
         sites: errors so far; a status is the position in it, from 1.
         packs: whether `pack` is needed.
+        fast_math: elementary functions of float32 are the hardware's approximations.
+        parts: names of functions that are parts of kernels, by their text without names of params.
     """
 
     guarded: bool
@@ -44,6 +54,8 @@ class Unit:
     kernels: dict[str, str] = field(default_factory=dict)
     sites: list[ErrorSite] = field(default_factory=list)
     packs: bool = False
+    fast_math: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 def is_scalar_op(eqn: Eqn) -> bool:
@@ -72,6 +84,8 @@ def row(
 ) -> str:
     """The row's value. `known`: the last operand where the expansion depends on it."""
     last, result = dtypes[-1], op.result_dtype(dtypes)
+    if unit.fast_math and last is T.f32 and op.name in INTRINSICS:
+        return f"{INTRINSICS[op.name]}({', '.join(map(stripped, operands))})"
     template = op.cuda.get(last.kind)
     approximated = last.is_float and last.kind not in op.llvm and op.expand is not None
     if template is not None and not approximated:
@@ -108,18 +122,32 @@ def _function(unit: Unit, op: ScalarOp, dtypes: Sequence[DType], known: Literal 
         return name
     parts = expansion(op, tuple(dtypes), known)
     f = parts.function
+    first = [f"if (!x0) return x{len(f.params) - 1};"] if op.rarely else []
+    _define(unit, name, f, first, inline="" if parts.loops else "__forceinline__ ")
+    return name
+
+
+def _define(
+    unit: Unit,
+    name: str,
+    f: Function,
+    first: Sequence[str] = (),
+    last: Sequence[str] = (),
+    inline: str = "__forceinline__ ",
+) -> None:
+    """A Function of rows as a function of the unit, between the `first` and the `last` lines."""
     params = [f"x{i}" for i in range(len(f.params))]
     w = Writer(frozenset(params))
     names = dict(zip(f.params, params))
-    if op.rarely:
-        w.add(f"if (!{params[0]}) return {params[-1]};")
+    for line in first:
+        w.add(line)
     _write(unit, w, names, f.eqns)
     w.add(f"return {stripped(_text(names, f.results[0]))};")
+    for line in last:
+        w.add(line)
     given = ", ".join(f"{C_TYPES[p.dtype]} {name}" for p, name in zip(f.params, params))
-    inline = "" if parts.loops else "__forceinline__ "
     head = f"static __device__ {inline}{C_TYPES[f.results[0].dtype]} {name}({given}) {{"
     unit.functions[name] = "\n".join([head, *w.lines, "}"])
-    return name
 
 
 def _text(names: dict[Value, str], value: Value) -> str:
@@ -179,6 +207,8 @@ def _bitcast(source: DType, to: DType, operand: str) -> str:
 def _cast(unit: Unit, source: DType, to: DType, operand: str) -> str:
     if source is to:
         return operand
+    if source.is_half or to.is_half:
+        return f"{_cast_of_half(unit, source, to)}({stripped(operand)})"
     if to.is_bool:
         return f"({operand} != 0)"
     if not (source.is_float and to.is_integer):
@@ -188,6 +218,28 @@ def _cast(unit: Unit, source: DType, to: DType, operand: str) -> str:
         return f"{_to_u64(unit, source)}({stripped(operand)})"
     value = f"{_to_signed(unit, source, middle)}({stripped(operand)})"
     return value if to is middle else f"({C_TYPES[to]}){value}"
+
+
+def _cast_of_half(unit: Unit, source: DType, to: DType) -> str:
+    """Between a half and float32: a GPU's instruction, and in integers where there is none."""
+    name = f"{to.name}_from_{source.name}"
+    if name in unit.functions:
+        return name
+    expansion = halves.expansion(source, to)
+    if source.name == "bf16":
+        _define(unit, name, expansion)
+        return name
+    rounding, made, given = (".rn", "h", "f") if to.is_half else ("", "f", "h")
+    instruction = f"cvt{rounding}.{to.name}.{source.name} %0, %1;"
+    first = [
+        "#if __CUDA_ARCH__ >= 800",
+        f"{C_TYPES[to]} y;",
+        f'asm("{instruction}" : "={made}"(y) : "{given}"(x0));',
+        "return y;",
+        "#else",
+    ]
+    _define(unit, name, expansion, first, last=["#endif"])
+    return name
 
 
 def _to_signed(unit: Unit, source: DType, to: DType) -> str:

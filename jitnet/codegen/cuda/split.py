@@ -20,9 +20,11 @@ import numpy as np
 
 from jitnet.codegen.cuda.memory import references
 from jitnet.codegen.cuda.rows import is_scalar_op
-from jitnet.codegen.cuda.statements import trips
+from jitnet.codegen.cuda.scans import scan_in_parts
+from jitnet.codegen.cuda.state import trips
 from jitnet.codegen.vectorize import IDEMPOTENT, NEUTRAL
 from jitnet.ir import ArrayType, Builder, Eqn, Function, Literal, Value, current, registry
+from jitnet.ir import types as T
 from jitnet.kernel import indices as ix
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
@@ -41,8 +43,8 @@ FEWEST_ROUNDS = 8
 
 
 def folded_constants(f: Function) -> Function:
-    """The kernel Function with integer arithmetic on constants done, which lowering leaves to
-    LLVM."""
+    """The kernel Function with integer arithmetic on constants done, and loops of no rounds
+    left out, which lowering leaves to LLVM."""
     return _fold_region(f, {})
 
 
@@ -55,9 +57,18 @@ def _fold_region(f: Function, env: dict[Value, Value]) -> Function:
             env[eqn.result] = known
             continue
         regions = tuple(_fold_region(r, env) for r in eqn.regions)
-        eqns.append(replace(eqn, operands=operands, regions=regions))
+        eqn = replace(eqn, operands=operands, regions=regions)
+        if eqn.op is S.FOR and trips(eqn) == 0 and not any(map(_may_be_dim, eqn.results)):
+            env.update(zip(eqn.results, operands[2:]))
+            continue
+        eqns.append(eqn)
     results = tuple(env.get(v, v) for v in f.results)
     return replace(f, eqns=tuple(eqns), results=results, _hash=[])
+
+
+def _may_be_dim(v: Value) -> bool:
+    """Whether types may name it, which are not rewritten."""
+    return not isinstance(v.type, ArrayType) or v.dtype is T.i64
 
 
 def _folded(eqn: Eqn, operands: Sequence[Value]) -> Literal | None:
@@ -100,6 +111,9 @@ def _split(eqn: Eqn) -> Sequence[Eqn]:
     count = trips(eqn)
     if count is None:
         return (eqn,)
+    scanned = scan_in_parts(eqn)
+    if scanned is not None:
+        return scanned
     if eqn.attrs["kind"] == "vector" and count >= LONG and _is_foldable(eqn):
         return _in_parts(eqn, count)
     if eqn.attrs["kind"] == "seq" and count >= FEWEST_ROUNDS:

@@ -11,161 +11,102 @@ Folds go by a fixed tree, so that results are the same from run to run.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from math import prod
+from collections.abc import Callable, Sequence
 
-from jitnet.codegen.cuda.memory import Root, Roots, static_strides
-from jitnet.codegen.cuda.rows import Unit, assign, expression, is_scalar_op, row
-from jitnet.codegen.cuda.text import C_TYPES, Writer, constant, stripped
-from jitnet.codegen.state import ErrorSite
-from jitnet.codegen.vectorize import IDEMPOTENT, NEUTRAL
-from jitnet.codegen.workspace import static_bytes
-from jitnet.ir import (
-    BufferType,
-    DType,
-    Eqn,
-    Function,
-    Literal,
-    Loc,
-    Op,
-    Type,
-    Value,
-    as_value,
-    registry,
+from jitnet.codegen.cuda.inline import LONGEST, inlined
+from jitnet.codegen.cuda.memory import Root
+from jitnet.codegen.cuda.rows import assign, expression, is_scalar_op, row
+from jitnet.codegen.cuda.scans import SCANNED, Scan, find_scan, scan_of
+from jitnet.codegen.cuda.state import (
+    FEWEST_SHARED_OUT,
+    INT_MAX,
+    MOST_SHARED,
+    State,
+    barrier,
+    bind_levels,
+    comment,
+    fold_of,
+    is_chosen,
+    is_shared_out,
+    neutral,
+    perfect_nest,
+    place,
+    scalar_op,
+    shared_points,
+    trips,
 )
+from jitnet.codegen.cuda.text import C_TYPES, stripped
+from jitnet.codegen.state import ErrorSite
+from jitnet.codegen.vectorize import IDEMPOTENT
+from jitnet.codegen.workspace import static_bytes
+from jitnet.ir import BufferType, Eqn, Function, Literal, Op, Type, Value
 from jitnet.ir import types as T
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
-from jitnet.kernel.scalars import ScalarOp
 
-MOST_SHARED = 16384
-"""Bytes of shared memory for a kernel's own buffers; others lie in device memory."""
+MOST_UNROLLED = 32
+"""Equations of a loop up to which the compiler decides how often it is written out."""
 
-FEWEST_SHARED_OUT = 32
-"""Loops of fewer iterations are run by every thread alone."""
-
-MOST_LOCAL = 512
-"""Bytes of the arrays that a thread has for itself."""
-
-INT_MAX = 2**31 - 2**20
-"""Numbers below are counted with 32 bits, which leaves room for a step of the whole grid."""
-
-
-def trips(loop: Eqn) -> int | None:
-    """How many iterations, where that is known."""
-    low, high = loop.operands[:2]
-    if isinstance(low, Literal) and isinstance(high, Literal):
-        return max(int(high.item) - int(low.item), 0)
-    return None
-
-
-def local_bytes(eqns: Iterable[Eqn]) -> int:
-    """The size of what these equations allocate, with static extents."""
-    allocs = (e.result.buffer_type for e in eqns if e.op is S.ALLOC)
-    return sum(static_bytes(type) or 0 for type in allocs)
-
-
-def is_shared_out(loop: Eqn) -> bool:
-    """Whether the threads of a block share a loop's iterations."""
-    if loop.op is not S.FOR or loop.attrs["kind"] == "seq":
-        return False
-    names = loop.attrs["combine"]
-    if any(name not in IDEMPOTENT and name not in NEUTRAL for name in names):
-        return False
-    inner = list(loop.regions[0].walk())
-    if len(names) != len(loop.operands) - 2 or any(e.op is S.RAISE for e in inner):
-        return False
-    if local_bytes(inner) > MOST_LOCAL:
-        return False
-    count = trips(loop)
-    return count is None or count >= FEWEST_SHARED_OUT
-
-
-@dataclass
-class State:
-    """A kernel while it is written.
-
-    Attributes:
-        together: the threads of a block run the same code here.
-        names: C++ names of scalars and of buffers' first elements.
-        ranges: bounds of integers that are C ints.
-        written, read: memory that was used since the last barrier.
-        shared: bytes of shared memory so far.
-        scratch: parameters for buffers in device memory: name, bytes for a block, dtype.
-        origin: the comment that was written last.
-    """
-
-    unit: Unit
-    roots: Roots
-    threads: int
-    w: Writer
-    together: bool = False
-    names: dict[Value, str] = field(default_factory=dict)
-    ranges: dict[Value, tuple[int, int]] = field(default_factory=dict)
-    written: set[Root] = field(default_factory=set)
-    read: set[Root] = field(default_factory=set)
-    shared: int = 0
-    scratch: list[tuple[str, int, DType]] = field(default_factory=list)
-    origin: str = ""
-
-    @property
-    def uniform(self) -> bool:
-        """Whether several threads run the same code here."""
-        return self.together and self.threads > 1
-
-    def text(self, v: Value) -> str:
-        return constant(v) if isinstance(v, Literal) else self.names[v]
-
-    def range(self, v: Value) -> tuple[int, int] | None:
-        if isinstance(v, Literal):
-            return (int(v.item), int(v.item)) if v.dtype is T.i64 else None
-        return self.ranges.get(v)
-
-    def number(self, v: Value) -> str:
-        """An index, as short as it can be."""
-        return str(v.item) if isinstance(v, Literal) else self.names[v]
-
+CHOSEN = 8
+"""Rounds that a thread tests before those that are chosen are run."""
 
 # -- statements ------------------------------------------------------------------------------------
 
 
-def emit(k: State, eqns: Sequence[Eqn]) -> None:
-    """Write statements."""
+def emit(k: State, eqns: Sequence[Eqn], last: Sequence[Value] = ()) -> None:
+    """Write statements. `last`: values that are used once more, right behind them."""
+    short = inlined(eqns, k.uses, last, not k.together)
     for eqn in eqns:
-        comment(k, eqn.loc)
-        if is_scalar_op(eqn):
-            _emit_scalar(k, eqn)
+        if is_scalar_op(eqn) or eqn.op is S.LOAD:
+            _emit_value(k, eqn, eqn in short)
         else:
+            comment(k, eqn.loc)
             _EMITTERS[eqn.op](k, eqn)
 
 
-def comment(k: State, loc: Loc) -> None:
-    """The user's line, where it is another one than before."""
-    if not loc.frames:
+def _emit_value(k: State, eqn: Eqn, is_short: bool) -> None:
+    """A scalar: a variable, or an expression that is written where it is used."""
+    if k.uses and not k.uses[eqn.result]:
         return
-    frame = loc.frames[0]
-    source = frame.source.strip().rstrip("\\")
-    origin = f"// {os.path.basename(frame.file)}:{frame.line}{': ' if source else ''}{source}"
-    if origin != k.origin:
-        k.origin = origin
-        k.w.add(origin)
+    type, text = _value(k, eqn)
+    reads = _reads_of(k, eqn.operands) | ({k.roots[eqn.operands[0]]} if eqn.op is S.LOAD else set())
+    if is_short and len(text) <= LONGEST:
+        k.names[eqn.result] = text
+        k.within[eqn.result] = reads
+        return
+    k.read |= reads
+    comment(k, eqn.loc)
+    k.names[eqn.result] = k.w.let(type, stripped(text), eqn.result.name)
 
 
-def _emit_scalar(k: State, eqn: Eqn) -> None:
+def _reads_of(k: State, values: Sequence[Value]) -> set[Root]:
+    """The memory that expressions read which are written here: perhaps behind a barrier that stands
+    behind their loads."""
+    return set[Root]().union(*(k.within.get(v, ()) for v in values))
+
+
+def _value(k: State, eqn: Eqn) -> tuple[str, str]:
+    """The type and the text of a scalar."""
+    type = C_TYPES[eqn.result.dtype]
+    if eqn.op is S.LOAD:
+        return type, _loaded(k, eqn)
     bounds = _bounds(k, eqn)
-    if bounds is not None:
-        k.ranges[eqn.result] = bounds
-        a, b = (k.number(v) for v in eqn.operands)
-        text = f"{a} {_PLAIN[eqn.op]} {b}"
-        k.names[eqn.result] = k.w.let("int", text, eqn.result.name)
-        return
-    value = expression(k.unit, eqn, [k.text(v) for v in eqn.operands])
-    k.names[eqn.result] = k.w.let(C_TYPES[eqn.result.dtype], stripped(value), eqn.result.name)
+    if bounds is None:
+        return type, expression(k.unit, eqn, [k.text(v) for v in eqn.operands])
+    k.ranges[eqn.result] = bounds
+    a, b = (k.number(v) for v in eqn.operands)
+    return "int", f"({_PLAIN[eqn.op].format(a, b)})"
 
 
-_PLAIN: dict[Op, str] = {s.add: "+", s.sub: "-", s.mul: "*", s.quotient: "/", s.residue: "%"}
+_PLAIN: dict[Op, str] = {
+    s.add: "{0} + {1}",
+    s.sub: "{0} - {1}",
+    s.mul: "{0} * {1}",
+    s.quotient: "{0} / {1}",
+    s.residue: "{0} % {1}",
+    s.minimum: "{0} < {1} ? {0} : {1}",
+    s.maximum: "{0} > {1} ? {0} : {1}",
+}
 
 
 def _bounds(k: State, eqn: Eqn) -> tuple[int, int] | None:
@@ -176,7 +117,11 @@ def _bounds(k: State, eqn: Eqn) -> tuple[int, int] | None:
     if given[0] is None or given[1] is None:
         return None
     (a, b), (c, d) = given[0], given[1]
-    if eqn.op is s.add:
+    if eqn.op is s.minimum:
+        low, high = min(a, c), min(b, d)
+    elif eqn.op is s.maximum:
+        low, high = max(a, c), max(b, d)
+    elif eqn.op is s.add:
         low, high = a + c, b + d
     elif eqn.op is s.sub:
         low, high = a - d, b - c
@@ -193,65 +138,22 @@ def _bounds(k: State, eqn: Eqn) -> tuple[int, int] | None:
 # -- memory ----------------------------------------------------------------------------------------
 
 
-def place(k: State, buffer: Value, indices: Sequence[Value]) -> str:
-    """An element, as C++ has it."""
-    return f"{k.names[buffer]}[{offset(k, buffer, indices)}]"
-
-
-def offset(k: State, buffer: Value, indices: Sequence[Value]) -> str:
-    """Which element of a buffer's memory, 32 bits wide where that is enough."""
-    type = buffer.buffer_type
-    small = _is_small(type)
-    terms: list[str] = []
-    for axis, v in enumerate(indices):
-        if isinstance(v, Literal) and not v.item:
-            continue
-        stride = _stride(k, type, axis)
-        if stride == "0":
-            continue
-        index = k.number(v)
-        is_int = isinstance(v, Literal) or v in k.ranges
-        if small and not is_int:
-            index = f"(int){index}"
-        elif not small and is_int and stride != "1":
-            index = f"(long long){index}"
-        terms.append(index if stride == "1" else f"{index} * {stride}")
-    return " + ".join(terms) or "0"
-
-
-def _is_small(type: BufferType) -> bool:
-    """Whether 32 bits number all elements."""
-    strides = static_strides(type)
-    dims = [d for d in type.dims if isinstance(d, int)]
-    if strides is None or len(dims) < type.rank:
-        return False
-    return sum(max(d - 1, 0) * abs(step) for d, step in zip(dims, strides)) < INT_MAX
-
-
-def _stride(k: State, type: BufferType, axis: int) -> str:
-    if type.strides is not None:
-        return k.number(as_value(type.strides[axis]))
-    inner = [k.number(as_value(d)) for d in type.dims[axis + 1 :]]
-    known = prod(int(d) for d in inner if d.isdigit())
-    names = [d for d in inner if not d.isdigit()]
-    parts = [*names, *([str(known)] if known != 1 or not names else [])]
-    return parts[0] if len(parts) == 1 else f"({' * '.join(parts)})"
-
-
-def _emit_load(k: State, eqn: Eqn) -> None:
+def _loaded(k: State, eqn: Eqn) -> str:
+    """An element that is read, behind a barrier if need be."""
+    if eqn in k.instead:
+        return k.instead[eqn]
     buffer, *indices = eqn.operands
     root = k.roots[buffer]
     if k.together and any(not root.is_apart(w) for w in k.written):
         barrier(k)
-    k.read.add(root)
-    text = place(k, buffer, indices)
-    k.names[eqn.result] = k.w.let(C_TYPES[eqn.result.dtype], text, eqn.result.name)
+    return place(k, buffer, indices)
 
 
 def _emit_store(k: State, eqn: Eqn) -> None:
     buffer, value, *indices = eqn.operands
     root = k.roots[buffer]
-    text = f"{place(k, buffer, indices)} = {k.text(value)};"
+    to = k.instead.get(eqn) or place(k, buffer, indices)
+    text = f"{to} = {stripped(k.text(value))};"
     if not k.together or k.threads == 1:
         k.written.add(root)
         k.w.add(text)
@@ -259,15 +161,8 @@ def _emit_store(k: State, eqn: Eqn) -> None:
     if any(not root.is_apart(used) for used in (*k.read, *k.written)):
         barrier(k)
     k.written.add(root)
+    k.read |= _reads_of(k, eqn.operands)
     k.w.add(f"if (threadIdx.x == 0) {text}")
-
-
-def barrier(k: State) -> None:
-    """All threads of the block come here, and see what the others have written."""
-    if k.threads > 1 and (k.written or k.read):
-        k.w.add("__syncthreads();")
-    k.written.clear()
-    k.read.clear()
 
 
 def _emit_alloc(k: State, eqn: Eqn) -> None:
@@ -308,16 +203,32 @@ def _c_type(type: Type) -> str:
 
 
 def _emit_for(k: State, eqn: Eqn) -> None:
-    if k.together and k.threads > 1 and is_shared_out(eqn):
-        _emit_shared_out(k, eqn)
-        return
+    if k.together and k.threads > 1:
+        levels, _ = perfect_nest(eqn)
+        if len(levels) > 1 and shared_points(levels) >= FEWEST_SHARED_OUT:
+            return _emit_shared_nest(k, levels)
+        if is_shared_out(eqn):
+            return _emit_shared_out(k, eqn)
+        if is_chosen(eqn):
+            return _emit_chosen(k, eqn)
+        scan = find_scan(eqn)
+        if scan is not None:
+            return _emit_scan(k, eqn, scan)
     (body,) = eqn.regions
     if k.together:
         _settle(k, body)
     carries = _carries(k, eqn.operands[2:], body.params[1:])
+    if _is_long(eqn):
+        k.w.add("#pragma unroll 1")
     with k.w.block(_head(k, eqn, "", "")):
         _region(k, body, carries)
     k.names.update(zip(eqn.results, carries))
+
+
+def _is_long(loop: Eqn) -> bool:
+    """Whether the compiler would write out so much that registers did not suffice."""
+    inner = list(loop.regions[0].walk())
+    return trips(loop) is not None and (len(inner) > MOST_UNROLLED or any(e.regions for e in inner))
 
 
 def _head(k: State, eqn: Eqn, first: str, step: str) -> str:
@@ -346,8 +257,10 @@ def _carries(k: State, initial: Sequence[Value], params: Sequence[Value]) -> lis
 
 def _region(k: State, body: Function, carries: Sequence[str]) -> None:
     """One round of a loop."""
-    emit(k, body.eqns)
-    assign(k.w, body, carries, [k.text(v) for v in body.results])
+    alone = body.results if len(body.results) == 1 else ()  # others are assigned all at once
+    emit(k, body.eqns, alone)
+    k.read |= _reads_of(k, body.results)
+    assign(k.w, body, carries, [stripped(k.text(v)) for v in body.results])
     if k.together:
         _settle(k, body)
 
@@ -358,20 +271,41 @@ def _settle(k: State, *regions: Function) -> None:
         barrier(k)
 
 
+def _emit_shared_nest(k: State, levels: Sequence[Eqn]) -> None:
+    """A nest whose points the block's threads share."""
+    stores, loads = _outer_roots(k, levels[0])
+    if _touch(stores, k.written | k.read) or _touch(loads, k.written):
+        barrier(k)
+    count, at = shared_points(levels), k.w.fresh("n")
+    head = f"for (int {at} = (int)threadIdx.x; {at} < {count}; {at} += (int)blockDim.x) {{"
+    with k.w.block(head):
+        k.together = False
+        bind_levels(k, levels, at, [str(trips(level)) for level in levels], "int")
+        emit(k, levels[-1].regions[0].eqns)
+        k.together = True
+    k.written |= stores
+    k.read |= loads
+
+
+def _outer_roots(k: State, eqn: Eqn) -> tuple[set[Root], set[Root]]:
+    """The memory that a loop writes and reads, but for its own."""
+    inside = Function("inside", (), (eqn,), (), "kernel")
+    stores = {k.roots[e.operands[0]] for e in inside.walk() if e.op is S.STORE}
+    loads = {k.roots[e.operands[0]] for e in inside.walk() if e.op is S.LOAD}
+    own = {r for r in stores | loads if _is_inner(r, eqn)}
+    return stores - own, loads - own
+
+
 def _emit_shared_out(k: State, eqn: Eqn) -> None:
     """A loop whose iterations the block's threads share. Folds begin with what changes nothing in
     each thread; the first value is folded in at the end."""
     (body,) = eqn.regions
-    inside = Function("inside", (), (eqn,), (), "kernel")
-    stores = {k.roots[e.operands[0]] for e in inside.walk() if e.op is S.STORE}
-    loads = {k.roots[e.operands[0]] for e in inside.walk() if e.op is S.LOAD}
-    stores = {r for r in stores if not _is_inner(r, eqn)}
-    loads = {r for r in loads if not _is_inner(r, eqn)}
+    stores, loads = _outer_roots(k, eqn)
     if _touch(stores, k.written | k.read) or _touch(loads, k.written):
         barrier(k)
     initial = eqn.operands[2:]
     names = eqn.attrs["combine"]
-    starts = [_neutral(k, name, v) for name, v in zip(names, initial)]
+    starts = [neutral(k, name, v) for name, v in zip(names, initial)]
     carries = [
         k.w.var(_c_type(v.type), start, p.name or v.name)
         for v, start, p in zip(initial, starts, body.params[1:])
@@ -384,12 +318,106 @@ def _emit_shared_out(k: State, eqn: Eqn) -> None:
     k.written |= stores
     k.read |= loads
     for name, v, result, carry in zip(names, initial, eqn.results, carries):
-        total = f"{_fold(k.unit, name, v.dtype)}({carry})"
+        total = f"{fold_of(k.unit, name, v.dtype)}({carry})"
         k.written.clear()  # there are barriers in it
         k.read.clear()
         if name not in IDEMPOTENT:
-            total = row(k.unit, _op(name), [v.dtype, v.dtype], [k.text(v), total])
+            total = row(k.unit, scalar_op(name), [v.dtype, v.dtype], [k.text(v), total])
         k.names[result] = k.w.let(C_TYPES[v.dtype], stripped(total), result.name)
+
+
+def _emit_chosen(k: State, eqn: Eqn) -> None:
+    """A loop in order of which each block has to run a few rounds: its threads look for these, then
+    they are run one after the other."""
+    (body,) = eqn.regions
+    *first, branch = body.eqns
+    rest = branch.regions[0].eqns
+    _settle(k, body)
+    size = k.threads * CHOSEN
+    chosen = k.w.fresh("chosen")
+    k.w.add(f"__shared__ int {chosen}[{size}];  // rounds of this block, in order")
+    (low, high), stop = eqn.operands, k.number(eqn.operands[1])
+    number = "int" if k.range(low) and k.range(high) else "long long"
+    tile, found = k.w.fresh("tile"), k.w.fresh("found")
+    head = f"for ({number} {tile} = {k.number(low)}; {tile} < {stop}; {tile} += {size}) {{"
+    with k.w.block(head):
+        begin = k.w.let(number, f"{tile} + (int)threadIdx.x * {CHOSEN}", "begin")
+        end = f"{begin} + {CHOSEN} < {stop} ? {begin} + {CHOSEN} : {stop}"
+        end = k.w.let(number, end, "end")
+        k.w.add(f"int {found} = 0;")
+        k.together = False
+        mine = k.w.var("int", "0", "mine")
+        at = _bind_index(k, eqn)
+        loop = f"for ({number} {at} = {begin}; {at} < {end}; ++{at}) {{"
+        with k.w.block(loop):
+            emit(k, first)
+            k.w.add(f"if ({stripped(k.text(branch.operands[0]))}) ++{mine};")
+        function = scan_of(k.unit, Scan("add", s.add, low, ()), T.i32, "0")
+        place = k.w.var("int", f"{function}({mine}, {found})", "place")
+        with k.w.block(loop):
+            emit(k, first)
+            test = stripped(k.text(branch.operands[0]))
+            k.w.add(f"if ({test}) {chosen}[{place}++] = (int)({at} - {tile});")
+        k.w.add("__syncthreads();")
+        m = k.w.fresh("m")
+        shared = any(is_shared_out(e) for e in rest)
+        start = "0" if shared else f"threadIdx.x ? {found} : 0"
+        with k.w.block(f"for (int {m} = {start}; {m} < {found}; ++{m}) {{"):
+            k.together = shared
+            k.w.add(f"const {number} {at} = {tile} + {chosen}[{m}];")
+            makers = [e for e in first if e.result is not branch.operands[0]]
+            emit(k, (*makers, *rest))
+            if shared:
+                _settle(k, body)
+        k.together = True
+        k.w.add("__syncthreads();")
+    k.written.clear()
+    k.read.clear()
+
+
+def _bind_index(k: State, eqn: Eqn) -> str:
+    """A name for a loop's index, whose range is the loop's."""
+    index, (low, high) = eqn.regions[0].params[0], eqn.operands[:2]
+    ends = k.range(low), k.range(high)
+    if ends[0] and ends[1]:
+        k.ranges[index] = (ends[0][0], max(ends[1][1] - 1, ends[0][0]))
+    k.names[index] = k.w.fresh(index.name, "i")
+    return k.names[index]
+
+
+def _emit_scan(k: State, eqn: Eqn, scan: Scan) -> None:
+    """A running fold whose terms the block's threads share: in each round, every thread takes
+    `SCANNED` neighbours, folds them, learns what the threads before it have folded, and goes over
+    its own once more, now with the value so far."""
+    (body,) = eqn.regions
+    _settle(k, body)
+    (low, high, initial), (_, total) = eqn.operands, body.params
+    type, number = C_TYPES[initial.dtype], "int" if k.range(high) and k.range(low) else "long long"
+    so_far = k.w.var(type, k.text(initial), f"{total.name or 'total'}_so_far")
+    base = k.w.fresh("tile")
+    step = k.threads * SCANNED
+    stop = k.number(high)
+    head = f"for ({number} {base} = {k.number(low)}; {base} < {stop}; {base} += {step}) {{"
+    with k.w.block(head):
+        begin = k.w.let(number, f"{base} + (int)threadIdx.x * {SCANNED}", "begin")
+        end = k.w.let(number, f"{begin} + {SCANNED} < {stop} ? {begin} + {SCANNED} : {stop}", "end")
+        k.together = False
+        mine = k.w.var(type, neutral(k, scan.name, initial), "mine")
+        at = _bind_index(k, eqn)
+        loop = f"for ({number} {at} = {begin}; {at} < {end}; ++{at}) {{"
+        with k.w.block(loop):
+            emit(k, scan.first)
+            taken = row(k.unit, scan.op, [initial.dtype] * 2, [mine, k.text(scan.term)])
+            k.w.add(f"{mine} = {stripped(taken)};")
+        function = scan_of(k.unit, scan, initial.dtype, neutral(k, scan.name, initial))
+        k.names[total] = k.w.var(type, f"{function}({mine}, {so_far})", total.name or "total")
+        with k.w.block(loop):
+            emit(k, body.eqns)
+            k.w.add(f"{k.names[total]} = {k.text(body.results[0])};")
+        k.together = True
+    k.names[eqn.results[0]] = so_far
+    k.written.update(k.roots[e.operands[0]] for e in body.walk() if e.op is S.STORE)
+    barrier(k)
 
 
 def _is_inner(root: Root, eqn: Eqn) -> bool:
@@ -398,46 +426,6 @@ def _is_inner(root: Root, eqn: Eqn) -> bool:
 
 def _touch(a: set[Root], b: set[Root]) -> bool:
     return any(not x.is_apart(y) for x in a for y in b)
-
-
-def _neutral(k: State, name: str, initial: Value) -> str:
-    if name in IDEMPOTENT:
-        return k.text(initial)
-    return constant(Literal(NEUTRAL[name][initial.dtype.kind != "f"], initial.dtype))
-
-
-def _op(name: str) -> ScalarOp:
-    op = registry("kernel")[name]
-    assert isinstance(op, ScalarOp)
-    return op
-
-
-def _fold(unit: Unit, name: str, dtype: DType) -> str:
-    """The name of the unit's function that folds one value of each thread: sixteen threads fold a
-    sixteenth each, then every thread folds their results, always in the same order."""
-    function = f"fold_{name}_{dtype.name}"
-    if function in unit.functions:
-        return function
-    type = C_TYPES[dtype]
-    pair = stripped(row(unit, _op(name), [dtype, dtype], ["total", "parts[i]"]))
-    unit.functions[function] = f"""\
-static __device__ __forceinline__ {type} {function}({type} mine) {{
-  __shared__ {type} parts[256];
-  const int me = threadIdx.x, all = blockDim.x, few = all < 16 ? all : 16;
-  __syncthreads();
-  parts[me] = mine;
-  __syncthreads();
-  if (me < few) {{
-    {type} total = mine;
-    for (int i = me + few; i < all; i += few) total = {pair};
-    parts[me] = total;
-  }}
-  __syncthreads();
-  {type} total = parts[0];
-  for (int i = 1; i < few; ++i) total = {pair};
-  return total;
-}}"""
-    return function
 
 
 def _emit_while(k: State, eqn: Eqn) -> None:
@@ -474,9 +462,10 @@ def _emit_if(k: State, eqn: Eqn) -> None:
 
 
 def _arm(k: State, region: Function, names: Sequence[str]) -> None:
-    emit(k, region.eqns)
+    emit(k, region.eqns, region.results)
+    k.read |= _reads_of(k, region.results)
     for name, v in zip(names, region.results):
-        k.w.add(f"{name} = {k.text(v)};")
+        k.w.add(f"{name} = {stripped(k.text(v))};")
     if k.together:
         _settle(k, region)
 
@@ -504,7 +493,6 @@ def _bits(k: State, v: Value) -> str:
 
 
 _EMITTERS: dict[Op, Callable[[State, Eqn], None]] = {
-    S.LOAD: _emit_load,
     S.STORE: _emit_store,
     S.ALLOC: _emit_alloc,
     S.VIEW: _emit_view,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -16,7 +17,17 @@ import numpy as np
 from jitnet.ir import DType, Literal
 from jitnet.ir import types as T
 
-C_TYPES = {
+
+class _CTypes(dict[DType, str]):
+    """Halves are their bits; which of them there are depends on what is installed."""
+
+    def __missing__(self, dtype: DType) -> str:
+        assert dtype.is_half, f"no C++ type of {dtype}"
+        return "unsigned short"
+
+
+C_TYPES = _CTypes()
+C_TYPES |= {
     T.bool_: "bool",
     T.i8: "signed char",
     T.i16: "short",
@@ -38,14 +49,14 @@ return short signed sizeof static struct switch template this throw true try typ
 typename union unsigned using virtual void volatile while xor pack status threadIdx blockIdx
 blockDim gridDim min max abs exp log sin cos tan sqrt pow floor ceil trunc rint fma erf erfc
 index signbit isnan isinf isfinite y0 y1 yn j0 j1 jn gamma div select time clock signal read
-write main assert
+write main assert aligned block
 """
 
 RESERVED = frozenset(_WORDS.split())
 """Words that no variable may be called: C++'s, and functions that a variable would hide."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
-_OURS = re.compile(r"_(bool|[iuf]\d+)(_by_\w+)?\Z")
+_OURS = re.compile(r"_(bool|b?[iuf]\d+)(_by_\w+)?\Z")
 """How the names of the unit's own functions end."""
 
 
@@ -59,6 +70,8 @@ def constant(literal: Literal) -> str:
     dtype, item = literal.dtype, literal.item
     if dtype.is_bool:
         return "true" if item else "false"
+    if dtype.is_half:
+        return f"{int.from_bytes(literal.bits, 'little'):#06x}"
     if dtype.is_float:
         return _float(item, dtype)
     if dtype is T.i64 and item == -(2**63):
@@ -103,6 +116,18 @@ class Writer:
         self._counts[stem] = max(count, 1)
         return name
 
+    def anonymous(self, text: str) -> str:
+        """A text with numbers for the names that were given out, by where they come first."""
+        numbers: dict[str, str] = {}
+
+        def number(found: re.Match[str]) -> str:
+            word = found.group()
+            if word in RESERVED or word not in self._counts:
+                return word
+            return numbers.setdefault(word, f"${len(numbers)}")
+
+        return re.sub(r"[A-Za-z]\w*", number, text)
+
     def add(self, line: str) -> None:
         self.lines.append("  " * self._depth + line)
 
@@ -120,12 +145,20 @@ class Writer:
 
     @contextmanager
     def block(self, head: str, tail: str = "}") -> Iterator[None]:
-        """Lines inside braces, which `head` opens."""
-        self.add(head)
+        """Lines inside braces, which `head` opens, or the `tail` of the block before."""
+        if head:
+            self.add(head)
         self._depth += 1
         yield
         self._depth -= 1
         self.add(tail)
+
+
+def listed(params: Sequence[str]) -> str:
+    """A list of parameters in lines."""
+    whole = ", ".join(p.replace(" ", "~") for p in params)
+    lines = textwrap.fill(whole, 100, initial_indent="    ", subsequent_indent="    ")
+    return lines.replace("~", " ")
 
 
 def stripped(expression: str) -> str:

@@ -2,7 +2,7 @@
 
     device = CpuSim()
     with scheduled(1):                 # threads and blocks the other way round
-        device.launch(kernel, 4, 256, slots)
+        device.launcher(kernel, 4, 256, slots)()
 
 It shows what a function becomes on a GPU, and runs it where there is none; fast it is not. Memory
 lies between red zones that are looked at after each call, fresh memory and shared memory are poison
@@ -20,8 +20,10 @@ import subprocess
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,10 +31,15 @@ from typing import Any
 import numpy as np
 
 from jitnet.errors import NotAvailableError
-from jitnet.runtime.devices.device import Array, Memory
+from jitnet.ir import DType
+from jitnet.kernel.externs import EXTERNS
+from jitnet.runtime.devices.device import Array, Memory, Pointers, Span, TooLittleMemoryError
 
 HERE = Path(__file__).parent
 POISON = 0xFF
+MOST_KEPT = 64 << 20
+"""Bytes that the pool keeps."""
+
 ZONE = 256
 """Bytes in front of memory and behind it that nothing may write to."""
 
@@ -40,6 +47,7 @@ _FLAGS = ("-std=c++17", "-shared", "-fPIC", "-w", "-ffp-contract=off", "-fno-str
 _KERNEL = re.compile(r"__global__ void __launch_bounds__\([\d, ]+\) (\w+)\(")
 _LOCK = threading.RLock()
 _SCHEDULE = threading.local()
+_CAPTURE = threading.local()
 
 
 @contextmanager
@@ -58,16 +66,47 @@ class SimulatedError(AssertionError):
     """A kernel that would be wrong on a GPU: a mistake of the compiler, never of the user's."""
 
 
+class _Pool:
+    """Blocks that nobody uses any more, as CuPy keeps those of a GPU: what a program allocates
+    again and again has the same addresses again and again."""
+
+    def __init__(self) -> None:
+        self._blocks: defaultdict[int, list[Array]] = defaultdict(list)
+        self._bytes = 0
+        self._lock = threading.RLock()  # what dies may do so in the middle of this
+
+    def take(self, size: int) -> Array:
+        with self._lock:
+            if self._blocks[size]:
+                self._bytes -= size
+                return self._blocks[size].pop()
+        return np.empty(size, np.uint8)
+
+    def give(self, block: Array) -> None:
+        with self._lock:
+            if self._bytes + block.size <= MOST_KEPT:
+                self._bytes += block.size
+                self._blocks[block.size].append(block)
+
+
+_POOL = _Pool()
+
+
 class _Memory:
     """Bytes between red zones."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._all = np.full(size + 2 * ZONE + 256, POISON, np.uint8)
+        self._all = _POOL.take(size + 2 * ZONE + 256)
+        self._all.fill(POISON)
         start = ZONE + -(self._all.ctypes.data + ZONE) % 256
         self.bytes: Array = self._all[start : start + size]
         self.address: int = self.bytes.ctypes.data if size else self._all.ctypes.data + start
         self._start = start
+
+    def __del__(self, pool: _Pool = _POOL) -> None:
+        if hasattr(self, "_all"):
+            pool.give(self._all)
 
     def is_intact(self) -> bool:
         """Whether nothing was written outside."""
@@ -96,7 +135,10 @@ class CpuSim:
         self._live: weakref.WeakSet[_Memory] = weakref.WeakSet()
 
     def allocate(self, size: int) -> Memory:
-        memory = _Memory(size)
+        try:
+            memory = _Memory(size)
+        except MemoryError as error:
+            raise TooLittleMemoryError(str(error)) from None
         self._live.add(memory)
         return memory
 
@@ -107,41 +149,113 @@ class CpuSim:
     def download(self, memory: Memory, offset: int, size: int) -> Array:
         return self.view(memory)[offset : offset + size].copy()
 
-    def copy(
-        self, target: Memory, target_offset: int, source: Memory, offset: int, size: int
-    ) -> None:
-        taken = self.view(source)[offset : offset + size]
-        self.view(target)[target_offset : target_offset + size] = taken
+    def download_later(self, memory: Memory, offset: int, size: int) -> _Now:
+        return _Now(self.download(memory, offset, size).tobytes())
+
+    def synchronize(self) -> None:
+        """Nothing runs by itself."""
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        self._do(lambda: ctypes.memmove(target, source, size))
+
+    def clear(self, target: int, size: int) -> None:
+        self._do(lambda: ctypes.memset(target, 0, size))
+
+    def _do(self, work: Callable[[], Any]) -> None:
+        """Do it now, or note it where a graph is captured."""
+        captured = getattr(_CAPTURE, "works", None)
+        if captured is None:
+            work()
+        else:
+            captured.append(work)
 
     def view(self, memory: Memory) -> Array:
         """The bytes themselves."""
         assert isinstance(memory, _Memory)
         return memory.bytes
 
-    def load(self, text: str) -> _Module:
+    def load(self, text: str, fast_math: bool = False) -> _Module:
         return _Module(_library(text))
 
-    def launch(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> None:
+    def launcher(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> Callable[[], None]:
         entry, shared = kernel
-        memory = ctypes.create_string_buffer(slots, max(len(slots), 1))
-        start = ctypes.addressof(memory)
-        pointers = (ctypes.c_void_p * (len(slots) // 8))(*range(start, start + len(slots), 8))
-        order = getattr(_SCHEDULE, "order", 0)
-        with _LOCK:
-            error: bytes = _scheduler()(entry, shared, pointers, blocks, threads, order)
-        if error:
-            raise SimulatedError(error.decode())
+        pointers = Pointers(slots)
+
+        def run() -> None:
+            order = getattr(_SCHEDULE, "order", 0)
+            with _LOCK:
+                error: bytes = _scheduler()(entry, shared, pointers.array, blocks, threads, order)
+            if error:
+                raise SimulatedError(error.decode())
+
+        return lambda: self._do(run)
+
+    def routine(self, name: str) -> Callable[..., None] | None:
+        return None if name.startswith("host_") else _routine(name)
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        works: list[Callable[[], None]] = []
+        _CAPTURE.works = works
+        try:
+            work()
+        finally:
+            _CAPTURE.works = None
+
+        def graph() -> None:
+            for captured in works:
+                captured()
+
+        return graph
 
     def finish(self) -> None:
         if not all(memory.is_intact() for memory in list(self._live)):
             raise SimulatedError("a kernel has written outside of its memory")
+
+    def memory_of(self, x: Any) -> Memory:
+        raise AssertionError("the simulated device has no arrays of its own")
+
+    def array(self, memory: Memory, offset: int, dims: Sequence[int], dtype: DType) -> Any:
+        raise AssertionError("the simulated device has no arrays of its own")
+
+
+@dataclass(frozen=True)
+class _Now:
+    """Bytes that are on the host already."""
+
+    content: bytes
+
+    def is_there(self) -> bool:
+        return True
+
+    def data(self) -> bytes:
+        return self.content
+
+
+@cache
+def _routine(name: str) -> Callable[..., None]:
+    """A library routine by its reference in NumPy, on the memory itself."""
+    numpy = EXTERNS[name].numpy
+
+    def call(*arguments: Any) -> None:
+        given = [_elements(a) if isinstance(a, Span) else a for a in arguments]
+        with np.errstate(all="ignore"), suppress(np.linalg.LinAlgError):
+            numpy(*given)  # of a singular matrix, a library makes what the program has checked for
+
+    return call
+
+
+def _elements(span: Span) -> Array:
+    dtype = span.dtype.numpy
+    count = span.size // dtype.itemsize
+    memory = (ctypes.c_uint8 * (count * dtype.itemsize)).from_address(span.address)
+    return np.frombuffer(memoryview(memory), dtype)
 
 
 # -- compiling -------------------------------------------------------------------------------------
 
 
 @cache
-def _folder() -> Path:
+def folder() -> Path:
     """Where this process keeps what it compiles."""
     folder = tempfile.mkdtemp(prefix="jitnet-cpusim-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -166,7 +280,7 @@ def _compiled(source: Path, *flags: str) -> Path:
 @cache
 def _scheduler() -> Any:
     """The C function that runs a grid. Its library's names are seen by those of kernels."""
-    source = _folder() / "scheduler.cpp"
+    source = folder() / "scheduler.cpp"
     source.write_text((HERE / "shim.cpp").read_text())
     library = ctypes.CDLL(str(_compiled(source, "-O2")), mode=ctypes.RTLD_GLOBAL)
     launch = library.shim_launch
@@ -186,6 +300,6 @@ def _loaded(text: str) -> ctypes.CDLL:
     _scheduler()
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
     exports = "".join(f"SHIM_EXPORT({kernel})\n" for kernel in _KERNEL.findall(text))
-    source = _folder() / f"{name}.cpp"
+    source = folder() / f"{name}.cpp"
     source.write_text(f'#line 1 "kernels.cu"\n{text}\n{exports}')
     return ctypes.CDLL(str(_compiled(source, "-O1", "-include", str(HERE / "shim.h"))))

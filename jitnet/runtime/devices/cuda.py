@@ -4,20 +4,24 @@
     kernel = device.load(text).kernel("f_kernel")
 
 NVRTC compiles a translation unit for the GPU at hand, without contraction and without flushing
-denormals to zero, so that results are the CPU's; CuPy's pool has the memory, the default stream the
-order.
+denormals to zero, so that results are the CPU's; CuPy's pool has the memory, its current stream the
+order, its arrays are what users pass, and CUDA graphs are captured by its streams.
 """
 
 from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from jitnet.errors import NotAvailableError
-from jitnet.runtime.devices.device import Array, Memory
+from jitnet.errors import ArgumentError, NotAvailableError
+from jitnet.ir import DType
+from jitnet.runtime.devices.device import Array, Memory, Pointers, TooLittleMemoryError
+from jitnet.runtime.devices.libraries import Libraries
 
 OPTIONS = (
     *("-std=c++17", "-default-device", "-fmad=false", "-ftz=false"),
@@ -25,9 +29,18 @@ OPTIONS = (
 )
 """What NVRTC is told: arithmetic as IEEE has it."""
 
+FAST_OPTIONS = (
+    *("-std=c++17", "-default-device", "-fmad=true", "-ftz=true"),
+    *("-prec-div=false", "-prec-sqrt=false"),
+)
+"""The same for `fast_math`."""
+
+STAGED = 64 * 1024
+"""Uploads of at most so many bytes are copied by the driver before it returns."""
+
 
 class _Memory:
-    """A block of CuPy's pool."""
+    """A block of CuPy's pool, or the memory of an array of CuPy's."""
 
     def __init__(self, pointer: Any, size: int) -> None:
         self.pointer = pointer
@@ -41,83 +54,124 @@ class _Memory:
 class _Module:
     def __init__(self, module: Any) -> None:
         self._module = module
+        self._kernels: dict[str, Any] = {}
 
     def kernel(self, name: str) -> Any:
-        return self._module.get_function(name)
+        if name not in self._kernels:
+            self._kernels[name] = self._module.get_function(name)
+        return self._kernels[name]
+
+
+class _Later:
+    """Bytes on their way to memory of the host's that the GPU writes to."""
+
+    def __init__(self, pinned: Any, size: int, event: Any) -> None:
+        self._pinned = pinned
+        self._size = size
+        self._event = event
+
+    def is_there(self) -> bool:
+        return bool(self._event.done)
+
+    def data(self) -> bytes:
+        self._event.synchronize()
+        return ctypes.string_at(self._pinned.ptr, self._size)
 
 
 class CudaDevice:
-    """The GPU that is CuPy's current device."""
+    """The GPU that is CuPy's current device.
+
+    Attributes:
+        number: CUDA's, of the device.
+    """
 
     name = "cuda"
     most_blocks = 4096
 
     def __init__(self) -> None:
-        try:
-            import cupy
-        except ImportError as error:
-            raise NotAvailableError(
-                'device="cuda" needs CuPy, which is not installed',
-                remedy='pip install "jitnet[cuda13]" (or cuda12, as the driver has it)',
-            ) from error
-        try:
-            count = cupy.cuda.runtime.getDeviceCount()
-        except cupy.cuda.runtime.CUDARuntimeError as error:
-            raise NotAvailableError(
-                f'device="cuda" finds no GPU that it can use: {error}',
-                remedy='install NVIDIA\'s driver (see nvidia-smi), or take device="cpusim"',
-            ) from error
-        if not count:
-            raise NotAvailableError(
-                'device="cuda" finds no GPU', remedy='take device="cpusim", or leave it out'
-            )
-        self._cupy = cupy
-        self._modules: dict[str, _Module] = {}
-        self._lock = threading.Lock()
+        self._cupy = usable_cupy()
+        self._runtime = self._cupy.cuda.runtime
+        self.number = self._cupy.cuda.Device().id
+        self._libraries = Libraries(self._cupy)
+        self._modules: dict[tuple[str, bool], _Module] = {}
+        self._capturing: Any = None  # the stream, once there is one
+        self._lock = threading.RLock()
+
+    # -- memory -----------------------------------------------------------------------------------
 
     def allocate(self, size: int) -> Memory:
         try:
             return _Memory(self._cupy.cuda.alloc(max(size, 1)), size)
         except self._cupy.cuda.memory.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from None
+            raise TooLittleMemoryError(str(error)) from None
 
     def upload(self, memory: Memory, offset: int, data: Array) -> None:
         flat = np.frombuffer(data.tobytes("A"), np.uint8)
-        if flat.size:
-            source = ctypes.c_void_p(flat.ctypes.data)
-            self._at(memory, offset).copy_from_host(source, flat.size)
+        if not flat.size:
+            return
+        kind, stream = self._runtime.memcpyHostToDevice, self._stream()
+        target = memory.address + offset
+        self._runtime.memcpyAsync(target, flat.ctypes.data, flat.size, kind, stream.ptr)
+        if flat.size > STAGED:
+            stream.synchronize()  # `flat` goes
 
     def download(self, memory: Memory, offset: int, size: int) -> Array:
         data = np.empty(size, np.uint8)
         if size:
-            self._at(memory, offset).copy_to_host(ctypes.c_void_p(data.ctypes.data), size)
+            stream = self._stream()
+            self._download(data.ctypes.data, memory.address + offset, size, stream)
+            stream.synchronize()
         return data
 
-    def copy(
-        self, target: Memory, target_offset: int, source: Memory, offset: int, size: int
-    ) -> None:
+    def download_later(self, memory: Memory, offset: int, size: int) -> _Later:
+        stream, event = self._stream(), self._cupy.cuda.Event()
+        pinned = self._cupy.cuda.alloc_pinned_memory(size)
+        self._download(pinned.ptr, memory.address + offset, size, stream)
+        event.record(stream)
+        return _Later(pinned, size, event)
+
+    def _download(self, target: int, source: int, size: int, stream: Any) -> None:
+        kind = self._runtime.memcpyDeviceToHost
+        self._runtime.memcpyAsync(target, source, size, kind, stream.ptr)
+
+    def synchronize(self) -> None:
+        self._stream().synchronize()
+
+    def copy(self, target: int, source: int, size: int) -> None:
         if size:
-            start = self._at(source, offset)
-            self._at(target, target_offset).copy_from_device(start, size)
+            kind = self._runtime.memcpyDeviceToDevice
+            self._runtime.memcpyAsync(target, source, size, kind, self._stream().ptr)
 
-    def _at(self, memory: Memory, offset: int) -> Any:
-        assert isinstance(memory, _Memory)
-        return memory.pointer + offset
+    def clear(self, target: int, size: int) -> None:
+        if size:
+            self._runtime.memsetAsync(target, 0, size, self._stream().ptr)
 
-    def load(self, text: str) -> _Module:
+    def _stream(self) -> Any:
+        return self._cupy.cuda.get_current_stream()
+
+    # -- kernels ----------------------------------------------------------------------------------
+
+    def load(self, text: str, fast_math: bool = False) -> _Module:
         with self._lock:
-            if text not in self._modules:
+            key = text, fast_math
+            if key not in self._modules:
                 module = self._cupy.cuda.function.Module()
-                module.load(self._compiled(text))
-                self._modules[text] = _Module(module)
-            return self._modules[text]
+                module.load(self._compiled(text, FAST_OPTIONS if fast_math else OPTIONS))
+                self._modules[key] = _Module(module)
+            return self._modules[key]
 
-    def _compiled(self, text: str) -> bytes:
+    def _compiled(self, text: str, options: Sequence[str]) -> bytes:
         nvrtc = self._cupy.cuda.nvrtc
         capability = self._cupy.cuda.Device().compute_capability
+        if int(capability) not in nvrtc.getSupportedArchs():
+            raise NotAvailableError(
+                f"NVRTC {compiler_of(self._cupy)} does not compile for this GPU, sm_{capability}",
+                remedy='a CuPy for a newer CUDA, pip install -U "jitnet[cuda]"; for a GPU older '
+                'than sm_75, pip install "jitnet[cuda12]"',
+            )
         program = nvrtc.createProgram(text, "kernels.cu", (), ())
         try:
-            nvrtc.compileProgram(program, (*OPTIONS, f"-arch=sm_{capability}"))
+            nvrtc.compileProgram(program, (*options, f"-arch=sm_{capability}"))
             cubin: bytes = nvrtc.getCUBIN(program) + b"\0"  # CuPy leaves out the last byte
         except nvrtc.NVRTCError as error:
             log = nvrtc.getProgramLog(program)
@@ -126,9 +180,128 @@ class CudaDevice:
             nvrtc.destroyProgram(program)
         return cubin
 
-    def launch(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> None:
-        arguments = tuple(np.frombuffer(slots, np.int64))
-        kernel((blocks, 1, 1), (threads, 1, 1), arguments)
+    def launcher(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> Callable[[], None]:
+        """By the driver's own call: CuPy's convenient one takes ten times as long."""
+        pointers = Pointers(slots)
+        launch, function = self._cupy.cuda.driver.launchKernel, kernel.ptr
+
+        def run() -> None:
+            stream, arguments = self._stream().ptr, ctypes.addressof(pointers.array)
+            launch(function, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, 0)
+
+        return run
+
+    def routine(self, name: str) -> Callable[..., None] | None:
+        return self._libraries.routine(name)
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        with self._lock:
+            if self._capturing is None:
+                self._capturing = self._cupy.cuda.Stream(non_blocking=True)
+            stream = self._capturing
+            with stream:
+                stream.begin_capture()
+                try:
+                    work()
+                finally:
+                    graph = stream.end_capture()
+        launch: Callable[[], None] = graph.launch
+        return launch
 
     def finish(self) -> None:
-        """Copies back wait for all that was launched before."""
+        """What follows on the stream waits for all that was launched before."""
+
+    # -- arrays -----------------------------------------------------------------------------------
+
+    def memory_of(self, x: Any) -> Memory:
+        if x.data.device_id != self.number:
+            raise ArgumentError(
+                f"an array on GPU {x.data.device_id}, for a program on GPU {self.number}",
+                why="functions run on the GPU that was CuPy's current device at the first of them",
+                remedy=f"with cupy.cuda.Device({self.number}): x = x.copy()",
+            )
+        if x.flags.c_contiguous:
+            return _Memory(x.data, x.nbytes)
+        spanned = sum(abs(step) * (n - 1) for n, step in zip(x.shape, x.strides))
+        return _Memory(x.data, spanned + x.dtype.itemsize if x.size else 0)
+
+    def array(self, memory: Memory, offset: int, dims: Sequence[int], dtype: DType) -> Any:
+        assert isinstance(memory, _Memory)
+        assert prod(dims) * dtype.itemsize <= max(memory.size - offset, 0)
+        return self._cupy.ndarray(tuple(dims), dtype.numpy, memptr=memory.pointer + offset)
+
+
+def usable_cupy() -> Any:
+    """CuPy, where it, a driver, a GPU and the compiler of kernels are there.
+
+    Raises:
+        NotAvailableError: with what is missing, and how to install it.
+    """
+    cupy = installed_cupy()
+    driver_of(cupy)
+    compiler_of(cupy)
+    return cupy
+
+
+def installed_cupy() -> Any:
+    """The package CuPy."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise NotAvailableError(
+            'device="cuda" needs CuPy, which is not installed',
+            remedy='pip install "jitnet[cuda]"',
+        ) from error
+    return cupy
+
+
+def driver_of(cupy: Any) -> str:
+    """Which CUDA the driver is for, if it is there, can be used by this CuPy, and has a GPU."""
+    try:
+        runtime = cupy.cuda.runtime
+        driver, wanted = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    except (ImportError, OSError) as error:
+        raise NotAvailableError(
+            f"CUDA's runtime cannot be loaded: {error}", remedy='pip install "jitnet[cuda]"'
+        ) from error
+    if not driver:
+        raise NotAvailableError(
+            'device="cuda" finds no NVIDIA driver',
+            remedy='install NVIDIA\'s driver (nvidia-smi shows it), or take device="cpusim"',
+        )
+    if driver // 1000 < wanted // 1000:
+        major = driver // 1000
+        raise NotAvailableError(
+            f"NVIDIA's driver is too old: it is for CUDA {_version(driver)}, and CuPy for CUDA "
+            f"{_version(wanted)}",
+            remedy=f"a newer driver, or pip install cupy-cuda{major}x in the place of this CuPy",
+        )
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise NotAvailableError(
+            f'device="cuda" finds no GPU that it can use: {error}',
+            remedy='see what nvidia-smi says, or take device="cpusim"',
+        ) from error
+    if not count:
+        raise NotAvailableError(
+            'device="cuda" finds no GPU', remedy='take device="cpusim", or leave it out'
+        )
+    return f"for CUDA {_version(driver)}"
+
+
+def compiler_of(cupy: Any) -> str:
+    """Which NVRTC there is."""
+    try:
+        major, minor = cupy.cuda.nvrtc.getVersion()
+    except (ImportError, OSError, RuntimeError) as error:
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise NotAvailableError(
+            f"NVRTC, the compiler of kernels, cannot be loaded: {error}",
+            remedy=f'pip install "cupy-cuda{major}x[ctk]"',
+        ) from error
+    return f"{major}.{minor}"
+
+
+def _version(number: int) -> str:
+    return f"{number // 1000}.{number % 1000 // 10}"

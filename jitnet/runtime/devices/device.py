@@ -1,28 +1,38 @@
-"""The one interface of devices: memory, modules, launches.
+"""The one interface of devices: memory, modules, launches, library routines.
 
     x = device.allocate(800)
     device.upload(x, 0, array)
     kernel = device.load(text).kernel("f_kernel")
-    device.launch(kernel, blocks=4, threads=256, slots=packed_arguments)
+    launch = device.launcher(kernel, blocks=4, threads=256, slots=packed_arguments)
+    launch()
     device.download(x, 0, 800)
 
-Everything on a device happens in the order in which it is asked for; only `download` waits.
+Everything on a device happens in the order in which it is asked for; only `download` and
+`synchronize` wait. Memory is named by its address where a call must not cost more than the call.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from jitnet.ir import DType
+
 Array = np.ndarray[Any, Any]
+
+
+class TooLittleMemoryError(MemoryError):
+    """A device has no memory of a size that is asked for."""
 
 
 class Memory(Protocol):
     """Memory of a device, which is given back when nothing refers to it any more.
 
     Attributes:
-        address: of its first byte, as kernels know it; a multiple of 256.
+        address: of its first byte, as kernels know it; a multiple of 256 where it was allocated.
         size: in bytes.
     """
 
@@ -33,11 +43,29 @@ class Memory(Protocol):
     def size(self) -> int: ...
 
 
+class Span(NamedTuple):
+    """What a pointer reaches, as library routines get it: an address, and bytes behind it."""
+
+    address: int
+    size: int
+    dtype: DType
+
+
 class Module(Protocol):
     """A translation unit, compiled."""
 
     def kernel(self, name: str) -> Any:
-        """What `Device.launch` takes."""
+        """What `Device.launcher` takes."""
+        ...
+
+
+class Later(Protocol):
+    """Bytes that are on their way to the host."""
+
+    def is_there(self) -> bool: ...
+
+    def data(self) -> bytes:
+        """The bytes; waits for them."""
         ...
 
 
@@ -54,7 +82,7 @@ class Device(Protocol):
         """Uninitialised memory.
 
         Raises:
-            MemoryError: where there is none left.
+            TooLittleMemoryError: where there is none left.
         """
         ...
 
@@ -66,13 +94,23 @@ class Device(Protocol):
         """So many bytes."""
         ...
 
-    def copy(
-        self, target: Memory, target_offset: int, source: Memory, offset: int, size: int
-    ) -> None:
-        """Copy bytes within the device."""
+    def download_later(self, memory: Memory, offset: int, size: int) -> Later:
+        """So many bytes, as they are at this point of the order, without waiting for them."""
         ...
 
-    def load(self, text: str) -> Module:
+    def synchronize(self) -> None:
+        """Wait for all that was asked for."""
+        ...
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy bytes within the device, from address to address."""
+        ...
+
+    def clear(self, target: int, size: int) -> None:
+        """Make bytes zero."""
+        ...
+
+    def load(self, text: str, fast_math: bool = False) -> Module:
         """Compile CUDA C++.
 
         Raises:
@@ -80,10 +118,44 @@ class Device(Protocol):
         """
         ...
 
-    def launch(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> None:
-        """Run a kernel of a module. `slots` are its arguments, 8 bytes each."""
+    def launcher(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> Callable[[], None]:
+        """What runs a kernel of a module with these arguments, 8 bytes each."""
+        ...
+
+    def routine(self, name: str) -> Callable[..., None] | None:
+        """The routine of `kernel.externs` on this device: a function of `Span`s for its pointers,
+        and of numbers; or None where only the host has it."""
+        ...
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """The launches, copies and clearings that `work` asks for, which are not done now, as one
+        function that does them all, with these very addresses and numbers."""
         ...
 
     def finish(self) -> None:
         """A call of a program is over: report what went wrong in its memory."""
         ...
+
+    # -- arrays of the device's own library, where it has one --------------------------------------
+
+    def memory_of(self, x: Any) -> Memory:
+        """The memory of an array of the device, from its first element on."""
+        ...
+
+    def array(self, memory: Memory, offset: int, dims: Sequence[int], dtype: DType) -> Any:
+        """A C-contiguous array of the device over memory."""
+        ...
+
+
+class Pointers:
+    """A kernel's arguments as a launch wants them.
+
+    Attributes:
+        array: the address of each.
+    """
+
+    def __init__(self, slots: bytes) -> None:
+        self._memory = ctypes.create_string_buffer(slots, max(len(slots), 1))
+        start = ctypes.addressof(self._memory)
+        addresses = range(start, start + len(slots), 8)
+        self.array = (ctypes.c_void_p * (len(slots) // 8))(*addresses)

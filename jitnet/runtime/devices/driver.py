@@ -5,15 +5,15 @@
     %1: f64 = launch %0 {kernel='f_kernel_1', ...}        its result stays there, as a `Number`
     %2: bool, ... = while %1 ...                          until somebody asks: it is read back
 
-A run goes over the statements of the host program, one after the other. What a kernel has reported
-in the status word is raised as soon as anything is read back, and at the end.
+A run goes over the statements of the host program, one after the other, and asks a queue for what
+they want of the device. What a kernel has reported in the status word is raised as soon as anything
+is read back, and at the end.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -23,41 +23,24 @@ from jitnet.codegen.cuda.launch import BY_VALUE, LAUNCH, POINTER, CudaProgram
 from jitnet.codegen.cuda.rows import is_scalar_op
 from jitnet.codegen.cuda.split import evaluate
 from jitnet.errors import filled_in, raise_from_program
-from jitnet.ir import ArrayType, BufferType, Dim, DType, Eqn, Function, Literal, Op, Value
+from jitnet.ir import BufferType, Dim, DType, Eqn, Function, Literal, Op, Value
 from jitnet.ir import types as T
 from jitnet.kernel import statements as S
 from jitnet.kernel.externs import EXTERNS
-from jitnet.runtime.devices.device import Device, Memory, Module
-
-_CODES = {
-    "bool": "?7x",
-    "i8": "b7x",
-    "i16": "h6x",
-    "i32": "i4x",
-    "i64": "q",
-    "u8": "B7x",
-    "u16": "H6x",
-    "u32": "I4x",
-    "u64": "Q",
-    "f32": "f4x",
-    "f64": "d",
-}
+from jitnet.runtime.devices.commands import (
+    Argument,
+    Buffer,
+    Call,
+    Clear,
+    Copy,
+    Launch,
+    Passed,
+    Queue,
+)
+from jitnet.runtime.devices.device import Array
 
 BLOCKS_OF_UNKNOWN = 64
 """Blocks where the host does not know how many elements there are."""
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """Elements on the device, from a byte of some memory on."""
-
-    memory: Memory
-    offset: int
-    dtype: DType
-
-    @property
-    def address(self) -> int:
-        return self.memory.address + self.offset
 
 
 @dataclass(frozen=True)
@@ -82,6 +65,9 @@ class _Deferred:
     eqn: Eqn
 
 
+Round = Callable[[Sequence[Any]], list[Any]]
+
+
 @dataclass
 class Run:
     """One run of a program, or of a Function that it invokes.
@@ -90,14 +76,16 @@ class Run:
         status: the number of the error site that was reached, and its values.
         constants: content of `constant` statements, kept from run to run.
         env: what values are: NumPy scalars, Numbers, Buffers, Tapes.
+        rounds: what makes the rounds of loops faster: of a run and a loop's body, a function of
+            what a round is given that gives what it leaves.
     """
 
-    device: Device
+    queue: Queue
     program: CudaProgram
-    module: Module
     status: Buffer
     constants: dict[int, Buffer]
     env: dict[Value, Any] = field(default_factory=dict)
+    rounds: Callable[[Run, Function], Round] | None = None
 
     def function(self, f: Function, arguments: Sequence[Any]) -> list[Any]:
         """The results of a Function."""
@@ -128,10 +116,14 @@ class Run:
         found = self.value(v)
         return self.read(found) if isinstance(found, Number) else found
 
+    def passed(self, v: Value) -> Any:
+        """A scalar for a kernel."""
+        return self.known(v)
+
     def read(self, number: Number) -> Any:
         self.raise_reported()
         at = number.at
-        data = self.device.download(at.memory, at.offset, at.dtype.itemsize)
+        data = self.queue.download(at, at.dtype.itemsize)
         return np.frombuffer(data.tobytes(), at.dtype.numpy)[0]
 
     def integer(self, v: Value | Dim) -> int:
@@ -143,15 +135,13 @@ class Run:
         return found
 
     def allocate(self, dtype: DType, count: int) -> Buffer:
-        return Buffer(self.device.allocate(max(count, 1) * dtype.itemsize), 0, dtype)
+        return Buffer(self.queue.allocate(max(count, 1) * dtype.itemsize), 0, dtype)
 
     def on_device(self, value: Any, dtype: DType) -> Number:
         """A scalar as a Number."""
         if isinstance(value, Number):
             return value
-        at = self.allocate(dtype, 1)
-        self.device.upload(at.memory, 0, np.array([value], dtype.numpy))
-        return Number(at)
+        return Number(self.queue.constant(np.array([value], dtype.numpy), dtype))
 
     def view(self, eqn: Eqn) -> Buffer:
         base = self.buffer(eqn.operands[0])
@@ -164,14 +154,18 @@ class Run:
         """Raise the error that a kernel has reported, if any."""
         if not self.program.sites:
             return
-        memory = self.status.memory
-        number = int(self.device.download(memory, 0, 8).view(np.int64)[0])
-        if number == 0:
-            return
-        site = self.program.sites[number - 1]
-        data = self.device.download(memory, 8, 8 * len(site.dtypes)).tobytes()
-        values = [np.frombuffer(data, t.numpy, 1, 8 * i)[0] for i, t in enumerate(site.dtypes)]
-        raise_from_program(site.error, filled_in(site.message, values), site.loc.frames)
+        raise_status(self.program, self.queue.download(self.status, self.program.status_bytes))
+
+
+def raise_status(program: CudaProgram, status: Array) -> None:
+    """Raise what the bytes of the status word, and the values behind it, say."""
+    number = int(status[:8].view(np.int64)[0])
+    if number == 0:
+        return
+    site = program.sites[number - 1]
+    data = status[8:].tobytes()
+    values = [np.frombuffer(data, t.numpy, 1, 8 * i)[0] for i, t in enumerate(site.dtypes)]
+    raise_from_program(site.error, filled_in(site.message, values), site.loc.frames)
 
 
 # -- launches --------------------------------------------------------------------------------------
@@ -185,25 +179,17 @@ def _launch(run: Run, eqn: Eqn) -> None:
     run.env.update((r, Number(at)) for r, at in zip(eqn.results, outputs))
     if not blocks:
         return
-    codes, values = ["Q"], [run.status.address]
-    kept: list[Any] = []
+    arguments: list[Argument] = [run.status]
     for v, how in zip(eqn.operands[2 * levels :], attrs["passing"]):
         if how == POINTER:
-            values.append(run.buffer(v).address)
+            arguments.append(run.buffer(v))
         elif how == BY_VALUE:
-            codes.append(_CODES[v.dtype.name])
-            values.append(run.known(v))
-            continue
+            arguments.append(Passed(run.passed(v), v.dtype))
         else:
-            kept.append(run.on_device(run.value(v), v.dtype))
-            values.append(kept[-1].at.address)
-        codes.append("Q")
-    scratch = [run.device.allocate(size * blocks) for size in attrs["scratch"]]
-    values += [at.address for at in outputs] + [memory.address for memory in scratch]
-    codes += ["Q"] * (len(outputs) + len(scratch))
-    kernel = run.module.kernel(attrs["kernel"])
-    slots = struct.pack("<" + "".join(codes), *values)
-    run.device.launch(kernel, blocks, attrs["threads"], slots)
+            arguments.append(run.on_device(run.value(v), v.dtype).at)
+    arguments += outputs
+    arguments += [run.allocate(T.u8, size * blocks) for size in attrs["scratch"]]
+    run.queue.do(Launch(attrs["kernel"], blocks, attrs["threads"], tuple(arguments)))
 
 
 def _blocks(run: Run, extents: Sequence[Value], attrs: Any) -> int:
@@ -213,7 +199,7 @@ def _blocks(run: Run, extents: Sequence[Value], attrs: Any) -> int:
         return BLOCKS_OF_UNKNOWN
     bounds = [run.integer(v) for v in extents]
     counts = [max(high - low, 0) for low, high in zip(bounds[::2], bounds[1::2])]
-    return min(-(-prod(counts) // per_block), run.device.most_blocks)
+    return min(-(-prod(counts) // per_block), run.queue.device.most_blocks)
 
 
 # -- memory ----------------------------------------------------------------------------------------
@@ -227,9 +213,8 @@ def _alloc(run: Run, eqn: Eqn) -> None:
 def _constant(run: Run, eqn: Eqn) -> None:
     if id(eqn) not in run.constants:
         data = np.ascontiguousarray(eqn.attrs["data"].array)
-        at = run.allocate(eqn.result.dtype, data.size)
-        run.device.upload(at.memory, 0, data)
-        run.constants[id(eqn)] = at
+        run.constants[id(eqn)] = run.queue.constant(data, eqn.result.dtype)
+        run.queue.device.synchronize()  # another stream may use it next
     run.env[eqn.result] = run.constants[id(eqn)]
 
 
@@ -249,20 +234,28 @@ def _for(run: Run, eqn: Eqn) -> None:
     (body,) = eqn.regions
     low, high, *initial = eqn.operands
     carries = [run.value(v) for v in initial]
+    one_round = _round_of(run, body)
     for i in range(run.integer(low), run.integer(high)):
-        carries = run.function(body, [np.int64(i), *carries])
+        carries = one_round([np.int64(i), *carries])
     run.env.update(zip(eqn.results, carries))
 
 
 def _while(run: Run, eqn: Eqn) -> None:
     cond, body = eqn.regions
     carries = [run.value(v) for v in eqn.operands]
+    one_round = _round_of(run, body)
     while True:
         (go,) = run.function(cond, carries)
         if not (run.read(go) if isinstance(go, Number) else go):
             break
-        carries = run.function(body, carries)
+        carries = one_round(carries)
     run.env.update(zip(eqn.results, carries))
+
+
+def _round_of(run: Run, body: Function) -> Round:
+    if run.rounds is not None:
+        return run.rounds(run, body)
+    return lambda given: run.function(body, given)
 
 
 def _if(run: Run, eqn: Eqn) -> None:
@@ -281,6 +274,18 @@ def _raise(run: Run, eqn: Eqn) -> None:
 
 
 def _call_extern(run: Run, eqn: Eqn) -> None:
+    name = eqn.attrs["name"]
+    if run.queue.device.routine(name) is None:
+        _call_on_host(run, eqn)
+        return
+    arguments = [
+        run.buffer(v) if isinstance(v.type, BufferType) else Passed(run.known(v), v.dtype)
+        for v in eqn.operands
+    ]
+    run.queue.do(Call(name, tuple(arguments)))
+
+
+def _call_on_host(run: Run, eqn: Eqn) -> None:
     """By the routine's reference in NumPy, on copies of what the pointers reach."""
     run.raise_reported()
     routine = EXTERNS[eqn.attrs["name"]]
@@ -292,22 +297,20 @@ def _call_extern(run: Run, eqn: Eqn) -> None:
             continue
         at = run.buffer(v)
         size = (at.memory.size - at.offset) // at.dtype.itemsize * at.dtype.itemsize
-        data = run.device.download(at.memory, at.offset, size)
+        data = run.queue.download(at, size)
         copies.append((at, data, data.tobytes()))
         arguments.append(data.view(at.dtype.numpy))
     with np.errstate(all="ignore"):
         routine.numpy(*arguments)
     for at, data, before in copies:
         if data.tobytes() != before:
-            run.device.upload(at.memory, at.offset, data)
+            run.queue.upload(at, data)
 
 
 def _invoke(run: Run, eqn: Eqn) -> None:
     callee = eqn.attrs["callee"]
-    inner = Run(run.device, run.program, run.module, run.status, run.constants)
-    arguments = [
-        run.known(v) if isinstance(v.type, ArrayType) else run.value(v) for v in eqn.operands
-    ]
+    inner = replace(run, env={})
+    arguments = [run.value(v) for v in eqn.operands]
     run.env.update(zip(eqn.results, inner.function(callee, arguments)))
 
 
@@ -340,8 +343,7 @@ def _tape_push(run: Run, eqn: Eqn) -> None:
 
 def _copied(run: Run, source: Buffer, count: int) -> Buffer:
     copy = run.allocate(source.dtype, count)
-    size = count * source.dtype.itemsize
-    run.device.copy(copy.memory, 0, source.memory, source.offset, size)
+    run.queue.do(Copy(copy, source, count * source.dtype.itemsize))
     return copy
 
 
@@ -376,7 +378,7 @@ def _tape_reach(run: Run, eqn: Eqn) -> None:
         for dtype, dims in tape.type.fields:
             known = tuple(d for d in dims if d is not None)
             at = run.allocate(dtype, prod(known))
-            run.device.upload(at.memory, 0, np.zeros(prod(known), dtype.numpy))
+            run.queue.do(Clear(at, prod(known) * dtype.itemsize))
             record.append((at, known))
         tape.records.append(record)
 

@@ -35,6 +35,12 @@ UNARY(asinh) UNARY(acosh) UNARY(atanh) UNARY(erf) UNARY(erfc)
 BINARY(pow) BINARY(atan2) BINARY(hypot) BINARY(copysign) BINARY(fmod)
 extern "C" double fma(double, double, double) noexcept;
 extern "C" float fmaf(float, float, float) noexcept;
+// The hardware's approximations, by the functions that they approximate.
+#define FAST(name) static inline float __##name##f(float x) { return name##f(x); }
+UNARY(exp) UNARY(log) UNARY(log2) UNARY(log10)
+FAST(exp) FAST(log) FAST(log2) FAST(log10) FAST(sin) FAST(cos) FAST(tan)
+static inline float __powf(float x, float y) { return powf(x, y); }
+#undef FAST
 #undef UNARY
 #undef BINARY
 

@@ -1,0 +1,116 @@
+"""Real arrays of CuPy as arguments and results, where CuPy is installed; no GPU is needed.
+
+Their memory is the host's, and kernels run on cpusim: what is tested is that CuPy's arrays are
+taken for what they are, with their layouts, views and owners.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import assert_same, needs_compiler
+
+from jitnet import errors, jit
+from jitnet.ir import DType
+from jitnet.runtime.devices import executable
+from jitnet.runtime.devices.cpusim import CpuSim
+from jitnet.runtime.devices.cuda import CudaDevice
+
+cupy = pytest.importorskip("cupy", reason='CuPy is not installed: pip install "jitnet[cuda]"')
+pytestmark = needs_compiler
+
+
+class OnHost(CpuSim):
+    """cpusim, with arrays of CuPy over its memory."""
+
+    name = "cuda"
+    number = 0
+    memory_of = CudaDevice.memory_of
+
+    def array(self, memory: Any, offset: int, dims: Sequence[int], dtype: DType) -> Any:
+        whole = cupy.cuda.UnownedMemory(memory.address, memory.size, memory, 0)
+        pointer = cupy.cuda.MemoryPointer(whole, offset)
+        return cupy.ndarray(tuple(dims), dtype.numpy, memptr=pointer)
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(executable._DEVICES, "cuda", OnHost)
+    executable.open_device.cache_clear()
+    yield
+    executable.open_device.cache_clear()
+
+
+def given(x: Any) -> Any:
+    """An array of CuPy in memory of the host's."""
+    x = np.array(x)
+    memory = cupy.cuda.UnownedMemory(x.ctypes.data, x.nbytes, x, 0)
+    pointer = cupy.cuda.MemoryPointer(memory, 0)
+    return cupy.ndarray(x.shape, x.dtype, memptr=pointer, strides=x.strides)
+
+
+def taken(x: Any) -> np.ndarray:
+    """A copy of what an array of CuPy holds."""
+    assert type(x) is cupy.ndarray
+    span = sum((n - 1) * max(s, 0) for n, s in zip(x.shape, x.strides)) + x.itemsize
+    memory = (ctypes.c_uint8 * span).from_address(x.data.ptr)
+    return np.ndarray(x.shape, x.dtype, memory, 0, x.strides).copy()
+
+
+def test_in_and_out() -> None:
+    def f(x, y, s):
+        return x @ y * s, {"sum": (x + 1).sum(), "some": x[0] > s}, len(x) + 1
+
+    x, y = np.random.default_rng(0).standard_normal((2, 30, 30))
+    compiled = jit(f)
+    for s in (2.0, 3.0, 4.0, 5.0):
+        product, rest, n = compiled(given(x), given(y), s)
+        np.testing.assert_allclose(taken(product), x @ y * s, rtol=1e-12, atol=1e-12)
+        assert rest["sum"].shape == ()
+        np.testing.assert_allclose(taken(rest["sum"]), (x + 1).sum(), rtol=1e-12)
+        assert_same(taken(rest["some"]), x[0] > s)
+        assert n == 31
+    assert "no array is transferred" in compiled.explain(given(x), given(y), 2.0)
+
+
+def test_layouts() -> None:
+    x = np.arange(120.0).reshape(10, 12)
+    f = jit(lambda x: x * 2 + 1)
+    for part in (given(x), given(x).T, given(np.asfortranarray(x)), given(x)[::2, 1:7]):
+        assert_same(taken(f(part)), taken(part) * 2 + 1)
+    assert f.cache_info().misses == 4
+
+
+def test_changes_and_views() -> None:
+    def f(x, y):
+        x[1:] += y
+        return x, x[2:5], y * 2
+
+    x = np.arange(10.0)
+    held = given(x)
+    assert jit(f)(held, given(x[:9]))[0] is held
+    f(x, x[:9].copy())
+    got, view, twice = jit(f)(held, held[:9])  # which share memory
+    expected = f(x, x[:9])
+    assert got.data.ptr == held.data.ptr
+    assert_same(taken(held), x)
+    assert view.data.ptr == held.data.ptr + 16
+    assert_same(taken(view), expected[1])
+    assert_same(taken(twice), expected[2])
+
+
+def test_what_is_told_apart() -> None:
+    x = np.arange(4.0)
+    f = jit(lambda x, y: x + y)
+    with pytest.raises(errors.ArgumentError, match="NumPy together with"):
+        f(x, given(x))
+    assert type(f(x, x)) is np.ndarray
+    assert type(f(given(x), given(x))) is cupy.ndarray
+    mixed = jit(lambda x, y: x + y, device="cuda")(x, given(x))
+    assert_same(taken(mixed), x + x)
+    w = given(x)
+    assert_same(taken(jit(lambda x: np.sqrt(x) * w)(w)), np.sqrt(x) * x)
