@@ -5,7 +5,10 @@ returns, and what becomes of the objects, is compared, and compilations are coun
 from __future__ import annotations
 
 import copy
+import dataclasses
+import dis
 import functools
+import inspect
 import types
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,6 +19,7 @@ import pytest
 
 import jitnet
 from jitnet import errors, jit
+from jitnet.frontend import bytecode
 
 T = TypeVar("T")
 
@@ -524,6 +528,35 @@ def test_a_list_that_is_appended_to_is_returned_as_itself():
         history, both = noted(model, np.ones(3))
         assert history is both["log"] is model.history
         assert history == [3.0] * (k + 1)
+
+
+history = np.ones(3)  # as an attribute is called, which has nothing to do with it
+
+
+def test_a_global_that_is_called_like_an_attribute_is_not_read():
+    def note(model, x):
+        model.history.append(x.sum())
+        x += 1
+
+    model, noted = Model(), jit(note)
+    for k in range(3):
+        noted(model, history)
+        assert history.tolist() == [k + 2] * 3
+    assert model.history == [3, 6, 9]
+    assert noted.cache_info().misses == 1
+
+
+@pytest.mark.parametrize("fn", [jit, inspect.getsource, np.median, Model.all, dataclasses.replace])
+def test_names_of_variables_are_told_from_those_of_attributes(fn):
+    def named(code):
+        return {
+            i.argval
+            for i in dis.get_instructions(code)
+            if i.opcode in dis.hasname and not i.opname.endswith(("_ATTR", "_METHOD"))
+        }
+
+    for code in bytecode.codes(inspect.unwrap(fn).__code__):
+        assert set(bytecode.variables(code)) == named(code)
 
 
 # -- variables -------------------------------------------------------------------------------------

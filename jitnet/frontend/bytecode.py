@@ -12,11 +12,14 @@ for by its text alone is found among the constants.
 from __future__ import annotations
 
 import opcode
+from collections import Counter, defaultdict, deque
 from collections.abc import Container, Iterable, Iterator
+from functools import lru_cache
 from itertools import takewhile
 from types import CodeType
 
-from jitnet.frontend.closures import COLLECTIONS
+COLLECTIONS = (set, deque, defaultdict, Counter, bytearray)
+"""Containers that are no trees. A function may read those from outside, but not change them."""
 
 _CHANGING = bytes(
     opcode.opmap[name]
@@ -48,11 +51,38 @@ def stored(code: CodeType) -> Iterator[tuple[int, str]]:
     """The globals and attributes that code assigns to, and where."""
     if _STORING.isdisjoint(code.co_code[::2]):
         return
+    for at, operation, argument in _instructions(code):
+        if operation in _STORING:
+            yield at, code.co_names[argument]
+
+
+_LOAD_GLOBAL = opcode.opmap["LOAD_GLOBAL"]
+_NAMING = frozenset(
+    opcode.opmap[name]
+    for name in ("LOAD_NAME", "STORE_NAME", "DELETE_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
+    + ("LOAD_FROM_DICT_OR_GLOBALS", "IMPORT_NAME", "IMPORT_FROM")
+    if name in opcode.opmap
+)
+
+
+@lru_cache(maxsize=1024)
+def variables(code: CodeType) -> tuple[str, ...]:
+    """The names in code that stand for globals and builtins; others are those of attributes."""
+    found = set()
+    for _, operation, argument in _instructions(code):
+        if operation == _LOAD_GLOBAL:
+            found.add(code.co_names[argument >> 1])  # the last bit says that it is called
+        elif operation in _NAMING:
+            found.add(code.co_names[argument])
+    return tuple(name for name in code.co_names if name in found)
+
+
+def _instructions(code: CodeType) -> Iterator[tuple[int, int, int]]:
+    """Where each instruction is, its operation, its argument."""
     number = 0
     for at, (operation, argument) in enumerate(zip(code.co_code[::2], code.co_code[1::2])):
         number = number << 8 | argument
-        if operation in _STORING:
-            yield 2 * at, code.co_names[number]
+        yield 2 * at, operation, number
         if operation != opcode.EXTENDED_ARG:
             number = 0
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AnySet
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir
+from jitnet.frontend.bytecode import COLLECTIONS, variables
 from jitnet.frontend.context import Globals
 from jitnet.frontend.device_arrays import device_of
 from jitnet.frontend.places import (
@@ -39,10 +39,7 @@ from jitnet.frontend.places import (
 from jitnet.frontend.pytree import NodeKind, is_registered, node_kind
 from jitnet.source import is_installed, is_users
 
-__all__ = ["COLLECTIONS", "Substitution", "Wrapper"]
-
-COLLECTIONS = (set, deque, defaultdict, Counter, bytearray)
-"""Containers that are no trees. A function may read those from outside, but not change them."""
+__all__ = ["Substitution", "Wrapper"]
 
 
 class Wrapper:
@@ -337,7 +334,7 @@ class Substitution:
     def _names(self, code: CodeType, original: Mapping[str, Any]) -> None:
         namespace, snapshot, _ = self._namespaces[id(original)]
         reserved = self._reserved.get(id(original), frozenset())
-        for name in code.co_names:
+        for name in variables(code):
             if name in original and name not in reserved and namespace[name] is original[name]:
                 namespace[name] = snapshot[name] = self.of(original[name], name)
         for constant in code.co_consts:

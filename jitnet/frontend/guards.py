@@ -37,6 +37,7 @@ from jitnet import errors
 from jitnet.frontend.bytecode import (
     ALL_OF_THEM,
     ASKING,
+    COLLECTIONS,
     codes,
     computes_globals,
     computes_names,
@@ -44,8 +45,8 @@ from jitnet.frontend.bytecode import (
     may_change,
     stored,
     texts,
+    variables,
 )
-from jitnet.frontend.closures import COLLECTIONS
 from jitnet.frontend.device_arrays import device_of
 from jitnet.frontend.places import (
     ABSENT,
@@ -400,7 +401,7 @@ class _Walk:
             self.guards.stored.update(name for _, name in stored(code))
             self.guards.codes.append(code)
             asks = "globals" in code.co_names
-            for name in (*code.co_names, *(texts(code) if asks else ())):
+            for name in (*variables(code), *(texts(code) if asks else ())):
                 if name in fn.__globals__:
                     self._name(fn.__globals__, name)
                 elif asks or hasattr(builtins, name) or "NameError" in code.co_names:
