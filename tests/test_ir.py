@@ -463,3 +463,11 @@ def test_errors_travel_between_processes() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is errors.ShapeError
     assert str(again) == str(error)
+
+
+def test_equal_literals_are_one_object_without_a_name() -> None:
+    one = Literal(0.1, T.f64)
+    one.name = "x"  # of one program, where others have the object, too
+    assert one is Literal(np.float64(0.1), T.f64)
+    assert not one.name
+    assert one is not Literal(0.1, T.f32)

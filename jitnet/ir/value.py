@@ -79,12 +79,21 @@ class Literal(Value):
             found = _LITERALS.get(key)
             if found is None:
                 _LITERALS[key] = found = object.__new__(cls)
-                Value.__init__(found, T.scalar(dtype))
+                found.type = T.scalar(dtype)
                 found.data, found.bits, found.item = scalar, bits, scalar.item()
         return found
 
     def __init__(self, data: Any, dtype: T.DType) -> None:
         pass  # `__new__` did it, once
+
+    @property
+    def name(self) -> str:
+        """Nothing: the object stands in many places of many programs."""
+        return ""
+
+    @name.setter
+    def name(self, name: str) -> None:
+        pass  # whoever names what they have computed need not ask whether it is a literal
 
     def __repr__(self) -> str:
         return f"{self.item!r}:{self.dtype}"
