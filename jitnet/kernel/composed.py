@@ -472,15 +472,19 @@ frexp_exponent = ScalarOp(
 )
 
 
+_KEEPS_ZERO = not np.signbit(np.nextafter(np.float16(0.0), np.float16(-0.0)))
+"""Whether a float16 stays the first of two zeros, as it does before NumPy 2.5; the second is what
+IEEE 754 asks for."""
+
+
 def _expand_nextafter(x: Value, y: Value) -> Value:
-    """The integers of a float's bits, sign apart, are in the order of the floats. Of two equal
-    zeros a float16 stays the first."""
+    """The integers of a float's bits, sign apart, are in the order of the floats."""
     f = Format(x)
     bits = bits_of(x)
     away = eq(lt(x, y), gt(x, 0.0))
     step = bitcast(add(bits, select(away, lit(1, bits), lit(-1, bits))), x.dtype)
     step = select(eq(x, 0.0), copysign(lit(f.smallest, x), y), step)
-    step = select(eq(x, y), x if x.dtype is T.f16 else y, step)
+    step = select(eq(x, y), x if x.dtype is T.f16 and _KEEPS_ZERO else y, step)
     return select(bitwise_or(isnan(x), isnan(y)), add(x, y), step)
 
 
