@@ -4,6 +4,7 @@ and max by a key, `<` and `==` of sequences."""
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,21 @@ def test_a_list_is_sorted_in_place_where_a_condition_holds() -> None:
 def test_sorted_of_what_is_known() -> None:
     agree(lambda x: (sorted(["b", "A"], key=str.lower), sorted({"y": x, "x": x}), x[0]), X)
     agree(lambda x: sorted(x), np.zeros(0))
+
+
+def test_sorted_refuses_objects_that_may_be_changed() -> None:
+    def first(x: Any) -> Any:
+        lowest = sorted([Point(x[0]), Point(x[1])], key=lambda p: p.height)[0]
+        lowest.height = 0.0
+        return lowest
+
+    with pytest.raises(errors.UnsupportedFunctionError, match="not alike"):
+        jitnet.jit(first)(X)
+
+
+@dataclass
+class Point:
+    height: Any
 
 
 def test_sorted_refuses_what_it_cannot_tell_apart() -> None:

@@ -19,7 +19,7 @@ from jitnet import errors, ops
 from jitnet.frontend.creating import is_traced
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flats import unflattened
-from jitnet.frontend.pytree import flatten, unflatten
+from jitnet.frontend.pytree import flatten, node_kind, unflatten
 from jitnet.frontend.sorting import lexicographic
 from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap
 from jitnet.ir import Literal, Value
@@ -43,10 +43,11 @@ def ordered(iterable: Any, /, *, key: Any = None, reverse: Any = False) -> list[
         places = builtins.sorted(range(len(items)), key=keys.__getitem__, reverse=reverse)
         return [items[i] for i in places]
     note_place()
-    columns = [v for v, _ in _columns(keys, "the keys of sorted()")]
-    _refuse_nans(columns)
-    item_at = _chooser(iterable, items)
-    order = _order(columns, bool(reverse))
+    columns = _columns(keys, "the keys of sorted()")
+    by = [v for v, _ in columns]
+    _refuse_nans(by)
+    item_at = _chooser(iterable, items, columns if key is None else None)
+    order = _order(by, bool(reverse))
     return [item_at(_element(order, Literal(i, T.i64))) for i in range(len(items))]
 
 
@@ -113,16 +114,18 @@ def _columns(items: Sequence[Any], what: str) -> list[tuple[Value, Flavour]]:
 
 
 def _is_of_tuples(item: Any) -> bool:
-    return not isinstance(item, (list, dict)) and (
-        all(map(_is_of_tuples, item)) if isinstance(item, tuple) else True
-    )
+    if isinstance(item, tuple):
+        return all(map(_is_of_tuples, item))
+    return item is None or node_kind(type(item)) is None
 
 
-def _chooser(iterable: Any, items: Sequence[Any]) -> Callable[[Value], Any]:
-    """What gives the item at a place."""
+def _chooser(
+    iterable: Any, items: Sequence[Any], known: Sequence[tuple[Value, Flavour]] | None
+) -> Callable[[Value], Any]:
+    """What gives the item at a place; of items that are their own keys, the columns are known."""
     if type(iterable) is Tracer and iterable.ndim > 1:
         return lambda place: iterable[wrap(place, "scalar")]
-    columns = _columns(items, "sorted()")
+    columns = known or _columns(items, "sorted()")
     _, structure = flatten(items[0])
     return lambda place: unflatten(structure, [wrap(_element(v, place), f) for v, f in columns])
 
