@@ -10,7 +10,7 @@ of what went in; two buffers that a loop only exchanges are never the same one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jitnet.ir import BufferType, Eqn, Function, Literal, Value, as_value
 from jitnet.ir import types as T
@@ -256,6 +256,21 @@ def references(eqn: Eqn) -> Iterator[Value]:
 def _symbolic(v: Value) -> Iterator[Value]:
     if isinstance(v.type, BufferType):
         yield from map(as_value, v.type.symbolic)
+
+
+def substituted(eqn: Eqn, env: Mapping[Value, Value]) -> Eqn:
+    """The equation, and those in its regions, on other values."""
+    operands = tuple(env.get(v, v) for v in eqn.operands)
+    regions = tuple(
+        replace(
+            r,
+            eqns=tuple(substituted(e, env) for e in r.eqns),
+            results=tuple(env.get(v, v) for v in r.results),
+            _hash=[],
+        )
+        for r in eqn.regions
+    )
+    return replace(eqn, operands=operands, regions=regions)
 
 
 def walk(eqns: Sequence[Eqn]) -> Iterator[Eqn]:

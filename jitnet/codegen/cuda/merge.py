@@ -12,14 +12,14 @@ first makes sums of columns wide, the second makes one launch of several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 from jitnet.codegen.cuda.folded import folded_roots, is_folding
 from jitnet.codegen.cuda.marks import UNORDERED, separates
-from jitnet.codegen.cuda.memory import Places, bound_in, walk
+from jitnet.codegen.cuda.memory import Places, bound_in, substituted, walk
 from jitnet.codegen.cuda.state import MOST_LOCAL, local_bytes, trips
 from jitnet.codegen.cuda.touch import Touched, Touches, clash
 from jitnet.ir import Eqn, Function, Value
@@ -213,7 +213,7 @@ def _joined(first: Eqn, second: Eqn, places: Places, does: Touches) -> Eqn | Non
     index, other = a.params[0], b.params[0]
     if any(other in v.type.symbolic for v in bound_in(b.eqns)):
         return None
-    eqns = (*a.eqns, *(_substituted(e, {other: index}) for e in b.eqns))
+    eqns = (*a.eqns, *(substituted(e, {other: index}) for e in b.eqns))
     if any(e.op in UNORDERED for e in walk(eqns)):
         return None
     places.visit(eqns)
@@ -251,17 +251,3 @@ def _levels(eqn: Eqn) -> list[int]:
             break
         (eqn,) = loops
     return counts
-
-
-def _substituted(eqn: Eqn, env: Mapping[Value, Value]) -> Eqn:
-    operands = tuple(env.get(v, v) for v in eqn.operands)
-    regions = tuple(
-        replace(
-            r,
-            eqns=tuple(_substituted(e, env) for e in r.eqns),
-            results=tuple(env.get(v, v) for v in r.results),
-            _hash=[],
-        )
-        for r in eqn.regions
-    )
-    return replace(eqn, operands=operands, regions=regions)

@@ -22,7 +22,7 @@ from math import prod
 from typing import Any
 
 from jitnet.codegen.cuda.folded import folded_roots, is_folding
-from jitnet.codegen.cuda.memory import Places, Root, walk
+from jitnet.codegen.cuda.memory import Places, Root, substituted, walk
 from jitnet.codegen.cuda.merge import turned
 from jitnet.codegen.cuda.state import trips
 from jitnet.codegen.vectorize import IDEMPOTENT, NEUTRAL
@@ -120,11 +120,11 @@ def _split(eqn: Eqn, count: int, found: Mapping[Value, str]) -> Sequence[Eqn]:
             first = ix.add(ix.multiply(p, S.as_index(size)), low)
             if size == 1:
                 own = {**mine, body.params[0]: first}
-                current().eqns.extend(_moved(e, own) for e in body.eqns)
+                current().eqns.extend(substituted(e, own) for e in body.eqns)
             else:
                 stop = s.add(first, size)
                 stop = s.minimum(stop, high) if count % size else stop
-                rows = replace(body, eqns=tuple(_moved(e, mine) for e in body.eqns), _hash=[])
+                rows = replace(body, eqns=tuple(substituted(e, mine) for e in body.eqns), _hash=[])
                 current().bind(S.FOR, (first, stop), eqn.attrs, (rows,))
             for v in found:
                 _box(_dims(v), _copying(memory[v], mine[v], p))
@@ -184,17 +184,3 @@ def _box(
             S.loop(0, dims[len(at)], lambda i: level((*at, i)), kind=kind, name="i")
 
     level(())
-
-
-def _moved(eqn: Eqn, env: Mapping[Value, Value]) -> Eqn:
-    """The equation with other memory to fold into, or another index."""
-    regions = tuple(
-        replace(
-            r,
-            eqns=tuple(_moved(e, env) for e in r.eqns),
-            results=tuple(env.get(v, v) for v in r.results),
-            _hash=[],
-        )
-        for r in eqn.regions
-    )
-    return replace(eqn, operands=tuple(env.get(v, v) for v in eqn.operands), regions=regions)

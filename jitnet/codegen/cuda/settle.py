@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 
-from jitnet.codegen.cuda.memory import references, static_strides
+from jitnet.codegen.cuda.memory import references, static_strides, substituted
 from jitnet.ir import BufferType, Builder, Eqn, Function, Value
 from jitnet.kernel import statements as S
 
@@ -31,7 +31,7 @@ def settled(f: Function, drives: Callable[[Eqn], bool]) -> Function:
         eqns: list[Eqn] = []
         env: dict[Value, Value] = {}
         for n, given in enumerate(f.eqns):
-            eqn = _substituted(given, env) if env else given
+            eqn = substituted(given, env) if env else given
             if eqn.regions and drives(eqn):
                 eqns.append(replace(eqn, regions=tuple(map(region, eqn.regions))))
             elif any(_is_buffer(r) for r in eqn.results) and eqn.op in (S.FOR, S.WHILE):
@@ -84,16 +84,3 @@ def _copy(source: Value, to: Value) -> None:
             S.loop(0, extent, lambda i: level((*at, i)), kind="vector", name="i")
 
     level(())
-
-
-def _substituted(eqn: Eqn, env: dict[Value, Value]) -> Eqn:
-    regions = tuple(
-        replace(
-            r,
-            eqns=tuple(_substituted(e, env) for e in r.eqns),
-            results=tuple(env.get(v, v) for v in r.results),
-            _hash=[],
-        )
-        for r in eqn.regions
-    )
-    return replace(eqn, operands=tuple(env.get(v, v) for v in eqn.operands), regions=regions)
