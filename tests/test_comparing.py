@@ -158,6 +158,16 @@ def test_the_best_of_tuples() -> None:
     agree(lambda a, b: (max((a, b), (b, a)), min((a, 1), (a, 0))), 1.0, 2.0)
 
 
+def test_objects_that_may_be_changed_are_not_chosen_by_values() -> None:
+    def raised(x: Any) -> Any:
+        points = [Point(x[0]), Point(x[1])]
+        min(points, key=lambda p: p.height).height = 9.0
+        return points
+
+    with pytest.raises(errors.UnsupportedFunctionError, match="argmin"):
+        jitnet.jit(raised)(X)
+
+
 def test_names_are_not_chosen_by_values() -> None:
     with pytest.raises(errors.UnsupportedFunctionError, match="argmax"):
         jitnet.jit(lambda x: max(("a", "b"), key={"a": x[0], "b": x[1]}.get))(X)
