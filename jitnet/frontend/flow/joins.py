@@ -24,7 +24,7 @@ from jitnet.frontend.flow import variants
 from jitnet.frontend.flow.placing import is_known_in
 from jitnet.frontend.flow.signals import ABSENT
 from jitnet.frontend.flow.variants import Variants
-from jitnet.frontend.flow.world import Left
+from jitnet.frontend.flow.world import Left, is_known_around
 from jitnet.frontend.pytree import NodeKind, node_kind
 from jitnet.frontend.stores import Store, bonds_of
 from jitnet.frontend.texts import Text
@@ -254,6 +254,11 @@ class Joiner:
         if kind is None or one is None or other is None or one[1] != other[1]:
             raise Conflict(
                 f"{described(a, kind_a)} on one path and {described(b, kind_b)} on the other"
+            )
+        if not isinstance(a, tuple) and (is_known_around(a) or is_known_around(b)):
+            raise Conflict(
+                f"one {type(a).__name__} on one path and another on the other, which other "
+                "variables know, too"
             )
         return self._whole(kind, one[1], [self.join(x, y) for x, y in zip(one[0], other[0])])
 
