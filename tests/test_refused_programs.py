@@ -258,17 +258,7 @@ def handler_of_a_check(x, k):
 
 @refused(errors.JitnetError, "sorted(", X)
 def sorted_lists(x):
-    return sorted([[x[0]], [x[1]]])
-
-
-@refused(errors.UnboundVariableError, "chosen[0] = 9", X)
-def one_of_two_lists_that_is_written_to(x):
-    a, b = [x[0]], [x[1]]
-    chosen = a
-    if x[1] < x[0]:
-        chosen = b
-    chosen[0] = 9.0
-    return a, b
+    return sorted([[x[0]], [x[1], 2]])
 
 
 @refused(errors.ConcretizationError, "if x[k] > 0", X)

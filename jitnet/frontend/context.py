@@ -81,6 +81,8 @@ class Trace:
         carried: which variables the bodies of loops carry, by their code.
         helpers: the user's functions that were called, by their code; see `flow.helpers`.
         kept: how many elements masks keep, of those that were used.
+        containers: the containers and objects that came in, by identity.
+        snapshots: containers that may not be written to; see `flow.snapshots`.
         iterated: memory of the arrays that running loops go over.
         copies: how often the part of the program that is traced will be, in a nest of short loops.
         worlds: what the running branches and loops can change; see `flow.world`.
@@ -111,6 +113,8 @@ class Trace:
         self.carried: dict[Any, Any] = {}
         self.helpers: dict[Any, Any] = {}
         self.kept: dict[Value, Value] = {}
+        self.containers: frozenset[int] = frozenset()
+        self.snapshots: list[Any] = []
         self.iterated: list[Any] = []
         self.copies = 1
         self.worlds: list[Any] = []

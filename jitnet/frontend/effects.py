@@ -87,6 +87,10 @@ class Containers:
         for i, child in enumerate(children):
             self._walk(child, (*path, i))
 
+    @property
+    def identities(self) -> frozenset[int]:
+        return frozenset(self._paths)
+
     def changes(self) -> list[Change]:
         """What the function has changed.
 

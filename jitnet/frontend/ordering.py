@@ -3,10 +3,10 @@
     sorted(items, key=cost)     %order = argsort of the keys {kind='stable'}
                                 item i: for each number in the items, its column at %order[i]
 
-Which item stands where is known only when the function runs. So items are rows of an array, which
-are views of it, or numbers, or tuples of numbers, all alike: nobody can tell these from their
-copies, as an array that is written to could be. Sorting is stable, as Python's is. Where a key is
-NaN, Python's order would depend on how it sorts; there the compiled function raises.
+Which item stands where is known only when the function runs. Items are rows of an array, which are
+views of it; or numbers, or tuples of numbers, all alike, which nobody can tell from their copies;
+or lists and objects: then each place has one of them all. Sorting is stable, as Python's is. Where
+a key is NaN, Python's order would depend on how it sorts; there the compiled function raises.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jitnet import errors, ops
 from jitnet.frontend.creating import is_traced
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flats import unflattened
+from jitnet.frontend.flow.variants import MOST_VARIANTS, Variants, has_identity
 from jitnet.frontend.pytree import flatten, node_kind, unflatten
 from jitnet.frontend.sorting import lexicographic
 from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap
@@ -32,8 +33,8 @@ def ordered(iterable: Any, /, *, key: Any = None, reverse: Any = False) -> list[
     """`sorted(iterable, key=key, reverse=reverse)`.
 
     Raises:
-        UnsupportedFunctionError: for items of which the number is not known, or which are not
-            numbers, or tuples of numbers, of one kind; for keys that are neither.
+        UnsupportedFunctionError: for items of which the number is not known, or which are neither
+            objects, nor numbers or tuples of numbers of one kind; for keys that are none of these.
         ValueError: when the compiled function finds a key that is NaN.
     """
     iterable = unflattened(iterable)
@@ -43,7 +44,7 @@ def ordered(iterable: Any, /, *, key: Any = None, reverse: Any = False) -> list[
         places = builtins.sorted(range(len(items)), key=keys.__getitem__, reverse=reverse)
         return [items[i] for i in places]
     note_place()
-    columns = _columns(keys, "the keys of sorted()")
+    columns = _columns([_as_tuple(k) for k in keys], "the keys of sorted()")
     by = [v for v, _ in columns]
     _refuse_nans(by)
     item_at = _chooser(iterable, items, columns if key is None else None)
@@ -113,6 +114,11 @@ def _columns(items: Sequence[Any], what: str) -> list[tuple[Value, Flavour]]:
     return columns
 
 
+def _as_tuple(key: Any) -> Any:
+    """A key, with tuples in the places of lists, which are compared as these are."""
+    return tuple(map(_as_tuple, key)) if type(key) in (list, tuple) else key
+
+
 def _is_of_tuples(item: Any) -> bool:
     if isinstance(item, tuple):
         return all(map(_is_of_tuples, item))
@@ -125,6 +131,8 @@ def _chooser(
     """What gives the item at a place; of items that are their own keys, the columns are known."""
     if type(iterable) is Tracer and iterable.ndim > 1:
         return lambda place: iterable[wrap(place, "scalar")]
+    if all(map(has_identity, items)) and len(items) <= MOST_VARIANTS:
+        return lambda place: Variants(wrap(place, "python"), items)
     columns = known or _columns(items, "sorted()")
     _, structure = flatten(items[0])
     return lambda place: unflatten(structure, [wrap(_element(v, place), f) for v, f in columns])

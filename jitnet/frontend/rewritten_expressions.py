@@ -177,10 +177,11 @@ class Expressions(ast.NodeTransformer):
         return hook("compare", node, node.left, *links)
 
     def _single_comparison(self, node: ast.Compare) -> ast.expr:
-        """Numbers and arrays compare themselves; tuples and lists of them cannot."""
+        """Numbers and arrays compare themselves; tuples and lists of them cannot, nor does what is
+        one of several objects know which one it is."""
         sides, op = (node.left, *node.comparators), node.ops[0]
         is_of_numbers = any(isinstance(x, (ast.Constant, ast.BinOp, ast.UnaryOp)) for x in sides)
-        if is_of_numbers or isinstance(op, (ast.Is, ast.IsNot)):
+        if is_of_numbers and not isinstance(op, (ast.Is, ast.IsNot)):
             return node
         symbol = ast.Constant(_SYMBOLS[type(op)], **position(node))
         return hook("compared", node, symbol, *sides)

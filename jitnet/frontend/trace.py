@@ -33,7 +33,7 @@ from jitnet.frontend.bytecode import names_read
 from jitnet.frontend.closures import Substitution
 from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
-from jitnet.frontend.flow import calling, raising
+from jitnet.frontend.flow import calling, raising, snapshots
 from jitnet.frontend.flow.growing import stacked
 from jitnet.frontend.flow.hooks import HOOKS
 from jitnet.frontend.places import NeedPlaces, Variables, changed, said
@@ -139,10 +139,12 @@ def _trace(
     args, kwargs, *given = unflatten(tree, arguments)
     inner = tuple(map(outside.put, places, *given))
     containers = effects.Containers((args, kwargs, inner))
+    trace.containers = containers.identities | {*map(id, arguments)}
     traced_fn = bring_in(fn)
     states = random_states(held.generators)
     with Watch():
         out = _called(trace, traced_fn, args, kwargs)
+        snapshots.check()
     if random_states(held.generators) != states:
         raise drew_random_numbers(function_name(fn), _definition(fn))
     if trace.written or trace.lost:

@@ -18,7 +18,7 @@ from jitnet.frontend.context import (
     give_name,
     running_trace,
 )
-from jitnet.frontend.flow import locating, regions
+from jitnet.frontend.flow import locating, regions, snapshots
 from jitnet.frontend.flow.carrying import Slot, contents
 from jitnet.frontend.flow.joins import stores_of
 from jitnet.frontend.flow.locating import find_places_of_new, made, make_param, settle
@@ -211,7 +211,11 @@ def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], lost: Mapping[Store, Dou
 
 def _let_be(plan: Plan) -> None:
     """Let variables and containers hold what the last step has left in them."""
-    for location, shape in (*plan.shapes.values(), *plan.late.values()):
+    for key, (location, shape) in (*plan.shapes.items(), *plan.late.items()):
+        if key in plan.shared:
+            snapshots.keep(location.get(), location.name)
         location.set(contents(shape, made))
+        if key in plan.shared:
+            snapshots.keep(location.get(), location.name)
     for location in plan.dead.values():
         location.set(UNBOUND)

@@ -28,10 +28,12 @@ from jitnet.frontend.context import (
     resume,
     running_trace,
 )
-from jitnet.frontend.flow import regions
+from jitnet.frontend.flow import regions, snapshots
 from jitnet.frontend.flow.growing import Grows, added, put_on_tape
 from jitnet.frontend.flow.joins import (
+    Around,
     Conflict,
+    Entangled,
     Joiner,
     Pair,
     bind_to_each_other,
@@ -63,6 +65,7 @@ from jitnet.frontend.flow.world import (
     Variable,
     World,
     as_left,
+    is_held_elsewhere,
     known_elsewhere,
     put_again,
     same_content,
@@ -111,7 +114,7 @@ def branch(
     """
     while True:
         try:
-            with surveyed((then, orelse, rest)) as world:
+            with surveyed((then, orelse, rest)) as world, snapshots.forgotten_if_it_fails():
                 return _branch(world, condition, then, orelse, rest)
         except Grows as grows:
             put_on_tape(grows)
@@ -165,6 +168,7 @@ def _traced(world: World, region: Trace, thunk: Thunk | None) -> tuple[State, Si
     try:
         with resume(region):
             signal = normal(thunk() if thunk is not None else None)
+            snapshots.check()
     except BaseException as error:
         take_back(world, region)
         found = of_program(error)
@@ -192,6 +196,44 @@ def _let_raise(condition: Value, arm: Raised) -> None:
 
 # -- joining ---------------------------------------------------------------------------------------
 
+Makers = list[tuple[Location, Callable[[], Any]]]
+
+
+def _prepared(
+    world: World,
+    one: tuple[State, Signal],
+    other: tuple[State, Signal],
+    outer: frozenset[str],
+    entangled: Sequence[Any],
+) -> tuple[Joiner, Makers, Callable[[], Signal]]:
+    """How all that the arms have changed is joined, and how they end."""
+    (a, signal_a), (b, signal_b) = one, other
+    location: list[Location] = []
+
+    def watched(x: Any, y: Any) -> frozenset[Store]:
+        where = location[-1]
+        memory = dict.fromkeys((*stores_of(x), *stores_of(y)))
+        return frozenset(store for store in memory if known_elsewhere(store, where))
+
+    kinds = (lambda x: kind_in(a.region, x), lambda x: kind_in(b.region, x))
+    around = Around(
+        kinds, watched, lambda x: is_held_elsewhere(x, location[-1]), Left(world, (a, b))
+    )
+    joiner = Joiner(around, entangled)
+    makers: Makers = []
+    for key in {**a.changed, **b.changed}:
+        where = (a.changed.get(key) or b.changed[key])[0]
+        location.append(where)
+        sides = [s.changed[key][1] if key in s.changed else world.before(key) for s in (a, b)]
+        if isinstance(where, Variable) and where.name not in outer:
+            sides = [
+                ABSENT if signal.kinds == {RETURN} else side  # nobody reads it after a return
+                for side, signal in zip(sides, (signal_a, signal_b))
+            ]
+        makers.append((where, join_location(joiner, where, world.before(key), *sides)))
+    location.append(RETURNED)
+    return joiner, makers, _join_signals(joiner, signal_a, signal_b)
+
 
 def _join(
     world: World,
@@ -205,29 +247,14 @@ def _join(
     Args:
         outer: variables of functions further out, which live on where this one returns.
     """
-    (a, signal_a), (b, signal_b) = one, other
-    location: list[Location] = []
-
-    def watched(x: Any, y: Any) -> frozenset[Store]:
-        where = location[-1]
-        memory = dict.fromkeys((*stores_of(x), *stores_of(y)))
-        return frozenset(store for store in memory if known_elsewhere(store, where))
-
-    kinds = (lambda x: kind_in(a.region, x), lambda x: kind_in(b.region, x))
-    joiner = Joiner(kinds, watched, Left(world, (a, b)))
-    makers: list[tuple[Location, Callable[[], Any]]] = []
-    for key in {**a.changed, **b.changed}:
-        where = (a.changed.get(key) or b.changed[key])[0]
-        location.append(where)
-        sides = [s.changed[key][1] if key in s.changed else world.before(key) for s in (a, b)]
-        if isinstance(where, Variable) and where.name not in outer:
-            sides = [
-                ABSENT if signal.kinds == {RETURN} else side  # nobody reads it after a return
-                for side, signal in zip(sides, (signal_a, signal_b))
-            ]
-        makers.append((where, join_location(joiner, where, world.before(key), *sides)))
-    location.append(RETURNED)
-    make_signal = _join_signals(joiner, signal_a, signal_b)
+    entangled: list[Any] = []
+    while True:
+        try:
+            joiner, makers, make_signal = _prepared(world, one, other, outer, entangled)
+            break
+        except Entangled as found:
+            entangled += found.containers
+    a, b = one[0], other[0]
     written = _written(a, b)
     shared = _shared(joiner.pairs)
     for pair in joiner.pairs:
@@ -355,7 +382,7 @@ def _join_content(joiner: Joiner, where: Content, before: Any, a: Any, b: Any) -
     for side, after in enumerate((a, b)):
         items = added(before, after)
         if items is not None and not same_content(a, b):
-            raise Grows(where.container, items, joiner.kinds[side])
+            raise Grows(where.container, items, joiner.around.kinds[side])
     alike = type(a) is type(b) and len(a) == len(b) and not isinstance(a, set)
     if not alike or (isinstance(a, dict) and list(a) != list(b)):
         raise errors.MutationError(

@@ -26,6 +26,7 @@ from jitnet.frontend.context import NeedStatic, running_trace
 from jitnet.frontend.flow import growing, helpers, printing, raising, remedies
 from jitnet.frontend.flow.comprehensions import FOLDS, Filtered, filter_, listed
 from jitnet.frontend.flow.steps import Steps, enumerate_, range_, reversed_, zip_
+from jitnet.frontend.flow.variants import Variants, apart, unfolded
 from jitnet.frontend.places import Appended
 from jitnet.frontend.rewriting import is_rewritten, rewritten
 from jitnet.frontend.tracer import Tracer
@@ -61,6 +62,10 @@ def install(hooks: object) -> None:
 
 def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` in the user's program."""
+    if type(function) is Variants:
+        return apart(function, lambda one: call(one, *args, **kwargs))
+    if any(type(x) is Variants for x in (*args, *kwargs.values())) and not _takes_any(function):
+        return _with_each(function, args, kwargs)
     if args and type(args[0]) in (Steps, Filtered) and function in FOLDS:
         return FOLDS[function](*args, **kwargs)
     if args and function in (min, max):
@@ -132,6 +137,32 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     if isinstance(method, FunctionType):
         return called(method)(function, *args, **kwargs)
     return function(*args, **kwargs)
+
+
+_KEEPERS = frozenset(("append", "appendleft", "insert", "extend", "setdefault", "update"))
+
+
+def _takes_any(function: Any) -> bool:
+    """Whether a function may be given what is one of several objects: the user's own, and methods
+    of containers that keep it."""
+    if isinstance(function, (FunctionType, MethodType)):
+        return is_users(getattr(function, "__func__", function).__code__.co_filename)
+    if isinstance(function, BuiltinFunctionType):
+        return function.__name__ in _KEEPERS
+    if isinstance(function, (functools.partial, Wrapper)) or function is functools.partial:
+        return True
+    own = function if isinstance(function, type) else type(function)
+    return is_users(getattr(sys.modules.get(own.__module__), "__file__", None) or "<frozen>")
+
+
+def _with_each(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A call with each of the objects that an argument may be."""
+    count = len(args)
+
+    def called_with(*given: Any) -> Any:
+        return call(function, *given[:count], **dict(zip(kwargs, given[count:])))
+
+    return unfolded(called_with, (*args, *kwargs.values()))
 
 
 def _compares_items(args: tuple[Any, ...], key: Any) -> bool:

@@ -13,17 +13,38 @@ from it changes nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitnet.frontend.context import running_trace
-from jitnet.frontend.flow.joins import Conflict, Kind, common, described, is_same
+from jitnet.frontend.context import Trace, resume, running_trace
+from jitnet.frontend.flow.exchanging import settled
+from jitnet.frontend.flow.joins import (
+    Conflict,
+    Kind,
+    common,
+    described,
+    is_same,
+    kind_in,
+    kind_of,
+)
 from jitnet.frontend.flow.placing import Leaves, is_known_in
 from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.pytree import node_kind
+from jitnet.frontend.flow.variants import (
+    MOST_VARIANTS,
+    Variants,
+    has_identity,
+    is_container,
+    is_one,
+    kind_of_container,
+    number_among,
+    objects_of,
+)
+from jitnet.frontend.pytree import NodeKind
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Type, Value
+from jitnet.ir import types as T
 
 
 @dataclass(eq=False)
@@ -65,14 +86,23 @@ class Same:
 class Node:
     """A container that is made anew."""
 
+    kind: NodeKind
     cls: type
     meta: Any
     children: tuple[Any, ...]
 
 
-Shape = Slot | Same | Node
+@dataclass(frozen=True)
+class OneOf:
+    """One of several objects that were there before the loop; a number says which."""
 
-KindOf = Callable[[Any], Kind | None]
+    number: Slot
+    objects: tuple[Any, ...]
+
+
+Shape = Slot | Same | Node | OneOf
+
+_NUMBER = Kind("python", T.i64)
 
 
 @dataclass
@@ -80,14 +110,19 @@ class Finder:
     """Finds shapes from what a location held before and after a step.
 
     Attributes:
-        kind_before, kind_after: kinds of values of the trace around, and of the body.
+        region: the body's trace.
         was_there: whether a container was there before the step; its content is a location.
+        remade: containers from before the step that only variables know that are carried: what is
+            in them can be carried in their place.
     """
 
-    kind_before: KindOf
-    kind_after: KindOf
+    region: Trace
     was_there: Callable[[Any], bool]
-    slots: list[Slot] = field(default_factory=list)
+    remade: AnySet[int] = frozenset()
+
+    def kind_after(self, x: Any) -> Kind | None:
+        """The kind of a value of the body."""
+        return kind_in(self.region, x)
 
     def shape(self, before: Any, after: Any, old: Shape | None = None) -> Shape:
         """The shape of a location; what `old` carries stays carried.
@@ -97,18 +132,48 @@ class Finder:
         """
         if is_same(before, after) and (old is None or isinstance(old, Same)):
             return Same(before)
-        kinds = self.kind_before(before), self.kind_after(after)
+        kinds = kind_of(before), self.kind_after(after)
         if kinds[0] is not None and kinds[1] is not None:
             return self._slot(before, after, kinds[0], kinds[1], old)
-        kind = node_kind(type(before))
+        if not isinstance(old, Node) and self._are_known(before, after):
+            return self._one_of(before, after, old)
+        return self.shape_of_items(before, after, old)
+
+    def shape_of_items(self, before: Any, after: Any, old: Shape | None = None) -> Shape:
+        """The shape of a container that is made anew.
+
+        Raises:
+            Conflict: where it is not.
+        """
+        before = (settled(before) or before) if type(before) is Variants else before
+        kind = kind_of_container(before)
         if kind is None or type(before) is not type(after) or before is None:
-            raise Conflict(_apart(before, after, *kinds))
+            raise Conflict(_apart(before, after, kind_of(before), self.kind_after(after)))
         (xs, meta), (ys, other) = kind.flatten(before), kind.flatten(after)
         if meta != other or len(xs) != len(ys):
             raise Conflict(f"a {type(before).__name__} of other items before and after a step")
         olds = old.children if isinstance(old, Node) else (None,) * len(xs)
         parts = tuple(self.shape(x, y, o) for x, y, o in zip(xs, ys, olds))
-        return Node(type(before), meta, parts)
+        return Node(kind, type(before), meta, parts)
+
+    def _are_known(self, *objects: Any) -> bool:
+        """Whether these are objects that were there before the loop, and stay who they are."""
+        found = [x for some in objects for x in objects_of(some)]
+        return all(x is None or has_identity(x) for x in found) and all(
+            not is_container(x) or (self.was_there(x) and id(x) not in self.remade) for x in found
+        )
+
+    def _one_of(self, before: Any, after: Any, old: Shape | None) -> OneOf:
+        known = old.objects if isinstance(old, OneOf) else ()
+        objects: list[Any] = []
+        for x in (*known, *objects_of(before), *objects_of(after)):
+            if not any(is_one(x, other) for other in objects):
+                objects.append(x)
+        if len(objects) > MOST_VARIANTS:
+            raise Conflict(f"one of more than {MOST_VARIANTS} objects")
+        with resume(self.region):
+            last = number_among(after, objects)
+        return OneOf(Slot(_NUMBER, number_among(before, objects), last), tuple(objects))
 
     def shape_of_new(self, after: Any) -> Shape:
         """The shape of what is only there after a step."""
@@ -116,14 +181,16 @@ class Finder:
         if kind is not None and type(after) is Tracer:
             if kind.flavour == "array" and is_known_in(running_trace(), after.place):
                 return Same(after)
-            slot = Slot(kind, ABSENT, after)
-            self.slots.append(slot)
-            return slot
-        node = node_kind(type(after))
+            return Slot(kind, ABSENT, after)
+        if type(after) is Variants:
+            with resume(self.region):
+                number = Slot(_NUMBER, ABSENT, number_among(after, objects_of(after)))
+            return OneOf(number, objects_of(after))
+        node = kind_of_container(after)
         if node is None or after is None or self.was_there(after):
             return Same(after)
         children, meta = node.flatten(after)
-        return Node(type(after), meta, tuple(self.shape_of_new(x) for x in children))
+        return Node(node, type(after), meta, tuple(self.shape_of_new(x) for x in children))
 
     def _slot(self, before: Any, after: Any, a: Kind, b: Kind, old: Shape | None) -> Slot:
         kind = common(a, b)
@@ -131,9 +198,29 @@ class Finder:
             kind = common(kind, old.kind)
         if kind is None:
             raise Conflict(_apart(before, after, a, b))
-        slot = Slot(kind, before, after)
-        self.slots.append(slot)
-        return slot
+        return Slot(kind, before, after)
+
+    def agrees(self, shape: Shape, after: Any) -> bool:
+        """Whether what a step left has this shape; notes it as the slots' `last`."""
+        if isinstance(shape, Same):
+            return is_same(shape.thing, after)
+        if isinstance(shape, Slot):
+            shape.last = after
+            kind = self.kind_after(after)
+            return kind is not None and common(shape.kind, kind) == shape.kind
+        if isinstance(shape, OneOf):
+            if not all(any(is_one(x, y) for y in shape.objects) for x in objects_of(after)):
+                return False
+            with resume(self.region):
+                shape.number.last = number_among(after, shape.objects)
+            return True
+        if type(after) is not shape.cls:
+            return False
+        children, meta = shape.kind.flatten(after)
+        if meta != shape.meta or len(children) != len(shape.children):
+            return False
+        alike = [self.agrees(s, x) for s, x in zip(shape.children, children)]  # each notes it
+        return all(alike)
 
 
 def _apart(before: Any, after: Any, a: Kind | None, b: Kind | None) -> str:
@@ -146,27 +233,9 @@ def contents(shape: Shape, fill: Callable[[Slot], Any]) -> Any:
         return fill(shape)
     if isinstance(shape, Same):
         return shape.thing
-    kind = node_kind(shape.cls)
-    assert kind is not None
-    return kind.unflatten(shape.meta, [contents(c, fill) for c in shape.children])
-
-
-def agrees(shape: Shape, after: Any, kind_after: KindOf) -> bool:
-    """Whether what a step left has this shape; notes it as the slots' `last`."""
-    if isinstance(shape, Same):
-        return is_same(shape.thing, after)
-    if isinstance(shape, Slot):
-        shape.last = after
-        kind = kind_after(after)
-        return kind is not None and common(shape.kind, kind) == shape.kind
-    node = node_kind(type(after))
-    if node is None or type(after) is not shape.cls:
-        return False
-    children, meta = node.flatten(after)
-    if meta != shape.meta or len(children) != len(shape.children):
-        return False
-    alike = [agrees(s, x, kind_after) for s, x in zip(shape.children, children)]  # each notes it
-    return all(alike)
+    if isinstance(shape, OneOf):
+        return Variants(fill(shape.number), shape.objects)
+    return shape.kind.unflatten(shape.meta, [contents(c, fill) for c in shape.children])
 
 
 def slots_of(shapes: Sequence[Shape]) -> list[Slot]:
@@ -177,6 +246,8 @@ def slots_of(shapes: Sequence[Shape]) -> list[Slot]:
             found.append(shape)
         elif isinstance(shape, Node):
             found += slots_of(shape.children)
+        elif isinstance(shape, OneOf):
+            found.append(shape.number)
     return found
 
 

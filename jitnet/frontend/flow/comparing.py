@@ -8,13 +8,16 @@ they are is known only when the function runs, so all of them are compared.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 from jitnet import ops
 from jitnet.frontend.creating import is_traced
+from jitnet.frontend.flow import snapshots, variants
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.variants import Variants, is_container
 from jitnet.frontend.tracer import Flavour, Tracer, wrap
 from jitnet.ir import Literal, Value
 from jitnet.ir import types as T
@@ -31,12 +34,21 @@ OPERATORS = {
 }
 
 
+_IDENTITY: Any = object.__eq__
+
+
 def compared(symbol: str, a: Any, b: Any) -> Any:
     """`a < b`, or another comparison.
 
     An order of sequences is of the class that the items that differ give it, NumPy's bool for those
     of NumPy's classes; where none differ, Python would give its own.
     """
+    if type(a) is Variants or type(b) is Variants:
+        return variants.unfolded(functools.partial(compared, symbol), (a, b))
+    by_identity = symbol.startswith("is") or type(a).__eq__ is _IDENTITY
+    if by_identity and a is not b and is_container(a) and is_container(b):
+        snapshots.refuse_identity(a)
+        snapshots.refuse_identity(b)
     if not _are_sequences(a, b) or symbol.startswith("is") or not is_traced((a, b)):
         return OPERATORS[symbol](a, b)
     if symbol in ("==", "!="):

@@ -21,7 +21,7 @@ from jitnet.frontend.flow.comparing import compared
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import declare_bodies
-from jitnet.frontend.pytree import declare_leaf, node_kind
+from jitnet.frontend.pytree import declare_leaf
 from jitnet.frontend.tracer import Tracer, lift
 
 FEW_ITEMS = 32
@@ -230,8 +230,7 @@ def _refuse_to_choose(item: Any, name: str) -> None:
         for part in item:
             _refuse_to_choose(part, name)
         return
-    is_changeable = item is not None and node_kind(type(item)) is not None
-    if isinstance(item, (str, bytes)) or callable(item) or is_changeable:
+    if isinstance(item, (str, bytes)):
         raise errors.UnsupportedFunctionError(
             f"{name}() of {errors.describe(item)} and others, by values of the program",
             why="which of them it is is known only when the compiled function runs",

@@ -19,8 +19,7 @@ from jitnet import errors, ops
 from jitnet.frontend.arrays import Grown
 from jitnet.frontend.context import running_trace
 from jitnet.frontend.dims import count
-from jitnet.frontend.flow.carrying import KindOf
-from jitnet.frontend.flow.joins import Kind, brought_to, common, kind_of, stores_of
+from jitnet.frontend.flow.joins import Kind, KindOf, brought_to, common, kind_of, stores_of
 from jitnet.frontend.flow.steps import Steps
 from jitnet.frontend.flow.world import is_known_around
 from jitnet.frontend.indexing import steps_within

@@ -27,8 +27,10 @@ from jitnet.frontend.arrays import Choice, layout_like, stores_behind
 from jitnet.frontend.context import NeedStatic, Trace, bring_in, resume, running_trace
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow.joins import is_lost
+from jitnet.frontend.flow.variants import Variants
 from jitnet.frontend.flow.world import survey, take_back
-from jitnet.frontend.pytree import TreeDef, flatten, unflatten
+from jitnet.frontend.places import containers_in
+from jitnet.frontend.pytree import LEAF, TreeDef, flatten, unflatten
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Flavour, Tracer, wrap
 from jitnet.frontend.watch import Rest
@@ -149,6 +151,8 @@ class _Given(NamedTuple):
 def _given(args: Any, kwargs: Any) -> _Given | None:
     """The arguments, or None where calls like this one are to be traced each time."""
     leaves, tree = flatten((args, kwargs))
+    if any(token is not LEAF and token[0] is Variants for token in tree.tokens):
+        return None
     kinds: list[Hashable] = []
     traced: dict[int, Tracer] = {}
     memory: set[Store] = set()
@@ -213,7 +217,9 @@ def _traced(
             args, kwargs = unflatten(given.tree, leaves)
             with rest.watching():
                 out = target(*args, **kwargs)
-            if _are_untouched((args, kwargs), leaves, given.tree, stand_ins.values()):
+            arguments = (args, kwargs)
+            untouched = _are_untouched(arguments, leaves, given.tree, stand_ins.values())
+            if untouched and not _shares_containers(out, arguments):
                 found = _finished(region, out, stand_ins.values())
     except (Exception, NeedStatic):
         found = None  # what is wrong is said when the call is traced in place
@@ -243,6 +249,12 @@ def _are_untouched(arguments: Any, leaves: Sequence[Any], tree: TreeDef, stand_i
     same = tree_now == tree and all(a is b for a, b in zip(now, leaves, strict=True))
     params = running_trace().builder.params
     return same and all(x.place is store and store.value in params for x, store in stand_ins)
+
+
+def _shares_containers(out: Any, arguments: Any) -> bool:
+    """Whether something that is returned is a container of the arguments, or may be one."""
+    given = {id(x) for x in containers_in(arguments)}
+    return any(id(x) in given or type(x) is Variants for x in containers_in(out))
 
 
 def _finished(region: Trace, out: Any, stand_ins: Any) -> _Traced | None:

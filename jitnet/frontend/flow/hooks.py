@@ -36,6 +36,7 @@ from jitnet.frontend.flow import (
 from jitnet.frontend.flow.comparing import compared
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.variants import Variants
 from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.listing import grid_item
 from jitnet.frontend.tracer import Tracer, lift, wrap
@@ -96,6 +97,8 @@ class Hooks:
         """`x[key]`."""
         if type(x) is np.ndarray:
             return lift(x)[key]
+        if type(x) is Variants or type(key) is Variants:
+            return variants.unfolded(Hooks.getitem, (x, key))
         if growing.grown(x) is not None:
             return growing.item(x, key)
         if type(x) is Tracer and isinstance(x.place, Choice):
@@ -113,6 +116,9 @@ class Hooks:
         """`x[key] = value`."""
         if type(x) is np.ndarray:
             x = lift(x)
+        if type(x) is Variants:
+            variants.apart(x, lambda one: Hooks.setitem(one, key, value))
+            return
         if type(x) is Tracer and isinstance(x.place, Choice):
             _set_chosen(x, x.place, key, value)
             return
@@ -168,6 +174,8 @@ class Hooks:
     @staticmethod
     def in_(item: Any, container: Any) -> Any:
         """`item in container`."""
+        if type(item) is Variants or type(container) is Variants:
+            return variants.unfolded(Hooks.in_, (item, container))
         if type(container) is Tracer:
             return wrap(lift(np.any(container == item)).value, "python")
         if not isinstance(container, (list, tuple, set, frozenset, dict)) or not is_traced(
@@ -278,3 +286,7 @@ HOOKS = Hooks()
 
 
 declare_bodies(Hooks.and_.__code__.co_filename)  # what follows `and` may have effects
+declare_bodies(variants.apart.__code__.co_filename)
+declare_bodies(calling.call.__code__.co_filename)
+declare_bodies(loops.for_.__code__.co_filename)
+variants.install(branches.branch)

@@ -10,22 +10,34 @@ cannot be joined is unbound from there on, and reading it says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend.arrays import Place, View, stores_behind
 from jitnet.frontend.context import Trace, resume, running_trace
-from jitnet.frontend.flow import variants
+from jitnet.frontend.flow import snapshots, variants
 from jitnet.frontend.flow.placing import is_known_in
 from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.flow.variants import Variants
+from jitnet.frontend.flow.snapshots import Snapshot
+from jitnet.frontend.flow.variants import (
+    MOST_VARIANTS,
+    Variants,
+    has_identity,
+    is_container,
+    is_one,
+    is_value,
+    kind_of_container,
+    number_among,
+    objects_of,
+    which_of,
+)
 from jitnet.frontend.flow.world import Left, is_known_around
-from jitnet.frontend.pytree import NodeKind, node_kind
+from jitnet.frontend.pytree import NodeKind
 from jitnet.frontend.stores import Store, bonds_of
 from jitnet.frontend.texts import Text
 from jitnet.frontend.tracer import Flavour, Tracer, lift, supported_dtype, wrap
@@ -155,6 +167,8 @@ def described(x: Any, kind: Kind | None) -> str:
     """What something is, for messages."""
     if is_lost(x):
         return "an array that may, or may not, have been written to,"
+    if type(x) is Variants:
+        return "one of several objects"
     if kind is None and isinstance(x, (tuple, list, dict)):  # its items are of one path only
         return f"a {type(x).__name__} of {len(x)}"
     return str(kind) if kind is not None else errors.describe(x)
@@ -217,85 +231,118 @@ def bind_to_each_other(pairs: Sequence[Pair]) -> None:
             memory.may_be_alone(second)
 
 
-class Joiner:
-    """Joins values, and collects those that an equation has to choose from.
+class Entangled(Exception):  # noqa: N818
+    """Containers that are not joined with one another: each is a variant by itself."""
 
-    Args:
+    def __init__(self, containers: Sequence[Any]) -> None:
+        super().__init__("containers that several variables know")
+        self.containers = containers
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a joiner asks about the program around.
+
+    Attributes:
         kinds: the kinds of values of the one and of the other path.
         watched: `(array, array) → the memory among theirs that others know`.
+        is_held: whether others know a container.
         left: what the paths have left in containers.
     """
 
-    def __init__(
-        self,
-        kinds: tuple[KindOf, KindOf],
-        watched: Callable[[Any, Any], frozenset[Store]],
-        left: Left,
-    ) -> None:
-        self.pairs: list[Pair] = []
-        self.kinds = kinds
-        self._left = left
-        self._watched = watched
-        self._known: dict[tuple[int, int], Pair] = {}
+    kinds: tuple[KindOf, KindOf]
+    watched: Callable[[Any, Any], frozenset[Store]]
+    is_held: Callable[[Any], bool]
+    left: Left
 
-    def join(self, a: Any, b: Any) -> Callable[[], Any]:
+
+Maker = Callable[[], Any]
+
+
+class Joiner:
+    """Joins values, and collects those that an equation has to choose from.
+
+    Containers that are new on their paths, and that nobody else knows, are joined item by item;
+    others become variants. Each is dealt with in one way, under all of its names.
+
+    Args:
+        entangled: new containers that are variants, too.
+    """
+
+    def __init__(self, around: Around, entangled: Sequence[Any] = ()) -> None:
+        self.pairs: list[Pair] = []
+        self.around = around
+        self._left = around.left
+        self._known: dict[tuple[int, int], Pair] = {}
+        self._entangled = {id(x): x for x in entangled}
+        self._uses: dict[int, tuple[Any, int]] = {}
+        self._makers: dict[tuple[int, int], Maker] = {}
+
+    def join(self, a: Any, b: Any) -> Maker:
         """How to make the joined value once all pairs have results.
 
         Raises:
             Conflict: where there is none.
+            Entangled: where this joiner has begun in the wrong way.
         """
         if is_same(a, b):
             return lambda: a
-        kind_a, kind_b = self.kinds[0](a), self.kinds[1](b)
+        kind_a, kind_b = self.around.kinds[0](a), self.around.kinds[1](b)
         if kind_a is not None and kind_b is not None:
             return self._pair(a, b, kind_a, kind_b)
-        kind = node_kind(type(a))
         one, other = (self._parts(x, side) for side, x in enumerate((a, b)))
-        if kind is None or one is None or other is None or one[1] != other[1]:
-            raise Conflict(
-                f"{described(a, kind_a)} on one path and {described(b, kind_b)} on the other"
-            )
-        if not isinstance(a, tuple) and (is_known_around(a) or is_known_around(b)):
-            raise Conflict(
-                f"one {type(a).__name__} on one path and another on the other, which other "
-                "variables know, too"
-            )
-        return self._whole(kind, one[1], [self.join(x, y) for x, y in zip(one[0], other[0])])
+        if one is not None and other is not None and one.is_like(other):
+            if is_value(a):
+                return self._whole(one, map(self.join, one.items, other.items))
+            if self._is_new(a) and self._is_new(b):
+                self._use(a, id(b))
+                self._use(b, id(a))
+                return self._once(id(a), id(b), one, map(self.join, one.items, other.items))
+        if (a is None or has_identity(a)) and (b is None or has_identity(b)):
+            return self._variants(a, b)
+        raise Conflict(
+            f"{described(a, kind_a)} on one path and {described(b, kind_b)} on the other"
+        )
 
-    def join_returned(self, a: Any, b: Any) -> Callable[[], Any]:
+    def join_returned(self, a: Any, b: Any) -> Maker:
         """As `join`, of what is returned: what cannot be joined, and arrays of which the shape
         says which of them they are, may be one of two variants.
 
         Raises:
             Conflict: where the traced program would get to see these.
         """
-        kind_a, kind_b = self.kinds[0](a), self.kinds[1](b)
+        kind_a, kind_b = self.around.kinds[0](a), self.around.kinds[1](b)
         kind = None if kind_a is None or kind_b is None else common(kind_a, kind_b)
         if is_same(a, b) or (kind is not None and None not in kind.dims):
             return self.join(a, b)
-        node = node_kind(type(a))
         one, other = (self._parts(x, side) for side, x in enumerate((a, b)))
-        if node is not None and one is not None and other is not None and one[1] == other[1]:
-            items = [self.join_returned(x, y) for x, y in zip(one[0], other[0])]
-            return self._whole(node, one[1], items)
+        if one is not None and other is not None and one.is_like(other):
+            if not is_value(a):
+                return self.join(a, b)
+            return self._whole(one, map(self.join_returned, one.items, other.items))
         if not variants.are_possible():
             return self.join(a, b)
-        which = self.join(0, 1)
-        makers = self.join_with_nothing(a, first=True), self.join_with_nothing(b, first=False)
-        return lambda: Variants(which(), *(make() for make in makers))
+        return self._variants(a, b)
 
-    def join_with_nothing(self, x: Any, first: bool) -> Callable[[], Any]:
+    def join_with_nothing(self, x: Any, first: bool) -> Maker:
         """As `join`, where only the first (or only the second) path has a value at all.
 
         Raises:
             Conflict: for an array of which it is not known what it holds.
         """
-        parts = None if self._left.was_there(x) else self._parts(x, 0 if first else 1)
-        node = node_kind(type(x))
-        if node is not None and parts is not None:
-            items = [self.join_with_nothing(item, first) for item in parts[0]]
-            return self._whole(node, parts[1], items)
-        kind = self.kinds[0 if first else 1](x)
+        side = 0 if first else 1
+        parts = None if self._left.was_there(x) else self._parts(x, side)
+        if parts is not None:
+            nothing = (self.join_with_nothing(y, first) for y in parts.items)
+            if is_value(x):
+                return self._whole(parts, nothing)
+            self._use(x, -1)
+            return self._once(id(x), -1, parts, nothing)
+        if type(x) is Variants:
+            which = self.join_with_nothing(which_of(x), first)
+            makers = [self._variant(one, side) for one in objects_of(x)]
+            return lambda: Variants(which(), [make() for make in makers])
+        kind = self.around.kinds[side](x)
         if type(x) is not Tracer:
             return lambda: x
         if kind is None:
@@ -303,38 +350,112 @@ class Joiner:
         if kind.flavour == "array" and is_known_in(running_trace(), x.place):
             return lambda: x
         a, b = (x, ABSENT) if first else (ABSENT, x)
-        region = self._left.states[0 if first else 1].region
+        region = self._left.states[side].region
         dims = tuple(None if _is_made_in(region, d) else d for d in kind.dims)
         pair = Pair(a, b, replace(kind, dims=dims))
         self.pairs.append(pair)
         return pair.make
 
-    def _parts(self, x: Any, side: int) -> tuple[Sequence[Any], Any] | None:
+    # -- containers -------------------------------------------------------------------------------
+
+    def _parts(self, x: Any, side: int) -> _Parts | None:
         """The items of a container as its path has left them, and the rest of what it is."""
-        kind = node_kind(type(x))
-        if kind is None or x is None:
+        kind = kind_of_container(x)
+        if kind is None or x is None or type(x) is Variants:
             return None
         with self._left.contents(x, side):
             children, meta = kind.flatten(x)
-            children = tuple(children)  # a list's are the list
-        return children, (type(x), len(children), meta)
+            return _Parts(x, tuple(children), meta, kind)  # a list's are the list
 
-    def _whole(
-        self, kind: NodeKind, rest: Any, makers: Sequence[Callable[[], Any]]
-    ) -> Callable[[], Any]:
-        return lambda: kind.unflatten(rest[-1], [make() for make in makers])
+    def _whole(self, parts: _Parts, items: Iterable[Maker]) -> Maker:
+        makers = list(items)
+        return lambda: parts.kind.unflatten(parts.meta, [make() for make in makers])
 
-    def _pair(self, a: Any, b: Any, kind_a: Kind, kind_b: Kind) -> Callable[[], Any]:
+    def _once(self, one: int, other: int, parts: _Parts, items: Iterable[Maker]) -> Maker:
+        """The same object for all who ask."""
+        found = self._makers.get((one, other))
+        if found is None:
+            make = self._whole(parts, items)
+            found = self._makers[one, other] = _memoised(make, snapshots.of(parts.container))
+        return found
+
+    def _is_new(self, x: Any) -> bool:
+        """Whether a container is known by nobody but the one variable that is joined."""
+        if type(x) is Variants or id(x) in self._entangled:
+            return False
+        return not (is_known_around(x) or self._left.was_there(x)) or not self.around.is_held(x)
+
+    def _use(self, x: Any, partner: int) -> None:
+        """Note what a container is joined with: under another name, too, it has to be that."""
+        before = self._uses.setdefault(id(x), (x, partner))
+        if before[1] != partner:
+            raise Entangled((x,))
+
+    def _variants(self, a: Any, b: Any) -> Maker:
+        """One of what either path has."""
+        objects: list[Any] = []
+        makers: list[Maker] = []
+        for side, x in enumerate((a, b)):
+            for thing in objects_of(x):
+                if not any(is_one(thing, other) for other in objects):
+                    objects.append(thing)
+                    makers.append(self._variant(thing, side))
+        if len(objects) == 1:
+            return makers[0]
+        if len(objects) > MOST_VARIANTS:
+            raise Conflict(f"one of more than {MOST_VARIANTS} objects")
+        numbers = []
+        for state, x in zip(self._left.states, (a, b)):
+            with resume(state.region):
+                numbers.append(number_among(x, objects))
+        which = self.join(*numbers)
+        return lambda: Variants(which(), [make() for make in makers])
+
+    def _variant(self, x: Any, side: int) -> Maker:
+        if is_container(x) and (self._left.was_there(x) or is_known_around(x)):
+            self._use(x, id(x))
+            return lambda: x
+        return self.join_with_nothing(x, first=side == 0)
+
+    def _pair(self, a: Any, b: Any, kind_a: Kind, kind_b: Kind) -> Maker:
         kind = common(kind_a, kind_b)
         if kind is None:
             raise Conflict(f"{kind_a} on one path and {kind_b} on the other")
         key = (_identity(a), _identity(b))
         pair = self._known.get(key)
         if pair is None:
-            watched = self._watched(a, b) if kind.flavour == "array" else frozenset()
+            watched = self.around.watched(a, b) if kind.flavour == "array" else frozenset()
             pair = self._known[key] = Pair(a, b, kind, watched)
             self.pairs.append(pair)
         return pair.make
+
+
+class _Parts(NamedTuple):
+    """A container taken apart."""
+
+    container: Any
+    items: tuple[Any, ...]
+    meta: Any
+    kind: NodeKind
+
+    def is_like(self, other: _Parts) -> bool:
+        """Whether they can be joined item by item."""
+        is_one_class = type(self.container) is type(other.container)
+        alike = is_one_class and len(self.items) == len(other.items)
+        return alike and bool(self.meta == other.meta)
+
+
+def _memoised(maker: Maker, stood_for: Snapshot | None) -> Maker:
+    made: list[Any] = []
+
+    def make() -> Any:
+        if not made:
+            made.append(maker())
+            if stood_for is not None:  # so does what is made of it
+                snapshots.keep(made[0], stood_for.name)
+        return made[0]
+
+    return make
 
 
 def _identity(x: Any) -> int:

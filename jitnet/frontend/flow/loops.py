@@ -39,6 +39,7 @@ from jitnet.frontend.flow.signals import (
 )
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.variants import Variants, apart_signals, are_alike
 from jitnet.frontend.tracer import lift, wrap
 from jitnet.ir import Value, index
 
@@ -69,6 +70,9 @@ def for_(iterable: Any, body: Body, orelse: Thunk | None = None, rest: Thunk | N
     Raises:
         ConcretizationError: for a loop that neither stays one nor can be traced step by step.
     """
+    if type(iterable) is Variants and not are_alike(iterable):
+        ended = apart_signals(iterable, lambda one: for_(one, body))
+        return _finish(ended, orelse, rest)
     steps = steps_of(iterable) if growing.grown(iterable) is None else growing.steps(iterable)
     if steps is None:
         ended = _one_by_one(iter(iterable), body)

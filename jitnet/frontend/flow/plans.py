@@ -11,6 +11,7 @@ After each step the plan is asked to carry what else the step has changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
@@ -22,10 +23,11 @@ from jitnet.frontend.context import (
     integer_arguments_of,
     running_trace,
 )
+from jitnet.frontend.flow import exchanging
 from jitnet.frontend.flow.branches import note_conflict
-from jitnet.frontend.flow.carrying import Finder, Memory, Shape, Slot, agrees, slots_of
+from jitnet.frontend.flow.carrying import Finder, Memory, Node, Shape, Slot, slots_of
 from jitnet.frontend.flow.growing import Grows, added
-from jitnet.frontend.flow.joins import Conflict, kind_in, kind_of, stores_of
+from jitnet.frontend.flow.joins import Conflict, kind_of, stores_of
 from jitnet.frontend.flow.liveness import is_read_elsewhere
 from jitnet.frontend.flow.placing import Divided
 from jitnet.frontend.flow.signals import (
@@ -124,6 +126,7 @@ class Plan:
             hold one array at the start, and two later.
         lost: memory from outside that a step may have written to, and that the next one reads.
         places: by slot, where its array may be, if that is told by a number.
+        shared: locations that are carried with copies of containers which others may know.
     """
 
     shapes: dict[int, tuple[Location, Shape]] = field(default_factory=dict)
@@ -136,6 +139,7 @@ class Plan:
     apart_slots: set[frozenset[SlotKey]] = field(default_factory=set)
     lost: dict[Store, Doubt] = field(default_factory=dict)
     places: dict[SlotKey, Divided] = field(default_factory=dict)
+    shared: set[int] = field(default_factory=set)
     extents: list[Extent] = field(default_factory=list)
     returned: Shape | None = None
 
@@ -156,13 +160,18 @@ class Plan:
 
 @dataclass
 class TracedStep:
-    """A step as it was traced."""
+    """A step as it was traced.
+
+    Attributes:
+        settled: locations of what was one of several containers, some of them new.
+    """
 
     region: Trace
     index: Value | None
     state: State
     signal: Signal
     goes_on: bool | Value
+    settled: AnySet[int]
 
 
 def inside(dim: Dim | None, region: Trace) -> Dim:
@@ -177,7 +186,8 @@ def inside(dim: Dim | None, region: Trace) -> Dim:
 
 def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
     """Let the plan carry what the step has changed; whether that is more than it carried."""
-    finder = Finder(kind_of, lambda x: kind_in(step.region, x), lambda x: id(x) in world.held)
+    exchanged = exchanging.find(world, step.state, step.settled)
+    finder = Finder(step.region, lambda x: id(x) in world.held, exchanged.remade)
     grown = False
     known = set(plan.shapes)
     for key, (location, after) in step.state.changed.items():
@@ -193,11 +203,15 @@ def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
             grown = True
     for key, (location, shape) in list(plan.shapes.items()):
         after = step.state.changed[key][1] if key in step.state.changed else world.before(key)
-        if after is UNBOUND or not agrees(shape, after, finder.kind_after):
+        if after is UNBOUND or not finder.agrees(shape, after):
             before = world.before(key)
             if after is UNBOUND or not _add(loop, plan, key, location, before, after, finder):
                 _bury(loop, plan, key, location, _why_unbound(location))
             grown = True
+    shapes = {**plan.late, **plan.shapes}
+    shared = {key for key in exchanged.shared & shapes.keys() if _copies(*shapes[key])}
+    grown |= not shared & plan.shapes.keys() <= plan.shared
+    plan.shared |= shared
     grown |= _add_memories(plan, step)
     for slot in slots_of([shape for key, (_, shape) in plan.shapes.items() if key not in known]):
         for store in stores_of(slot.first):  # it may have been written to as this variable's array
@@ -207,6 +221,18 @@ def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
         plan.returned = finder.shape_of_new(step.signal.value)
         _check_shapes(plan.returned)
     return grown
+
+
+def _copies(location: Location, shape: Shape) -> bool:
+    """Whether a location is carried with containers that are made anew."""
+    own = shape.children if isinstance(location, Content) and isinstance(shape, Node) else (shape,)
+    return any(map(_is_made, own))
+
+
+def _is_made(shape: Shape) -> bool:
+    if not isinstance(shape, Node):
+        return False
+    return not issubclass(shape.cls, tuple) or any(map(_is_made, shape.children))
 
 
 def _check_shapes(returned: Shape) -> None:
@@ -227,7 +253,8 @@ def _add(
     if isinstance(location, Content):
         _check_items(location, before, after, finder)
     try:
-        shape = finder.shape(before, after, None if old is None else old[1])
+        find = finder.shape_of_items if isinstance(location, Content) else finder.shape
+        shape = find(before, after, None if old is None else old[1])
     except Conflict as conflict:
         if isinstance(location, Content):
             raise errors.ConcretizationError(

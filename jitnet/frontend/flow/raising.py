@@ -17,19 +17,18 @@ from jitnet import errors, ops
 from jitnet.frontend import texts
 from jitnet.frontend.context import NeedStatic, Trace, integer_arguments_of, running_trace
 from jitnet.frontend.dispatch import note_place
+from jitnet.frontend.flow.signals import is_marked, mark_raised
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.rewriting import is_thunk
 from jitnet.ir import Eqn, Frame, Loc, Value
 from jitnet.ops.control import CHECK
 from jitnet.source import is_users
 
-_MARK = "__raised_by_user__"
-
 
 def raised(error: Any) -> BaseException:
     """What to raise for the user's `raise error`: the error, marked as raised on purpose."""
     made: BaseException = error() if isinstance(error, type) else error
-    setattr(made, _MARK, True)
+    mark_raised(made)
     return made
 
 
@@ -46,7 +45,7 @@ _AS_PYTHON = (IndexError, KeyError, ZeroDivisionError)
 def is_raised_by_user(error: BaseException) -> bool:
     """Whether the program raises this: by a `raise` of the user's, or because NumPy or Python would
     raise it there; not because it cannot be traced."""
-    return hasattr(error, _MARK) or isinstance(error, _AS_NUMPY) or type(error) in _AS_PYTHON
+    return is_marked(error) or isinstance(error, _AS_NUMPY) or type(error) in _AS_PYTHON
 
 
 def unbound_local(error: BaseException) -> UnboundLocalError | None:

@@ -20,6 +20,7 @@ from jitnet.frontend.context import (
     resume,
     running_trace,
 )
+from jitnet.frontend.flow import exchanging, snapshots
 from jitnet.frontend.flow.binding import bind
 from jitnet.frontend.flow.branches import branch
 from jitnet.frontend.flow.carrying import Slot, contents, slots_of
@@ -64,7 +65,7 @@ def roll(loop: Loop, only_if_traced: bool = False) -> Signal:
     """As `_roll`, with lists that grow in the loop on tapes from its start on."""
     while True:
         try:
-            with surveyed((loop.body, loop.test)) as world:
+            with surveyed((loop.body, loop.test)) as world, snapshots.forgotten_if_it_fails():
                 return _roll(loop, world, only_if_traced)
         except Grows as grows:
             put_on_tape(grows)
@@ -82,10 +83,13 @@ def _roll(loop: Loop, world: World, only_if_traced: bool) -> Signal:
     """
     plan = Plan()
     recall(loop, world, plan)
+    kept = running_trace().function.snapshots
+    at_start = len(kept)
     for _ in range(MOST_ATTEMPTS * 2 if running_trace().function.exact else MOST_ATTEMPTS):
         find_places(plan, at_start=True)
         plan.late.clear()
         plan.returned = None
+        del kept[at_start:]
         try:
             step = _trace(loop, world, plan)
         except errors.MutationError:
@@ -121,11 +125,13 @@ def _trace(loop: Loop, world: World, plan: Plan) -> TracedStep:
             _enter(plan, region)
             signal = normal(loop.body(*_item(loop, index)))
             goes_on = _goes_on(loop, signal, index)
+            settled = exchanging.settle(world)
+            snapshots.check()
     except BaseException:
         take_back(world, region)
         raise
     state = take_back(world, region)
-    return TracedStep(region, index, state, signal, goes_on)
+    return TracedStep(region, index, state, signal, goes_on, settled)
 
 
 def _item(loop: Loop, index: Value | None) -> tuple[Any, ...]:
@@ -144,8 +150,10 @@ def _enter(plan: Plan, region: Trace) -> None:
             make_param(slot, ArrayType(slot.kind.dtype, tuple(dims)), region, location.name)
             enter(slot)
     share_at_entry(plan, region)
-    for location, shape in plan.shapes.values():
+    for key, (location, shape) in plan.shapes.items():
         location.set(contents(shape, lambda slot: slot.made))
+        if key in plan.shared:
+            snapshots.keep(location.get(), location.name)
     for location in plan.dead.values():
         location.set(UNBOUND)
     for store, memory in plan.memories.items():

@@ -58,6 +58,19 @@ def without(signal: Signal, *kinds: int) -> Signal:
     return Signal(left, signal.kind, signal.value)
 
 
+_MARK = "__raised_by_user__"
+
+
+def mark_raised(error: BaseException) -> None:
+    """Note that it is the user's program that raises this error."""
+    setattr(error, _MARK, True)
+
+
+def is_marked(error: BaseException) -> bool:
+    """Whether that has been noted."""
+    return hasattr(error, _MARK)
+
+
 THROUGH = known(FALL)
 
 

@@ -12,8 +12,9 @@ from jitnet import errors, ops
 from jitnet.frontend.dims import count, require_equal
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.elementwise import truth as nonzero
+from jitnet.frontend.flow.variants import Variants, apart
 from jitnet.frontend.promotion import operand
-from jitnet.frontend.tracer import Tracer
+from jitnet.frontend.tracer import Tracer, wrap
 from jitnet.ir import Literal, Value
 
 
@@ -23,6 +24,9 @@ def truth(test: Any) -> bool | Value:
     Raises:
         ValueRefusedError: for arrays of more than one element.
     """
+    if type(test) is Variants:
+        found = apart(test, _as_bool)
+        return found if isinstance(found, bool) else truth(found)
     x = operand(test) if type(test) is Tracer else test
     if type(x) is not Tracer:
         return bool(x)
@@ -41,3 +45,8 @@ def truth(test: Any) -> bool | Value:
         value = ops.reshape(value, ())
     found = nonzero(value)
     return bool(found.item) if isinstance(found, Literal) else found
+
+
+def _as_bool(x: Any) -> Any:
+    found = truth(x)
+    return found if isinstance(found, bool) else wrap(found, "python")

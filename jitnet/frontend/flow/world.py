@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AnySet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import CellType, FrameType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from jitnet.frontend.arrays import stores_behind
 from jitnet.frontend.context import Globals, Trace, resume, run_traced, running_trace
+from jitnet.frontend.flow.variants import Variants, objects_of
 from jitnet.frontend.places import (
     ABSENT,
     Appended,
@@ -217,8 +218,10 @@ class _Walk:
                     self._content(x, name)
         elif isinstance(x, partial):
             self.visit((x.func, x.args, x.keywords), name)
-        elif isinstance(x, MethodType):
+        elif isinstance(x, (MethodType, BuiltinFunctionType)):
             self.visit(x.__self__, name)
+        elif type(x) is Variants:
+            self.visit(objects_of(x), name)
         elif is_plain_object(x):
             self._content(x, name)
 
@@ -325,50 +328,79 @@ def known_elsewhere(store: Store, *locations: Location) -> bool:
         return True
     if any(store is own for own in running_trace().function.iterated):
         return True
-    names = {location.name for location in locations}
     home: Trace | None = store.home
     while home is not None:
         if store in home.stores:
             return True
         home = home.parent
+    return _is_held(store, locations)
+
+
+def is_held_elsewhere(container: Any, *locations: Location) -> bool:
+    """Whether the caller, or another variable or container than these, has this container."""
+    function = running_trace().function
+    stands_for_others = any(s.content.container is container for s in function.snapshots)
+    is_callers = id(container) in function.containers
+    return is_callers or stands_for_others or _is_held(container, locations)
+
+
+def _is_held(thing: Any, locations: Sequence[Location]) -> bool:
+    """Whether another variable or container than these reaches a container or memory."""
+    names = {location.name for location in locations}
     own = {id(location.container) for location in locations if isinstance(location, Content)}
-    if any(not is_own or name not in names for name, is_own in _holders(store, own)):
+    if any(not is_own or name not in names for name, is_own in _holders(thing, own)):
         return True
     return any(
-        _reaches(x, store, set(own))
+        _reaches(x, thing, set(own))
         for variables in running_trace().globals()
         for name, x in ((n, variables.namespace.get(n)) for n in variables.reached)
         if not (id(variables) in own and name in variables.stored)
     )
 
 
-def _holders(store: Store, own_containers: AnySet[int]) -> Iterator[tuple[str, bool]]:
-    """Names of the variables of running functions that reach the store, other than through these
+def _holders(thing: Any, own_containers: AnySet[int]) -> Iterator[tuple[str, bool]]:
+    """Names of the variables of running functions that reach it, other than through these
     containers, and whether they are those of the innermost function."""
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(3)
     own = True
     while frame is not None and frame.f_code is not run_traced.__code__:
         if is_users(frame.f_code.co_filename):
             for name, content in frame.f_locals.items():
-                if _reaches(content, store, set(own_containers)):
+                if _reaches(content, thing, set(own_containers), frame.f_locals):
                     yield name, own
             own = own and is_thunk(frame.f_code)
         frame = frame.f_back
 
 
-def _reaches(x: Any, store: Store, seen: set[int]) -> bool:
+def _reaches(x: Any, thing: Any, seen: set[int], known: Container[str] = ()) -> bool:
+    """Whether an object leads to a container or memory; `known` variables of functions' closures
+    are looked at by themselves."""
     if type(x) is Tracer:
-        return any(own is store for own in stores_behind(x.place))
-    if id(x) in seen:
+        return any(own is thing for own in stores_behind(x.place))
+    if x is thing:
+        return True
+    if isinstance(x, (int, float, str)) or x is None or id(x) in seen:
         return False
     seen.add(id(x))
-    children: Sequence[Any] = ()
+    return any(_reaches(child, thing, seen) for child in _children(x, known))
+
+
+def _children(x: Any, known: Container[str]) -> Sequence[Any]:
     if type(x) is Appended:
-        children = x.new
-    elif isinstance(x, (list, tuple, set, deque)):
-        children = tuple(x)
-    elif isinstance(x, dict):
-        children = tuple(x.values())
-    elif is_plain_object(x):
-        children = tuple(attributes(x).values())
-    return any(_reaches(child, store, seen) for child in children)
+        return x.new
+    if isinstance(x, (list, tuple, set, deque)):
+        return tuple(x)
+    if isinstance(x, dict):
+        return tuple(x.values())
+    if type(x) is Variants:
+        return objects_of(x)
+    if isinstance(x, FunctionType):
+        if is_thunk(x.__code__) or not is_users(x.__code__.co_filename):
+            return ()
+        cells = zip(x.__code__.co_freevars, x.__closure__ or ())
+        return [Variable(c, n).get() for n, c in cells if n not in known and n != HOOKS]
+    if isinstance(x, partial):
+        return (x.func, *x.args, *x.keywords.values())
+    if isinstance(x, (MethodType, BuiltinFunctionType)):
+        return (x.__self__,)
+    return tuple(attributes(x).values()) if is_plain_object(x) else ()

@@ -1,0 +1,158 @@
+"""Containers that a step of a loop binds variables to: whose they are, and whether that is all.
+
+a, b = b, a          each list has one name before a step and one after it: what is in them
+                     is carried, as if the step wrote it into the other one
+best = trial         one list has two names after a step: its copies may only be read
+best = rows[i]       one of the lists of `rows`, which stays what it is: a number is carried
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AnySet
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from jitnet.frontend.flow.variants import (
+    Variants,
+    apart,
+    is_container,
+    kind_of_container,
+    objects_of,
+    which_of,
+)
+from jitnet.frontend.flow.world import (
+    Content,
+    Location,
+    State,
+    Variable,
+    World,
+    is_held_elsewhere,
+)
+
+
+@dataclass(frozen=True)
+class Exchanged:
+    """What is known of the containers that a step has bound.
+
+    Attributes:
+        remade: those from before the step that only variables know that the step binds anew.
+        shared: locations whose containers others may know, too.
+    """
+
+    remade: AnySet[int] = frozenset()
+    shared: AnySet[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """A location with the containers that it has before a step only, and after it."""
+
+    location: Location
+    before: Sequence[Any]
+    after: Sequence[Any]
+
+
+def find(world: World, state: State, settled: AnySet[int]) -> Exchanged:
+    """Look at what a step has left.
+
+    Args:
+        settled: locations of what was one of several containers, some of them new.
+    """
+    bound = dict(_bound(world, state))
+    names = Counter(id(x) for each in bound.values() for x in each.after)
+    group = {key: each for key, each in bound.items() if key not in settled}
+    while True:
+        locations = [each.location for each in group.values()]
+        remade = {id(x) for each in group.values() for x in each.before}
+        kept = {
+            key: each
+            for key, each in group.items()
+            if all(names[id(x)] == 1 for x in each.after)
+            and all(id(x) not in world.held or id(x) in remade for x in each.after)
+            and not any(is_held_elsewhere(x, *locations) for x in each.before)
+        }
+        if len(kept) == len(group):
+            return Exchanged(frozenset(remade), frozenset(bound.keys() - group.keys()))
+        group = kept
+
+
+def _bound(world: World, state: State) -> Iterator[tuple[int, _Bound]]:
+    for key, (location, after) in state.changed.items():
+        before = world.before(key)
+        one, other = (list(_containers(x, location, world)) for x in (before, after))
+        known = {id(x) for x in other}
+        gone = [x for x in one if id(x) not in known]
+        stay = {id(x) for x in one}
+        new = [x for x in other if id(x) not in stay or isinstance(location, Variable)]
+        if gone or new:
+            yield key, _Bound(location, gone, new)
+
+
+def _containers(x: Any, location: Location, world: World) -> Iterator[Any]:
+    """The containers in what a location holds; what the world's have is looked at by itself."""
+    if isinstance(location, Content):
+        for item in x.values() if isinstance(x, dict) else x:
+            yield from _inside(item, world)
+    else:
+        yield from _inside(x, world)
+
+
+def _inside(x: Any, world: World) -> Iterator[Any]:
+    if type(x) is Variants:
+        for one in objects_of(x):
+            yield from _inside(one, world)
+        return
+    kind = kind_of_container(x)
+    if kind is None or x is None:
+        return
+    if is_container(x):
+        yield x
+        if id(x) in world.held:
+            return
+    for child in kind.flatten(x)[0]:
+        yield from _inside(child, world)
+
+
+def settle(world: World) -> frozenset[int]:
+    """Give each location that holds one of several containers, some of which this step has made, a
+    container that holds what is in it. These locations."""
+    found = set()
+    for key, (location, now) in world.changed().items():
+        made = _with_settled(now, world, top=isinstance(location, Content))
+        if made is not now:
+            location.set(made)
+            found.add(key)
+    return frozenset(found)
+
+
+def _with_settled(x: Any, world: World, top: bool = False) -> Any:
+    """What a location holds, or `x` itself where nothing is to be settled."""
+    if type(x) is Variants:
+        is_new = any(is_container(one) and id(one) not in world.held for one in objects_of(x))
+        made = settled(x) if is_new else None
+        return x if made is None else made
+    if isinstance(x, dict) and top:
+        values = {key: _with_settled(item, world) for key, item in x.items()}
+        return values if any(values[key] is not x[key] for key in x) else x
+    if type(x) is tuple or (isinstance(x, list) and top):
+        items = [_with_settled(item, world) for item in x]
+        return type(x)(items) if any(a is not b for a, b in zip(items, x)) else x
+    return x
+
+
+def settled(x: Variants) -> Any:
+    """A container that holds what the one that is meant holds; None where they are not alike."""
+    kinds = [kind_of_container(one) for one in objects_of(x)]
+    if any(kind is None for kind in kinds) or len({type(one) for one in objects_of(x)}) > 1:
+        return None
+    first = kinds[0]
+    assert first is not None
+    taken = [first.flatten(one) for one in objects_of(x)]
+    children, meta = taken[0]
+    if any(other != meta or len(items) != len(children) for items, other in taken):
+        return None
+    rows = Variants(which_of(x), [tuple(items) for items, _ in taken])
+    return first.unflatten(meta, [apart(rows, itemgetter(k)) for k in range(len(children))])
