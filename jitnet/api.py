@@ -91,6 +91,7 @@ def jit(
     verify: bool = ...,
     fast_math: bool = ...,
     async_errors: bool = ...,
+    deterministic: bool = ...,
 ) -> Jitted: ...
 @overload
 def jit(
@@ -102,6 +103,7 @@ def jit(
     verify: bool = ...,
     fast_math: bool = ...,
     async_errors: bool = ...,
+    deterministic: bool = ...,
 ) -> Callable[[Function], Jitted]: ...
 def jit(
     fn: Function | None = None,
@@ -112,6 +114,7 @@ def jit(
     verify: bool = False,
     fast_math: bool = False,
     async_errors: bool = False,
+    deterministic: bool = True,
 ) -> Jitted | Callable[[Function], Jitted]:
     """Compile a NumPy function for each kind of arguments it is called with.
 
@@ -119,8 +122,11 @@ def jit(
         fn: the function; without it `jit(...)` is a decorator with options.
         device: None: where the arrays are, CuPy's on their GPU, NumPy's on the CPU. "cpu"; "cuda"
             for an NVIDIA GPU, by way of CuPy: CuPy's arrays stay there, and are what is returned;
-            NumPy's are uploaded, and come back as such. "cpusim" for the same kernels run on this
-            machine's CPU, to see and check what becomes of fn there: it needs g++, and is slow.
+            NumPy's are uploaded, and come back as such. Of several GPUs it is the one that the
+            arrays are on, or "cuda:1", say, for the second one; NumPy's arrays alone go to the one
+            that was CuPy's current device in the first such call. "cpusim" for the same kernels run
+            on this machine's CPU, to see and check what becomes of fn there: it needs g++, and is
+            slow.
         threads: None or 1.
         static: parameters, by name or position, whose values are compiled in; they must be
             hashable. Bools, strings and None are static anyway, and ints where it is needed.
@@ -135,6 +141,11 @@ def jit(
         async_errors: on a GPU, calls with CuPy's arrays do not wait for what their checks report.
             What they find is raised by a later call of the function, or by `jitnet.synchronize()`;
             until then results may be garbage.
+        deterministic: False lets a GPU take in the terms of scatters (`x[i] += v` in loops,
+            `np.add.at`, `np.bincount`, gradients of `x[i]`) by atomic operations, as they come:
+            faster where targets are large or indices are many; sums of floats may then differ by
+            rounding from run to run, and float32's denormals become zero in them. Integers,
+            minima and maxima, and `x[i] = v`, are what they were. Nothing changes on the CPU.
 
     Raises:
         NotAvailableError: for options that this version does not have; and for a device that is
@@ -142,7 +153,7 @@ def jit(
         TypeError: when fn is not callable.
     """
     _refuse_options(device, threads)
-    options = Options(device, fast_math, async_errors)
+    options = Options(device, fast_math, async_errors, deterministic)
     chosen = (static,) if isinstance(static, (int, str)) else tuple(static)
 
     def of(fn: Function) -> Jitted:
@@ -154,13 +165,21 @@ def jit(
 
 
 def _refuse_options(device: str | None, threads: int | None) -> None:
-    if device not in (None, "cpu", "cuda", "cpusim"):
-        raise ValueError(f"device must be None, 'cpu', 'cuda' or 'cpusim', not {device!r}")
+    if device not in (None, "cpu", "cuda", "cpusim") and not _is_gpu(device):
+        raise ValueError(
+            f"device must be None, 'cpu', 'cuda', 'cuda:0' (or another number) or 'cpusim', not "
+            f"{device!r}"
+        )
     if threads not in (None, 1):
         raise errors.NotAvailableError(
             f"jit(threads={threads!r}) is not available in this version",
             remedy="leave the option out",
         )
+
+
+def _is_gpu(device: object) -> bool:
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    return kind == "cuda" and number.isdecimal() and number == str(int(number))
 
 
 def synchronize() -> None:

@@ -6,7 +6,8 @@
 
 What is launched runs as on cpusim, so results are computed, not made up. What CUDA refuses is
 refused: waiting while a stream is captured, library calls into one, and a captured graph holds the
-addresses that it was captured with. cuBLAS and cuSOLVER are BLAS and LAPACK by their definition,
+addresses that it was captured with. So is it where there are several GPUs: memory, modules and
+streams are those of the current device. cuBLAS and cuSOLVER are BLAS and LAPACK by definition,
 column-major.
 """
 
@@ -52,6 +53,19 @@ class ndarray(Held):  # noqa: N801
         memory = (ctypes.c_uint8 * size).from_address(memptr.ptr) if size else bytearray(0)
         host = np.ndarray(shape, dtype, memory, 0, strides)
         super().__init__(host, base, memptr)
+        self.gpu = 0 if memptr is None else memptr.device_id
+
+    device = property(lambda self: SimpleNamespace(id=self.gpu))
+
+    def copy(self) -> ndarray:
+        """On the current device, as CuPy's is."""
+        return self._owner.cupy.array(self._host)
+
+    def _part(self, host: Any) -> ndarray:
+        part = ndarray.__new__(ndarray)
+        Held.__init__(part, np.asarray(host), self if self.base is None else self.base, self._owner)
+        part.gpu = self.gpu
+        return part
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._host[key] = value._host
@@ -67,13 +81,15 @@ ndarray.__module__, ndarray.__qualname__ = "cupy", "ndarray"
 
 
 class Pointer:
-    def __init__(self, memory: Any, offset: int = 0) -> None:
+    def __init__(self, memory: Any, offset: int = 0, cupy: Any = None) -> None:
         self.mem = memory
-        self.device_id = 0
+        self.cupy = cupy
+        self.device_id = 0 if cupy is None else cupy.gpu
         self.ptr = (memory if isinstance(memory, int) else memory.address) + offset
 
     def __add__(self, offset: int) -> Pointer:
-        moved = Pointer(self.mem)
+        moved = Pointer(self.mem, cupy=self.cupy)
+        moved.device_id = self.device_id
         moved.ptr = self.ptr + offset
         return moved
 
@@ -81,10 +97,12 @@ class Pointer:
 class Stream:
     def __init__(self, cuda: Any, non_blocking: bool = False) -> None:
         self._cuda = cuda
+        self._gpu = cuda.gpu
         self.ptr = id(self)
         self.captured: list[Callable[[], None]] | None = None
 
     def __enter__(self) -> Stream:
+        assert self._gpu == self._cuda.gpu, "a stream of another GPU"
         self._cuda.streams.append(self)
         return self
 
@@ -117,12 +135,44 @@ class Stream:
         return SimpleNamespace(launch=launch)
 
 
-class StandIn:
-    """What `import cupy` gives."""
+class Gpu:
+    """CuPy's Device."""
 
-    def __init__(self, driver: int = 13000) -> None:
+    def __init__(self, cupy: StandIn, number: int | None = None) -> None:
+        self._cupy = cupy
+        self.id = cupy.gpu if number is None else number
+        self._before: list[int] = []
+
+    @property
+    def compute_capability(self) -> str:
+        return self._cupy.capability
+
+    def use(self) -> None:
+        self._cupy.gpu = self.id
+
+    def __enter__(self) -> Gpu:
+        self._before.append(self._cupy.gpu)
+        self.use()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._cupy.gpu = self._before.pop()
+
+
+class StandIn:
+    """What `import cupy` gives.
+
+    Attributes:
+        gpu: the current device.
+        homes: where the memory of this address is, and how much of it there is.
+    """
+
+    def __init__(self, driver: int = 13000, gpus: int = 1) -> None:
         self.log: list[str] = []
-        self.streams = [Stream(self)]
+        self.gpus = gpus
+        self.gpu = 0
+        self.homes: dict[int, tuple[int, int]] = {}
+        self._streams: dict[int, list[Stream]] = {}
         self.simulator = CpuSim()
         self.room = 1 << 40
         self.kernels: list[Any] = []
@@ -138,7 +188,8 @@ class StandIn:
             memsetAsync=self._memset,
             driverGetVersion=lambda: driver,
             runtimeGetVersion=lambda: 13000,
-            getDeviceCount=lambda: 1,
+            getDeviceCount=lambda: gpus,
+            getDevice=lambda: self.gpu,
         )
         self.cuda = SimpleNamespace(
             runtime=self.runtime,
@@ -153,9 +204,14 @@ class StandIn:
             function=SimpleNamespace(Module=lambda: _Loaded(self)),
             nvrtc=_Nvrtc(),
             driver=SimpleNamespace(launchKernel=self._launch),
-            Device=lambda: SimpleNamespace(id=0, compute_capability=self.capability),
+            Device=lambda number=None: Gpu(self, number),
             device=SimpleNamespace(get_cublas_handle=lambda: 7, get_cusolver_handle=lambda: 8),
         )
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Those that have become current on this GPU."""
+        return self._streams.setdefault(self.gpu, [Stream(self)])
 
     # -- memory
 
@@ -163,27 +219,49 @@ class StandIn:
         if size > self.room:
             raise OutOfMemoryError(f"Out of memory allocating {size:,} bytes")
         self.log.append(f"alloc {size}")
-        return Pointer(self.simulator.allocate(size))
+        return self._placed(size)
+
+    def _placed(self, size: int) -> Pointer:
+        memory = self.simulator.allocate(size)
+        start, end = memory.address, memory.address + size
+        for other in [a for a, (n, _) in self.homes.items() if start < a + n and a < end]:
+            del self.homes[other]  # which is gone
+        if self.gpus > 1:
+            self.homes[start] = size, self.gpu
+        return Pointer(memory, cupy=self)
+
+    def _is_here(self, address: int) -> bool:
+        """Whether memory is the current device's, or the host's."""
+        return all(
+            gpu == self.gpu or not start <= address < start + size
+            for start, (size, gpu) in self.homes.items()
+        )
 
     def _memcpy(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
         now = self.streams[-1]
         assert stream == now.ptr, "a copy on another stream than the current one"
         assert kind == D2D or now.captured is None, "a transfer while a stream is captured"
+        assert self._is_here(target), "memory of another GPU"
+        assert self._is_here(source), "memory of another GPU"
         name = {H2D: "H2D", D2H: "D2H", D2D: "D2D"}[kind]
         now.do(f"memcpy {name}", lambda: ctypes.memmove(target, source, size) and None)
 
     def _memset(self, target: int, value: int, size: int, stream: int) -> None:
         assert stream == self.streams[-1].ptr
+        assert self._is_here(target), "memory of another GPU"
         self.streams[-1].do("memset", lambda: ctypes.memset(target, value, size) and None)
 
     def _launch(
         self, f: int, gx: int, gy: int, gz: int, bx: int, by: int, bz: int, shared: int,
         stream: int, arguments: int, extra: int,
     ) -> None:  # fmt: skip
-        now, (kernel, name, count) = self.streams[-1], self.kernels[f]
+        now, (kernel, name, count, gpu) = self.streams[-1], self.kernels[f]
+        assert gpu == self.gpu, "a kernel of a module that was loaded on another GPU"
         assert (stream, gy, gz, by, bz, shared, extra) == (now.ptr, 1, 1, 1, 1, 0, 0)
         pointers = (ctypes.c_void_p * count).from_address(arguments)
         slots = b"".join(ctypes.string_at(p, 8) for p in pointers)  # a launch copies them
+        numbers = [int.from_bytes(slots[i : i + 8], "little") for i in range(0, len(slots), 8)]
+        assert all(map(self._is_here, numbers)), "memory of another GPU"
         now.do(f"launch {name}", self.simulator.launcher(kernel, gx, bx, slots))
 
     def _event(self) -> Any:
@@ -207,7 +285,7 @@ class StandIn:
     def empty(self, shape: Any, dtype: Any) -> Any:
         shape = (shape,) if isinstance(shape, int) else shape
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        return ndarray(shape, dtype, Pointer(self.simulator.allocate(max(size, 1))))
+        return ndarray(shape, dtype, self._placed(max(size, 1)))
 
     def asarray(self, x: Any, dtype: Any = None) -> Any:
         return self.array(np.asarray(x, dtype))
@@ -226,12 +304,13 @@ class _Loaded:
         self._cupy = cupy
 
     def load(self, cubin: bytes) -> None:
+        self._gpu = self._cupy.gpu
         self._text = cubin.rstrip(b"\0").decode()
         self._module = _Module(_library(self._text))
 
     def get_function(self, name: str) -> Any:
         (params,) = re.findall(rf" {name}\(([^)]*)\)", self._text)
-        kernel = self._module.kernel(name), name, params.count(",") + 1
+        kernel = self._module.kernel(name), name, params.count(",") + 1, self._gpu
         self._cupy.kernels.append(kernel)
         return SimpleNamespace(ptr=len(self._cupy.kernels) - 1)
 
@@ -386,9 +465,9 @@ def _noted(cupy: StandIn, name: str, f: Callable[..., None]) -> Callable[..., No
 
 
 @contextmanager
-def cupy_standing_in(driver: int = 13000) -> Iterator[StandIn]:
+def cupy_standing_in(driver: int = 13000, gpus: int = 1) -> Iterator[StandIn]:
     """`import cupy` gives the stand-in meanwhile, and the device "cuda" is a new one."""
-    cupy = StandIn(driver)
+    cupy = StandIn(driver, gpus)
     libs = ModuleType("libs")
     libs.cublas, libs.cusolver = Blas(cupy), Solver(cupy)  # type: ignore[attr-defined]
     names: dict[str, Any] = {
@@ -396,6 +475,7 @@ def cupy_standing_in(driver: int = 13000) -> Iterator[StandIn]:
         "cupy_backends": ModuleType("cupy_backends"),
         "cupy_backends.cuda": ModuleType("cuda"),
         "cupy_backends.cuda.libs": libs,
+        "nvmath": None,  # importing it fails: see nvmath_stand_in
     }
     saved = {name: sys.modules.get(name) for name in names}
     sys.modules.update(names)
@@ -405,7 +485,7 @@ def cupy_standing_in(driver: int = 13000) -> Iterator[StandIn]:
     finally:
         for name, module in saved.items():
             if module is None:
-                del sys.modules[name]
+                sys.modules.pop(name, None)
             else:
                 sys.modules[name] = module
         executable.open_device.cache_clear()

@@ -97,6 +97,10 @@ class PlainHooks:
         self._use("getitem")
         return x[key]
 
+    def delitem(self, x, key):
+        self._use("delitem")
+        del x[key]
+
     def setitem(self, x, key, value):
         self._use("setitem")
         x[key] = value
@@ -124,6 +128,10 @@ class PlainHooks:
     def ifexp(self, condition, then, orelse):
         self._use("ifexp")
         return then() if condition else orelse()
+
+    def tested(self, x):
+        self._use("tested")
+        return x
 
     def and_(self, first, *others):
         self._use("and_")

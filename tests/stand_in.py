@@ -43,6 +43,7 @@ class Held:
     strides = property(lambda self: self._host.strides)
     nbytes = property(lambda self: self._host.nbytes)
     itemsize = property(lambda self: self._host.itemsize)
+    T = property(lambda self: self._part(self._host.T))
     __hash__ = None  # type: ignore[assignment]
 
     @property
@@ -118,6 +119,10 @@ class Device(CpuSim):
     def upload(self, memory: Any, offset: int, data: Any) -> None:
         self.calls.append(f"upload {data.nbytes}")
         super().upload(memory, offset, data)
+
+    def write(self, target: int, source: int, size: int) -> None:
+        self.calls.append(f"upload {size}")
+        super().write(target, source, size)
 
     def download(self, memory: Any, offset: int, size: int) -> Any:
         self.calls.append(f"download {size}")

@@ -45,8 +45,10 @@ LAZY_MODULES |= {  # half of the frontend: 30 ms
 }
 LAZY_MODULES |= {"jitnet.frontend.explaining", "jitnet.frontend.verifying"}  # for a few: 4 ms
 LAZY_MODULES |= {"jitnet.runtime.devices", "jitnet.runtime.devices.checkup"}  # for a few: 10 ms
-LAZY_MODULES |= {"cupy_backends"}
-ENGINE_MODULES = {"llvmlite", "scipy_openblas32", "cupy", "cupy_backends"}  # the runtime's alone
+LAZY_MODULES |= {"jitnet.frontend.device_entries"}
+LAZY_MODULES |= {"cupy_backends", "nvmath"}
+ENGINE_MODULES = {"llvmlite", "scipy_openblas32"}  # the runtime's alone
+ENGINE_MODULES |= {"cupy", "cupy_backends", "nvmath"}
 LONGEST_FILE = 650
 
 

@@ -323,6 +323,70 @@ def keep_best(x):
     return best
 
 
+def state_machine(x):
+    state = "idle"
+    steps = 0
+    for v in x:
+        if state == "idle":
+            if v > 0.5:
+                state = "run"
+        elif state == "run":
+            steps += 1
+            if v < 0.2:
+                state = "done"
+        else:
+            steps += 10
+    return state, steps
+
+
+def greatest_item_of_a_dict(x):
+    scores = {"a": x[0], "b": x[1], "c": x[2]}
+    best = max(scores, key=scores.get)
+    scores[best] = -1.0
+    return best, best.upper() + "!", f"<{best}>", scores
+
+
+def named_functions(x):
+    name = "sum" if x[0] > 0.5 else "mean"
+    return getattr(np, name)(x), getattr(x, name)()
+
+
+def least_of_tuples_with_nothing(x):
+    best = (np.inf, None)
+    for i in range(3):
+        best = min(best, (abs(x[i] - 0.25), i))
+    return best
+
+
+def simplex(x):
+    def height(p):
+        return (p[0] - 1) ** 2 + (p[1] - 2) ** 2
+
+    points = [[x[0], x[1]], [x[1], x[2]], [x[2], x[0] + 0.3]]
+    for _ in range(12):
+        points.sort(key=height)
+        best, good, worst = points
+        middle = [(best[0] + good[0]) / 2, (best[1] + good[1]) / 2]
+        reflected = [2 * middle[0] - worst[0], 2 * middle[1] - worst[1]]
+        if height(reflected) < height(good):
+            points[2] = reflected
+        else:
+            points[2] = [(middle[0] + worst[0]) / 2, (middle[1] + worst[1]) / 2]
+    return points
+
+
+def whose_turn(x):
+    players = [{"field": 0.0, "score": 0.0} for _ in range(2)]
+    turn = 0
+    for i in range(9):
+        player = players[turn]
+        player["score"] += x[i % 3]
+        players[1 - turn]["field"] -= 0.5
+        if x[(i + 1) % 3] < 0.5:
+            turn = 1 - turn
+    return players
+
+
 def least_by_a_key(x):
     particles = [Particle(x[i], i * 1.0) for i in range(3)]
     least = min(particles, key=lambda p: p.x)
@@ -521,6 +585,12 @@ def bound_in_a_loop(x):
 
 
 ONE = [
+    state_machine,
+    greatest_item_of_a_dict,
+    named_functions,
+    least_of_tuples_with_nothing,
+    simplex,
+    whose_turn,
     least_by_a_key,
     sorted_by_a_key,
     written_to,

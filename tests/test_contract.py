@@ -18,6 +18,7 @@ NOT_ON_ARRAYS = {
     "check",
     "host_print",
     *(f"tape_{x}" for x in ("new", "push", "length", "get", "put", "add", "at")),
+    *(f"tape_{x}" for x in ("set", "cut", "prepend", "copy")),
     *("rewound", "peek", "overwrite", "overscatter", "rewind"),
 }
 POISON = {"empty"}  # undefined content: nothing to compare

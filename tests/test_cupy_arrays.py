@@ -39,7 +39,7 @@ class OnHost(CpuSim):
 
 @pytest.fixture(autouse=True)
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(executable._DEVICES, "cuda", OnHost)
+    monkeypatch.setitem(executable._DEVICES, "cuda", lambda number=0: OnHost())
     executable.open_device.cache_clear()
     yield
     executable.open_device.cache_clear()
@@ -114,3 +114,24 @@ def test_what_is_told_apart() -> None:
     assert_same(taken(mixed), x + x)
     w = given(x)
     assert_same(taken(jit(lambda x: np.sqrt(x) * w)(w)), np.sqrt(x) * x)
+
+
+def test_calls_that_come_often() -> None:
+    def f(p, s):
+        p["x"] += s
+        return p["x"] @ p["y"], (p["x"].sum(), p["y"].T * 2)
+
+    x, y = np.random.default_rng(1).standard_normal((2, 30, 30))
+    compiled = jit(f)
+    held = {"x": given(x), "y": given(y)}
+    for n in range(9):
+        got = compiled(held, float(n))
+        product, (total, turned) = f({"x": x, "y": y}, float(n))
+        for a, b in zip((got[0], *got[1], held["x"]), (product, total, turned, x)):
+            np.testing.assert_allclose(taken(a), b, rtol=1e-9, atol=1e-9)
+    assert compiled._device_entries
+    overlapping = {"x": held["x"][:, :15], "y": held["x"][:15]}
+    x = taken(held["x"])
+    got = compiled(overlapping, 1.0)
+    expected = f({"x": x[:, :15], "y": x[:15]}, 1.0)
+    np.testing.assert_allclose(taken(got[0]), expected[0], rtol=1e-9, atol=1e-9)

@@ -427,13 +427,6 @@ def test_numpy_and_cupy_arrays(cupy: StandIn) -> None:
         jit(f)(cupy.array(x), y)
 
 
-def test_another_gpu(cupy: StandIn) -> None:
-    x = cupy.array(normal(3))
-    x.gpu = 1
-    with pytest.raises(errors.ArgumentError, match="on GPU 1, for a program on GPU 0"):
-        jit(lambda x: x + 1)(x)
-
-
 def test_graphs_of_cuda(cupy: StandIn) -> None:
     f, x = jit(two_launches), cupy.array(normal(300, 200))
     for n in range(6):

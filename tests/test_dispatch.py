@@ -14,7 +14,7 @@ import pytest
 from kernels import build
 
 from jitnet.codegen.llvm import emit
-from jitnet.codegen.signature import BufferOutput, HeapOutput, Input, ScalarOutput, Signature
+from jitnet.codegen.signature import AliasOutput, BufferOutput, Input, ScalarOutput, Signature
 from jitnet.errors import IndexingError
 from jitnet.ir import BufferType, DType, Literal, Value
 from jitnet.ir import types as T
@@ -25,6 +25,7 @@ from jitnet.runtime.dispatch import (
     ArrayLeaf,
     Branch,
     CallSpec,
+    Chosen,
     Constant,
     Entry,
     NumberLeaf,
@@ -426,8 +427,9 @@ def test_what_is_not_supported(program: NativeProgram) -> None:
     assert not is_supported(spec(args=(X, NumberLeaf(int))), program)
     assert not is_supported(spec(args=(Branch(frozenset, (X,)), NUMBER)), program)
     assert not is_supported(spec(Branch(set, (Result(0),))), program)
-    heap = Signature(program.signature.inputs, (HeapOutput(0, T.f64, (5,)),))
-    assert not is_supported(spec(), NativeProgram(program.native, heap))
+    alias = Signature(program.signature.inputs, (AliasOutput(0),))
+    assert not is_supported(spec(Result(0)), NativeProgram(program.native, alias))
+    assert not is_supported(spec(Chosen(0, Result(1), Constant(2))), program)  # by an array
 
 
 def test_classes_without_entry_are_ordinary() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cupy_stand_in import cupy_standing_in
+from nvmath_stand_in import nvmath_standing_in
 from simulated import needs_compiler
 
 import jitnet
@@ -40,16 +41,24 @@ def test_what_is_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     assert "driver" not in found
 
 
+def properties(i: int) -> dict[str, Any]:
+    return {"name": b"A GPU", "totalGlobalMem": 80 * 10**9, "major": 9, "minor": 0}
+
+
 def test_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     with cupy_standing_in() as cupy:
         cupy.__version__ = "14.2.0"
-        cupy.runtime.getDeviceProperties = lambda i: {
-            "name": b"A GPU", "totalGlobalMem": 80 * 10**9, "major": 9, "minor": 0,
-        }  # fmt: skip
+        cupy.runtime.getDeviceProperties = properties
         found, lines = told(capsys)
     assert found["driver"]["found"] == "for CUDA 13.0"
     assert found["NVRTC"]["found"] == "13.0"
     assert "  GPU 0      A GPU, 80 GB, sm_90" in lines
+    assert not found["cuBLASLt"]["works"]
+    assert "pip install nvmath-python" in found["cuBLASLt"]["remedy"]
+    with cupy_standing_in() as cupy, nvmath_standing_in(cupy):
+        cupy.__version__ = "14.2.0"
+        cupy.runtime.getDeviceProperties = properties
+        assert jitnet.doctor()["cuBLASLt"]["found"] == "13.1.1"
 
 
 @pytest.mark.parametrize("driver", [0, 12040])
@@ -86,5 +95,7 @@ def test_extras_that_are_recommended_exist() -> None:
     files = [*root.glob("jitnet/**/*.py"), *root.glob("tests/*.py"), root / "README.md"]
     named = {x for f in files for x in re.findall(r"(?:jitnet|'\.)\[(\w+)\]", f.read_text())}
     assert {"cuda", "nvrtc"} <= named <= {*project["optional-dependencies"]}
-    cuda = project["optional-dependencies"]["cuda"]
-    assert any(x.startswith("cupy-cuda") and "[ctk]" in x for x in cuda)  # all but the driver
+    for extra in ("cuda", "cuda12"):
+        has = project["optional-dependencies"][extra]
+        assert any(x.startswith("cupy-cuda") and "[ctk]" in x for x in has)  # all but the driver
+        assert any(x.startswith("nvmath-python") for x in has)  # for cuBLASLt

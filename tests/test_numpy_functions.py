@@ -569,3 +569,26 @@ REFUSED = [
 def test_what_numpy_refuses_is_refused():
     for fn in REFUSED:
         check_raises(fn, X)
+
+
+def test_roll_by_numbers_of_the_program() -> None:
+    x, s = np.arange(7.0), np.arange(24.0).reshape(2, 3, 4)
+    for k in (-9, -1, 0, 3, 20):
+        check(
+            lambda x, k: (np.roll(x, k), np.roll(x[x > 2], k), np.roll(x[x > 99], k)),
+            x,
+            np.int64(k),
+        )
+        check(
+            lambda s, k: [
+                *(np.roll(s, k), np.roll(s, k, 1), np.roll(s, k, -1)),
+                *(np.roll(s, (k, 1), (0, 2)), np.roll(s, k, (0, 1))),
+            ],
+            s,
+            np.int8(k),
+        )
+
+    def correlation(x):
+        return np.array([np.dot(x, np.roll(x, i)) for i in range(len(x))]), np.roll(x[x > 2], 2)
+
+    check(correlation, x)

@@ -63,6 +63,35 @@ def test_sort_in_place() -> None:
     check(body, HOLES.copy())
 
 
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 40), st.sampled_from("FD"), st.booleans(), st.integers(0, 1000))
+def test_sets_of_complex_numbers(n: int, dtype: str, holes: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = rng.integers(-2, 3, (2, n)).astype(float)
+    parts[rng.random(parts.shape) < 0.2 * holes] = np.nan
+    parts[rng.random(parts.shape) < 0.1 * holes] = np.inf
+    z = np.array([complex(a, b) for a, b in parts.T], dtype)
+    check(
+        lambda z: [
+            *(np.unique(z), np.unique(z, equal_nan=False)),
+            *np.unique(z, return_index=True, return_inverse=True, return_counts=True),
+        ],
+        z,
+    )
+    w = z[~np.isnan(z)]
+    half = len(w) // 2
+    check(
+        lambda a, b: [
+            *(np.isin(a, b), np.union1d(a, b), np.setdiff1d(a, b), np.setxor1d(a, b)),
+            *(*np.intersect1d(a, b, return_indices=True), np.intersect1d(a, b)),
+            *(np.searchsorted(np.sort(a), b), np.searchsorted(np.sort(a), b, "right")),
+        ],
+        *(w[:half], w[half:]),
+    )
+    rows = w[: len(w) // 2 * 2].reshape(-1, 2)
+    check(lambda x: np.unique(x, axis=0, return_counts=True), rows)
+
+
 def test_complex_numbers() -> None:
     halves = [1.0, 2.0, np.nan, -np.inf, 0.0]
     z = np.array([complex(a, b) for a in halves for b in halves])

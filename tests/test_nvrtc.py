@@ -5,8 +5,13 @@ No GPU is needed for that, only the compiler: `pip install "jitnet[nvrtc]"`.
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gpu_functions
@@ -14,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from random_programs import EXACT, programs
+from test_half_derivatives import halves
 
 import jitnet
 from jitnet.codegen.cuda.cut import cut
@@ -51,6 +57,11 @@ def softmax_pulled(x, ct):
 def scattered(x, i, v):
     x[i] += v
     return x[x > 0], np.cumsum(x)
+
+
+def added(x, i, v):
+    np.add.at(x, i, v)
+    return x
 
 
 def blurred(u, steps):
@@ -92,10 +103,10 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
 ]
 
 
-def unit(fn: Callable[..., Any], args: tuple[Any, ...]) -> str:
+def unit(fn: Callable[..., Any], args: tuple[Any, ...], **options: Any) -> str:
     """The CUDA C++ of a function."""
     f = jitnet.trace(fn)(*args)
-    return cut(lowered(f, ["C"] * len(f.params)).program.kernel).text
+    return cut(lowered(f, ["C"] * len(f.params)).program.kernel, **options).text
 
 
 def compiled(text: str, generation: str) -> str:
@@ -104,6 +115,11 @@ def compiled(text: str, generation: str) -> str:
     Raises:
         AssertionError: it does not take it.
     """
+    return built(text, generation)[0]
+
+
+def built(text: str, generation: str) -> tuple[str, bytes]:
+    """The same, and the code for the GPU."""
     error, program = nvrtc.nvrtcCreateProgram(text.encode(), b"kernels.cu", 0, [], [])
     assert not int(error)
     options = [*OPTIONS, "--ptxas-options=-v", f"-arch={generation}"]
@@ -111,9 +127,12 @@ def compiled(text: str, generation: str) -> str:
     _, size = nvrtc.nvrtcGetProgramLogSize(program)
     log = b" " * size
     nvrtc.nvrtcGetProgramLog(program, log)
-    nvrtc.nvrtcDestroyProgram(program)
     assert not int(error), log.decode()
-    return log.decode()
+    _, size = nvrtc.nvrtcGetCUBINSize(program)
+    code = b" " * size
+    nvrtc.nvrtcGetCUBIN(program, code)
+    nvrtc.nvrtcDestroyProgram(program)
+    return log.decode(), code
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +154,29 @@ def test_memory_is_read_and_written_sixteen_bytes_at_a_time(case: gpu_functions.
     assert re.search(r"st\.global\.v(4\.[fub]32|2\.[fub]64)", text)
 
 
+def raised_to(x, i, v):
+    np.maximum.at(x, i, v)
+    return x
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_atomic_operations(generation: str) -> None:
+    index, texts = np.arange(5000) % 3000, []
+    for dtype in (np.float32, np.float64, np.int32, np.int64):
+        args = np.ones(3000, dtype), index, np.ones(5000, dtype)
+        texts += [unit(fn, args, deterministic=False) for fn in (added, raised_to)]
+    many = np.ones(30), np.arange(50_000) % 30, np.ones(50_000)
+    texts += [unit(fn, many, deterministic=False) for fn in (added, raised_to)]
+    assert not spilled(texts, generation)
+
+
+def test_sums_are_single_instructions() -> None:
+    args = np.ones(3000), np.arange(5000) % 3000, np.ones(5000)
+    code = ptx(unit(added, args, deterministic=False))
+    assert re.search(r"(red|atom)\.\S*add\S*\.f64", code)
+    assert ".cas." not in code
+
+
 def ptx(text: str) -> str:
     """The code of a translation unit for any GPU of a generation."""
     _, program = nvrtc.nvrtcCreateProgram(text.encode(), b"kernels.cu", 0, [], [])
@@ -146,6 +188,71 @@ def ptx(text: str) -> str:
     nvrtc.nvrtcGetPTX(program, code)
     nvrtc.nvrtcDestroyProgram(program)
     return code.decode()
+
+
+# -- products --------------------------------------------------------------------------------------
+
+
+def product(x, y):
+    return x @ y
+
+
+def turned(x, y):
+    return x.transpose(0, 2, 1) @ y.transpose(0, 2, 1)
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_tiles_of_products(generation: str) -> None:
+    texts = []
+    for dtype in (np.float32, np.float64):
+        x, y = np.ones((200, 128, 128), dtype), np.ones((150, 36, 37), dtype)
+        texts += [unit(turned, (x, x)), unit(product, (y, y.swapaxes(1, 2).copy()))]
+        texts += [unit(turned, (y[:30, :20], y[:30, :16, :20].copy()))]
+    assert all("__shared__" in text for text in texts)
+    assert not spilled(texts, generation)
+
+
+def test_rows_of_a_thread_are_read_as_packs() -> None:
+    x = np.ones((200, 128, 128), np.float32)
+    assert re.search(r"ld\.shared\.v4\.[fb]32", ptx(unit(product, (x, x))))
+
+
+@halves
+@pytest.mark.parametrize("generation", ["sm_75", *GENERATIONS])
+def test_tensor_cores(generation: str, dtype: Any) -> None:
+    """Those of 16 x 16 x 8; older GPUs exchange fragments, and have registers enough for that."""
+    texts = []
+    for m, n, k in ((2048, 2048, 512), (1000, 640, 200), (60, 50, 40)):
+        x, y = np.ones((m, k), dtype), np.ones((k, n), dtype)
+        texts.append(unit(product, (x, y)))
+    texts.append(unit(lambda x, y: x.T @ y.T, (x.T.copy(), y.T.copy())))
+    log, code = built(in_one(texts), generation)
+    assert len(SPILL.findall(log)) >= len(texts)
+    assert set(SPILL.findall(log)) == {("0", "0")}
+    if generation != "sm_75":
+        instructions = disassembled(code)
+        for name in ("HMMA.16816.F32", "LDSM.16.M88.4", "LDSM.16.MT88.4", "LDGSTS.E.BYPASS.128"):
+            assert name in instructions
+        assert not re.search(r"\b(LDL|STL)\b", instructions)
+
+
+def disassembled(code: bytes) -> str:
+    """The instructions of a translation unit."""
+    tool = disassembler()
+    if tool is None:
+        pytest.skip("nvdisasm is not installed: pip install nvidia-cuda-nvdisasm")
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        command = [tool, "-c", file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def disassembler() -> str | None:
+    spec = importlib.util.find_spec("nvidia")
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    found = [path for place in places for path in Path(place).glob("*/bin/nvdisasm")]
+    return shutil.which("nvdisasm") or next(map(str, found), None)
 
 
 # -- what other tests have simulated, and random programs ------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from jitnet.passes.algebra import (
     holds_all,
     literal_of,
 )
+from jitnet.passes.late import compute_late
 
 SPECIAL: dict[str, list[Any]] = {
     "b": [False, True],
@@ -498,6 +500,24 @@ def test_nothing_to_do_gives_the_same_object() -> None:
     for step in (*passes.OPTIMIZE, passes.fold):
         assert step(f) is f, step.__name__
     assert passes.optimize(f) is f
+
+
+def test_later_views_of_what_moves_stay_behind_what_they_need() -> None:
+    f = parse("""jitnet 1 array
+func @f(%x: f64[4], %y: f64[4], %v: f64[3], %k: i64) -> (f64[4], f64[4], f64[2]) {
+  %u: f64[4] = add %x, 1.0
+  %b: f64[4] = update %y, %v, 1 {steps=(1,)}
+  %m: f64[4] = maximum %u, %b
+  %d: f64[4] = update %m, %v, 0 {steps=(1,)}
+  %j: i64 = bitwise_and %k, 1
+  %w: f64[2] = slice %u, %j, 2 {steps=(1,)}
+  %r: f64[2] = mul %w, %w
+  return %b, %d, %r
+}
+""")
+    order = compute_late(f.eqns, f.results)
+    assert [eqn.results[0].name for eqn in order][:2] == ["b", "u"]
+    verify(replace(f, eqns=tuple(order)))
 
 
 def test_the_time_is_linear_in_the_program() -> None:

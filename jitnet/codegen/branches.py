@@ -215,6 +215,11 @@ def _ragged(tape: Value) -> list[tuple[int, int]]:
 
 
 def _push(body: Body, tape: Value, values: Sequence[Value]) -> None:
+    k.tape_push(tape, _record(body, values))
+
+
+def _record(body: Body, values: Sequence[Value]) -> list[Value]:
+    """The fields of a record: scalars, and arrays that lie in one piece."""
     records: list[Value] = []
     for v in values:
         if v.rank == 0:
@@ -226,7 +231,36 @@ def _push(body: Body, tape: Value, values: Sequence[Value]) -> None:
             copy_elements(buffer, aside.buffer, body.dims(v))
             buffer = aside.buffer
         records.append(buffer)
-    k.tape_push(tape, records)
+    return records
+
+
+def lower_tape_set(body: Body, eqn: Eqn) -> None:
+    tape, position, *values = eqn.operands
+    if eqn.attrs.get("beside"):
+        _reach(body.scalar(tape), ix.add(body.scalar(position), ix.ONE))
+    k.tape_set(body.scalar(tape), body.scalar(position), _record(body, values))
+    body.env[eqn.result] = body.scalar(tape)
+
+
+def lower_tape_cut(body: Body, eqn: Eqn) -> None:
+    tape, start, stop = (body.scalar(v) for v in eqn.operands)
+    if eqn.attrs.get("beside"):
+        length = k.tape_length(tape)
+        start, stop = s.minimum(start, length), s.minimum(stop, length)
+    k.tape_cut(tape, start, stop)
+    body.env[eqn.result] = tape
+
+
+def lower_tape_prepend(body: Body, eqn: Eqn) -> None:
+    tape, *values = eqn.operands
+    k.tape_prepend(body.scalar(tape), _record(body, values))
+    body.env[eqn.result] = body.scalar(tape)
+
+
+def lower_tape_copy(body: Body, eqn: Eqn) -> None:
+    tape, source = (body.scalar(v) for v in eqn.operands)
+    k.tape_copy(tape, source)
+    body.env[eqn.result] = tape
 
 
 def lower_tape_add(body: Body, eqn: Eqn) -> None:
@@ -263,8 +297,14 @@ def lower_tape_at(body: Body, eqn: Eqn) -> None:
 
 
 def _bind_record(body: Body, eqn: Eqn, values: Sequence[Value]) -> None:
+    type = eqn.operands[0].type
+    changes = isinstance(type, TapeType) and type.changes
     for r, value in zip(eqn.results, values):
-        if r.rank:
+        if r.rank and changes:  # what comes in its place may overwrite it
+            copied = body.target(r)
+            copy_elements(value, copied.buffer, body.dims(r))
+            body.bind(r, copied)
+        elif r.rank:
             body.bind(r, Place(value, Root(writable=False), whole=False))
         else:
             body.bind(r, value)

@@ -9,6 +9,7 @@ from jitnet.codegen import branches, calls, iteration
 from jitnet.ir import Eqn, Op
 from jitnet.ops.control import CHECK, FOR, IF, INVOKE, WHILE
 from jitnet.ops.create import CONST, EMPTY
+from jitnet.ops.lists import TAPE_COPY, TAPE_CUT, TAPE_PREPEND, TAPE_SET
 from jitnet.ops.tape import (
     TAPE_ADD,
     TAPE_AT,
@@ -37,4 +38,8 @@ RULES: dict[Op, Callable[[Body, Eqn], None]] = {
     TAPE_LENGTH: branches.lower_tape_length,
     TAPE_GET: branches.lower_tape_get,
     TAPE_AT: branches.lower_tape_at,
+    TAPE_SET: branches.lower_tape_set,
+    TAPE_CUT: branches.lower_tape_cut,
+    TAPE_PREPEND: branches.lower_tape_prepend,
+    TAPE_COPY: branches.lower_tape_copy,
 }

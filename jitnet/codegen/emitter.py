@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from jitnet.codegen.lists import LIST_EMITTERS
 from jitnet.codegen.loops import emit_loop, emit_while
 from jitnet.codegen.rows import emit_scalar_eqn, is_scalar_op
 from jitnet.codegen.state import (
@@ -286,4 +287,5 @@ EMITTERS: dict[Op, Callable[[State, Eqn], None]] = {
     S.INVOKE: _emit_invoke,
     S.RAISE: _emit_raise,
     **TAPE_EMITTERS,
+    **LIST_EMITTERS,
 }

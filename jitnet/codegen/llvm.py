@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jitnet.codegen import heap
+from jitnet.codegen import heap, lists
 from jitnet.codegen.emitter import emit_eqns
 from jitnet.codegen.loops import aligned
 from jitnet.codegen.rows import Callee, Module
@@ -77,10 +77,12 @@ def emit(
         k = State(target, module, plans[id(f)], sites=sites)
         functions.append(_emit_function(k, f, may_alias if f is kernel else None))
         passes.add(k.passes)
-    ops = {eqn.op for f in (kernel, *kernel.callees()) for eqn in f.walk()}
+    eqns = (eqn for f in (kernel, *kernel.callees()) for eqn in f.walk())
+    tapes = {eqn.attrs["type"].changes for eqn in eqns if eqn.op is S.TAPE_NEW}
     uses_heap = _uses_heap(kernel, module)
     helpers = [heap.SHARED, heap.HEAP] if uses_heap else []
-    helpers += [heap.TAPE] if S.TAPE_NEW in ops else []
+    helpers += [heap.TAPE] if False in tapes else []
+    helpers += [lists.LIST] if True in tapes else []
     text = "\n".join(
         [
             *module.constants,

@@ -210,6 +210,8 @@ class _Walk:
         tape, *values = eqn.operands
         size = ADDRESSES + sum(-(-self.bytes_of(v) // 8) * 8 for v in values)
         assert isinstance(tape.type, TapeType)
+        if tape.type.changes:  # how many records it has at a time is data
+            self.is_known = False
         ragged = ragged_axes(tape.type)
         for f, axis in ragged:
             place = self.homes[tape], f, axis

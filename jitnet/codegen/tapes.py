@@ -33,7 +33,8 @@ class _Layout:
     size: Index
 
 
-def _tape_type(tape: Value) -> TapeType:
+def tape_type(tape: Value) -> TapeType:
+    """The type of a tape's handle."""
     assert isinstance(tape.type, TapeType)
     return tape.type
 
@@ -47,7 +48,7 @@ def _ragged(type: TapeType) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _layout(k: State, type: TapeType, extents: Sequence[Index]) -> _Layout:
+def record_layout(k: State, type: TapeType, extents: Sequence[Index]) -> _Layout:
     """The layout of a record whose ragged extents are these."""
     w, ragged = k.w, _ragged(type)
     known = dict(zip(ragged, extents))
@@ -72,7 +73,8 @@ def _round_up(k: State, size: Index) -> Index:
     return k.w.let(f"and i64 {k.w.plus(size, 7)}, -8")
 
 
-def _at(k: State, record: str, offset: Index) -> str:
+def address_in(k: State, record: str, offset: Index) -> str:
+    """The address so many bytes behind a record's."""
     return k.w.let(f"getelementptr inbounds i8, ptr {record}, i64 {offset}")
 
 
@@ -84,18 +86,18 @@ def _emit_new(k: State, eqn: Eqn) -> None:
 
 def _emit_push(k: State, eqn: Eqn) -> None:
     w, (tape, *values) = k.w, eqn.operands
-    type = _tape_type(tape)
+    type = tape_type(tape)
     extents = [k.index(values[field].dims[axis]) for field, axis in _ragged(type)]
-    layout = _layout(k, type, extents)
+    layout = record_layout(k, type, extents)
     arguments = f"ptr %heap, ptr {k.text(tape)}, i64 {layout.size}"
     record = w.let(f"call ptr @tape_push({arguments})", "record")
     require_memory(k, record, eqn.loc)
     for i, extent in enumerate(extents):
-        w.add(f"store i64 {extent}, ptr {_at(k, record, 8 * i)}, align 8")
+        w.add(f"store i64 {extent}, ptr {address_in(k, record, 8 * i)}, align 8")
     for value, (dtype, dims), offset, size in zip(
         values, type.fields, layout.offsets, layout.sizes
     ):
-        place = _at(k, record, offset)
+        place = address_in(k, record, offset)
         if dims:
             copy = f"ptr {place}, ptr {k.text(value)}, i64 {size}, i1 false"
             w.add(f"call void @llvm.memcpy.p0.p0.i64({copy})")
@@ -115,34 +117,34 @@ def _record(k: State, tape: Value, position: Value) -> str:
 
 def _emit_extent(k: State, eqn: Eqn) -> None:
     tape, position = eqn.operands
-    which = _ragged(_tape_type(tape)).index((eqn.attrs["field"], eqn.attrs["axis"]))
-    place = _at(k, _record(k, tape, position), 8 * which)
+    which = _ragged(tape_type(tape)).index((eqn.attrs["field"], eqn.attrs["axis"]))
+    place = address_in(k, _record(k, tape, position), 8 * which)
     k.names[eqn.result] = k.w.let(f"load i64, ptr {place}, align 8", eqn.result.name)
 
 
 def _emit_get(k: State, eqn: Eqn) -> None:
     tape, position, *extents = eqn.operands
-    type = _tape_type(tape)
-    layout = _layout(k, type, [k.index(e) for e in extents])
+    type = tape_type(tape)
+    layout = record_layout(k, type, [k.index(e) for e in extents])
     record = _record(k, tape, position)
     for result, (dtype, dims), offset in zip(eqn.results, type.fields, layout.offsets):
-        place = _at(k, record, offset)
+        place = address_in(k, record, offset)
         bind(k, result, place if dims else k.w.load(dtype, place, hint=result.name))
 
 
 def _emit_reach(k: State, eqn: Eqn) -> None:
     tape, length = eqn.operands
-    size = _layout(k, _tape_type(tape), ()).size
+    size = record_layout(k, tape_type(tape), ()).size
     arguments = f"ptr %heap, ptr {k.text(tape)}, i64 {k.index(length)}, i64 {size}"
     require_memory(k, k.w.let(f"call ptr @tape_reach({arguments})"), eqn.loc)
 
 
 def _emit_slots(k: State, eqn: Eqn) -> None:
     tape, position = eqn.operands
-    layout = _layout(k, _tape_type(tape), ())
+    layout = record_layout(k, tape_type(tape), ())
     record = _record(k, tape, position)
     for result, offset in zip(eqn.results, layout.offsets):
-        bind(k, result, _at(k, record, offset))
+        bind(k, result, address_in(k, record, offset))
 
 
 def _emit_free(k: State, eqn: Eqn) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,20 +26,6 @@ from jitnet.ops.complexes import IMAG, REAL
 from jitnet.ops.index import GATHER
 from jitnet.ops.shape import BROADCAST, RESHAPE, TRANSPOSE
 from jitnet.ops.slicing import SLICE
-
-
-@dataclass(frozen=True, eq=False)
-class Grown:
-    """What stands for the items of a list that grows in a loop: they are on a tape.
-
-    Attributes:
-        store: holds the tape.
-        tree: the structure of an item, and `flavours` those of its parts.
-    """
-
-    store: Store
-    tree: Any
-    flavours: tuple[Any, ...]
 
 
 class Step(NamedTuple):
@@ -379,8 +365,9 @@ def _view(
         return memory
     store, before = (place, ()) if isinstance(place, Store) else (place.store, place.steps)
     steps = _in_fewest((*before, *more))
+    first = len(before) + bool(more and more[0].eqn.op is TRANSPOSE)  # by columns
     is_view = {
-        _is_without_copy(d, steps, len(before) if in_one_piece else None)
+        _is_without_copy(d, steps, first if in_one_piece else None)
         for d in dummies(store, in_one_piece or any(step.eqn.op is RESHAPE for step in steps))
     }
     if is_view == {False}:

@@ -83,8 +83,12 @@ class Trace:
         kept: how many elements masks keep, of those that were used.
         containers: the containers and objects that came in, by identity.
         snapshots: containers that may not be written to; see `flow.snapshots`.
+        tests: what conditions say of variants, and `facts` what a region knows of some: by identity
+            of its number, that and the numbers that it may be; see `flow.variants`.
         iterated: memory of the arrays that running loops go over.
         copies: how often the part of the program that is traced will be, in a nest of short loops.
+        unrollable: how many loops around are traced step by step if they need their counters.
+        inner_lists: containers that are items of lists on tapes; see `flow.inner_lists`.
         worlds: what the running branches and loops can change; see `flow.world`.
         bring_in: the copy of something from outside that the traced function is to see.
         globals: the modules' variables that the traced function may change.
@@ -115,8 +119,12 @@ class Trace:
         self.kept: dict[Value, Value] = {}
         self.containers: frozenset[int] = frozenset()
         self.snapshots: list[Any] = []
+        self.tests: dict[Value, list[Any]] = {}
+        self.facts: dict[int, tuple[Any, frozenset[int]]] = {}
         self.iterated: list[Any] = []
         self.copies = 1
+        self.unrollable = 0
+        self.inner_lists: dict[int, Any] = {}
         self.worlds: list[Any] = []
         self.bring_in: Callable[[Any], Any] = _as_it_is if parent is None else parent.bring_in
         self.globals: Callable[[], Sequence[Globals]] = tuple if parent is None else parent.globals

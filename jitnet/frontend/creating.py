@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend import making
+from jitnet.frontend import layouts, making
 from jitnet.frontend.converting import converted, int_of
 from jitnet.frontend.dims import Dims, extent, extents, filled
 from jitnet.frontend.flats import Flat
@@ -81,6 +81,18 @@ def _full(value: Value, dims: Dims) -> Tracer:
     return wrap(filled(value, dims))
 
 
+def _in_order(new: Tracer, order: Any) -> Tracer:
+    """A new array that lies by rows or by columns.
+
+    Raises:
+        ValueRefusedError: for another order.
+    """
+    if layouts.checked(order or "C") in ("A", "K"):
+        raise errors.ValueRefusedError("only 'C' or 'F' order is permitted")
+    layouts.lay_out(new.place, order or "C")
+    return new
+
+
 # -- one number in all places ----------------------------------------------------------------------
 
 
@@ -88,7 +100,7 @@ def _constant(item: int) -> Callable[..., Tracer]:
     def create(
         shape: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
     ) -> Tracer:
-        return _full(Literal(item, dtype_of(dtype)), shape_of(shape))
+        return _in_order(_full(Literal(item, dtype_of(dtype)), shape_of(shape)), order)
 
     return create
 
@@ -97,7 +109,7 @@ def empty(
     shape: Any, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
 ) -> Tracer:
     """`np.empty`: what it holds before it is written to is not defined."""
-    return wrap(ops.empty(shape_of(shape), dtype_of(dtype)))
+    return _in_order(wrap(ops.empty(shape_of(shape), dtype_of(dtype))), order)
 
 
 def full(
@@ -118,7 +130,7 @@ def full(
     if wanted is None:
         fill = operand(fill_value)
         wanted = fill.value.dtype if isinstance(fill, Tracer) else default_dtype(fill)
-    return making.filled_with(fill_value, wanted, shape_of(shape))
+    return _in_order(making.filled_with(fill_value, wanted, shape_of(shape)), order)
 
 
 # -- ranges ----------------------------------------------------------------------------------------
@@ -287,7 +299,7 @@ def eye(
     like: Any = None,
 ) -> Tracer:
     """`np.eye`."""
-    return _where(ops.eq, N, M, k, dtype)
+    return _in_order(_where(ops.eq, N, M, k, dtype), order)
 
 
 def identity(n: Any, dtype: Any = None, *, like: Any = None) -> Tracer:

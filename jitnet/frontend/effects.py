@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jitnet import errors
-from jitnet.frontend.arrays import Grown
+from jitnet.frontend.grown import grown
 from jitnet.frontend.places import (
     ABSENT,
     Appended,
@@ -116,20 +116,29 @@ class Containers:
             found.append(Change(path, _keys(x), tuple(now)))
         return found
 
-    def leaves(self, x: Any) -> tuple[list[Any], TreeDef]:
-        """The leaves of a new item, of which containers of the caller's are some."""
-        return flatten(self._with_known(x))
+    def leaves(self, x: Any, original: Callable[[Any], Any]) -> tuple[list[Any], TreeDef]:
+        """The leaves of a new item, of which containers of the caller's are some.
 
-    def _with_known(self, x: Any) -> Any:
+        Args:
+            original: the container from outside that one in the traced function stands for, None
+                for those that the function has made.
+        """
+        return flatten(self._with_known(x, original))
+
+    def _with_known(self, x: Any, original: Callable[[Any], Any]) -> Any:
         kind = node_kind(type(x))
         if kind is None or x is None:
             return x
-        if type(x) is list and x and type(x[-1]) is Grown:
-            return x[-1]
+        own = grown(x)
+        if own is not None and type(x) is list:
+            return own
         if id(x) in self._paths and not isinstance(x, tuple):
             return _KnownLeaf(self._paths[id(x)])
+        outside = original(x) if id(x) not in self._paths else None
+        if outside is not None:
+            return Outside(outside)
         children, meta = kind.flatten(x)
-        return kind.unflatten(meta, [self._with_known(child) for child in children])
+        return kind.unflatten(meta, [self._with_known(child, original) for child in children])
 
 
 def _changes_of_place(path: Path, x: Any, before: Any) -> list[Change]:
@@ -141,6 +150,13 @@ def _changes_of_place(path: Path, x: Any, before: Any) -> list[Change]:
     if not changed and not deleted:
         return []
     return [Change(path, tuple(changed), tuple(changed.values()), deleted)]
+
+
+class Outside:
+    """A container from outside, which the function has not changed: a leaf too."""
+
+    def __init__(self, original: Any) -> None:
+        self.original = original
 
 
 class _KnownLeaf:

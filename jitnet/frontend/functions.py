@@ -82,13 +82,15 @@ def _as_views(found: Any, arrays: Sequence[Tracer], mark: int, in_one_piece: boo
     for x in arrays:
         view = view_of(x.place, x.value, found.value, eqns, in_one_piece=in_one_piece)
         if view is not None:
+            if isinstance(view, Store) and isinstance(found.place, Store):  # a view, or a copy
+                view.layout = found.place.layout
             return Tracer(view, "array")
     return found
 
 
 def _laid_out(function: Any, found: Any, args: Sequence[Any]) -> Any:
     """New arrays lie as those that they are made of, where NumPy's function keeps that."""
-    if type(found) is not Tracer or found.place.rank < 2 or function in _IN_C_ORDER:
+    if type(found) is not Tracer or found.place.rank < 2 or function in _IN_OWN_ORDER:
         return found
     arrays = [x.place for x in args if type(x) is Tracer]
     arrays += [
@@ -97,8 +99,9 @@ def _laid_out(function: Any, found: Any, args: Sequence[Any]) -> Any:
     place = found.place
     if not isinstance(place, Store) or any(place is p for p in arrays):
         return found
-    if layout_like(arrays) != "C":
-        place.layout = "any"
+    like = layout_like(arrays)
+    if like != "C":
+        place.layout = like if function in _IN_ORDER_OF_ARGUMENTS else "any"
     return found
 
 
@@ -150,8 +153,17 @@ TABLE: dict[Any, Callable[..., Any]] = {
     np.result_type: result_type_of,
 }
 
-_IN_C_ORDER = {np.dot, np.matmul, np.tensordot, np.inner, np.outer, np.take, np.tile, np.repeat}
-"""Functions whose results are in C order whatever their arguments are."""
+_IN_OWN_ORDER = {
+    *(np.dot, np.matmul, np.tensordot, np.inner, np.outer, np.take, np.tile, np.repeat),
+    *(np.copy, np.zeros_like, np.ones_like, np.full_like, np.empty_like),
+}
+"""Functions whose results are in C order whatever their arguments are, or in the one asked for."""
+
+_IN_ORDER_OF_ARGUMENTS = {
+    *(np.where, np.clip, np.round, np.sort, np.cumsum, np.cumprod),
+    *(np.sum, np.prod, np.max, np.min, np.mean, np.any, np.all),
+}
+"""Functions whose results lie as their arguments do; of others that is not known here."""
 
 _VIEWS = {
     *(np.reshape, np.ravel, np.transpose, np.moveaxis, np.swapaxes, np.rollaxis, np.expand_dims),

@@ -140,6 +140,11 @@ class Guards:
                 return False
         return all(_unchanged(*container) for container in self.containers)
 
+    def is_guarded(self, x: Any) -> bool:
+        """Whether this is an object or a container from outside, whose content is guarded."""
+        homes = (home for _, home in self.homes.values())
+        return any(c is x for c, _, _ in self.containers) or any(home is x for home in homes)
+
     def has_set(self) -> list[str]:
         """The new attributes that a trace has given to objects, which are theirs no more."""
         fresh = [(namespace, name) for namespace, name in self.unset if name in namespace]

@@ -26,7 +26,7 @@ from jitnet.frontend import aliasing, guards, signature
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.collector import resting
 from jitnet.frontend.context import NeedStatic, current_trace
-from jitnet.frontend.device_arrays import is_array
+from jitnet.frontend.device_arrays import MISSED, is_array
 from jitnet.frontend.effects import refuse_shared
 from jitnet.frontend.places import Identity, NeedPlaces, all_read, changed, is_same, merged
 from jitnet.frontend.pytree import TreeDef
@@ -42,12 +42,20 @@ from jitnet.runtime.options import Options
 from jitnet.runtime.vectorcall import NativeCallable, enable, set_entry
 
 if TYPE_CHECKING:
+    from jitnet.frontend.device_entries import Entry as DeviceEntry
     from jitnet.runtime.dispatch import Entry
 
 CACHE_SIZE = 256
 
 NATIVE_AFTER = 50
 """Calls of a specialisation before it gets a native entry, which takes 5 to 30 ms to make."""
+
+REPLAYED_AFTER = 4
+"""The same for one that runs on a device, whose second call is recorded. As there may be several
+kinds of calls for one, it is tried again after twice as many that came by Python."""
+
+MOST_DEVICE_ENTRIES = 4
+"""Those of one function; each call tries one after the other."""
 
 MOST_ENTRIES = 16
 """Native entries of one function, in its whole life: another thread may be inside of an entry, so
@@ -125,6 +133,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
         self._entries: list[Entry] = []
         self._entry: Entry | None = None  # the one that calls go to
         self._native_hits = ctypes.c_int64()
+        self._device_entries: tuple[DeviceEntry, ...] = ()
         for name in ("__module__", "__name__", "__qualname__", "__doc__"):
             if hasattr(fn, name):
                 setattr(self, name, getattr(fn, name))
@@ -147,6 +156,11 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
 
             return tracing.call(self.__wrapped__, *args, **kwargs)
         try:
+            for entry in self._device_entries:
+                result = entry(args, kwargs)
+                if result is not MISSED:
+                    self._hits += 1
+                    return result
             specialisation, leaves, arguments = self._find(args, kwargs)
             if self._verify:
                 from jitnet.frontend import verifying  # which few want
@@ -155,7 +169,11 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
             result = specialisation.run(leaves, arguments)
         except errors.JitnetError as error:
             raise error.with_traceback(guards.user_traceback(error.__traceback__)) from None
-        if next(specialisation.calls) == NATIVE_AFTER and _HAVE_ENTRIES:
+        calls = next(specialisation.calls)
+        if specialisation.executable.device is not None:
+            if calls >= REPLAYED_AFTER and calls.bit_count() == 1:
+                self._add_device_entry(specialisation, args, kwargs)
+        elif calls == NATIVE_AFTER and _HAVE_ENTRIES:
             self._add_entry(specialisation, args, kwargs)
         return result
 
@@ -208,6 +226,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
             self._replaced.clear()
             self._varying.clear()
             self._hits = self._misses = self._native_hits.value = 0
+            self._device_entries = ()
             if self._entry is not None:
                 set_entry(self, 0)
                 self._entry = None
@@ -346,13 +365,15 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
                 return  # or which ints are static is another question meanwhile
             from jitnet.frontend import native  # needs the code generator
 
-            static = self._static_ints.get(structure, frozenset())
             entry = native.make_entry(
                 specialisation.traced,
                 specialisation.executable.run,
                 specialisation.computed,
                 structure,
-                [signature.abstract(x, i in static) for i, x in enumerate(leaves)],
+                [
+                    known if isinstance(known, signature.Abstract) else signature.abstract(x, True)
+                    for known, x in zip(specialisation.types, leaves)
+                ],
                 specialisation.inputs(leaves),
                 slow=Jitted.__call__,
                 otherwise=self._entry,
@@ -363,6 +384,20 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
                 self._entries.append(entry)
                 self._entry = entry
                 set_entry(self, entry.address)
+
+    def _add_device_entry(self, specialisation: Specialisation, args: Any, kwargs: Any) -> None:
+        """Let calls like this one be replayed, with no more than that, where they can."""
+        with self._lock:
+            key, leaves, structure, _, places, _ = self._key(args, kwargs)
+            if places or self._cache.get(key) is not specialisation:
+                return
+            from jitnet.frontend import device_entries  # needs what runs on devices
+
+            static = self._static_ints.get(structure, frozenset())
+            types = [signature.abstract(x, i in static) for i, x in enumerate(leaves)]
+            entry = device_entries.make_entry(specialisation, structure, types, leaves)
+            if entry is not None:
+                self._device_entries = (entry, *self._device_entries)[:MOST_DEVICE_ENTRIES]
 
     def trace(
         self, args: Any, kwargs: Any, aliases: aliasing.Pattern = ()

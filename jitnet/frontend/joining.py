@@ -15,6 +15,7 @@ import numpy as np
 
 from jitnet import errors, ops
 from jitnet.frontend import elementwise
+from jitnet.frontend.context import NeedStatic, integer_arguments_of, running_trace
 from jitnet.frontend.dims import (
     count,
     normal_axis,
@@ -25,8 +26,9 @@ from jitnet.frontend.dims import (
 )
 from jitnet.frontend.promotion import as_array, as_dtype, result_type
 from jitnet.frontend.shapes import atleast_1d, atleast_2d, atleast_3d, expand_dims, ravel
-from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
-from jitnet.ir import Dim
+from jitnet.frontend.tracer import Tracer, lift, supported_dtype, wrap
+from jitnet.ir import Dim, as_value
+from jitnet.ir import types as T
 
 # -- joining ---------------------------------------------------------------------------------------
 
@@ -191,21 +193,60 @@ def tile(A: Any, reps: Any) -> Tracer:
 
 
 def roll(a: Any, shift: Any, axis: Any = None) -> Tracer:
-    """`np.roll` by known distances."""
+    """`np.roll`; where a distance or an extent is not known, by number.
+
+    Raises:
+        DTypeError: for traced distances that are no integers.
+    """
     x = as_array(a)
     if axis is None:
         flat = roll(ravel(x), shift, 0)
         return wrap(ops.reshape(flat.value, x.value.dims))
-    shifts, axes = np.broadcast_arrays(shift, axis)
-    for by, along in zip(shifts.ravel().tolist(), axes.ravel().tolist()):
+    for by, along in _distances(shift, axis):
         along = normal_axis(along, x.ndim)
-        n = static_shape(x, "np.roll")[along]
+        n = x.value.dims[along]
+        if not (isinstance(n, int) and isinstance(by, int)):
+            x = _rolled(x, by, along)
+            continue
         by = by % n if n else 0
         if by:
             lead = (slice(None),) * along
             parts = [x[(*lead, slice(n - by, None))], x[(*lead, slice(None, n - by))]]
             x = concatenate(parts, along)
     return x
+
+
+def _distances(shift: Any, axis: Any) -> list[tuple[Any, int]]:
+    """How far to roll along which axis.
+
+    Raises:
+        NeedStatic: where int arguments decide: slices are faster than numbers.
+    """
+    shifts = shift if isinstance(shift, (tuple, list)) else (shift,)
+    if not any(type(by) is Tracer and by.ndim == 0 for by in shifts):
+        known, axes = np.broadcast_arrays(shift, axis)
+        return list(zip(known.ravel().tolist(), axes.ravel().tolist()))
+    for by in shifts:
+        leaves = integer_arguments_of(running_trace(), lift(by).value)
+        if leaves is not None:
+            raise NeedStatic(leaves)
+    places = axis if isinstance(axis, (tuple, list)) else (axis,)
+    size = max(len(shifts), len(places))
+    pairs = zip(*(list(v) * (size if len(v) == 1 else 1) for v in (shifts, places)), strict=True)
+    return list(pairs)
+
+
+def _rolled(x: Tracer, by: Any, axis: int) -> Tracer:
+    distance = as_array(by).value
+    if not distance.dtype.is_integer:
+        raise errors.DTypeError("'float' object cannot be interpreted as an integer")
+    n = x.value.dims[axis]
+    places = ops.iota((n,))
+    moved = ops.sub(places, spread(ops.convert(distance, T.i64), places.dims))
+    extent = spread(ops.maximum(as_value(n), 1), places.dims)
+    found = ops.gather(x.value, [ops.rem(moved, extent)], (axis,))
+    order = [a + 1 if a < axis else 0 if a == axis else a for a in range(x.ndim)]
+    return wrap(found if axis == 0 else ops.transpose(found, order))
 
 
 def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tracer:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend import making
+from jitnet.frontend import elementwise, layouts, making
+from jitnet.frontend.arrays import Choice, View
+from jitnet.frontend.context import running_trace
 from jitnet.frontend.converting import converted
 from jitnet.frontend.creating import (
     arange,
@@ -45,25 +47,31 @@ def array(
     ndmin: int = 0,
     like: Any = None,
 ) -> Tracer:
-    """`np.array`: a new array, of nested lists too.
+    """`np.array`: a new array, of nested lists too; with copy=None the argument where it will do.
 
     Raises:
         ShapeError: for lists whose items have different shapes.
         ValueRefusedError: with copy=False, where the result is not the argument.
     """
-    object = unflattened(object)
-    same = _is_same(object, dtype)
-    if copy is False and not (same and object.ndim >= ndmin):
+    object, wanted = unflattened(object), layouts.checked(order)
+    same = _is_same(object, dtype) and object.ndim >= ndmin
+    in_order = same and (wanted in ("A", "K") or layouts.lies(object.place, wanted))
+    if copy is False and not in_order:
         raise errors.ValueRefusedError(
             "Unable to avoid copy while creating an array as requested.",
             remedy="np.asarray(x), which copies where it must",
         )
-    if same and not copy and object.ndim >= ndmin:
+    if in_order and not copy:
         found: Tracer = object
         return found
+    if same and not copy:
+        return Tracer(layouts.kept(object.place, object.value, wanted), "array")
     value = _stored(object, dtype)
     lead = max(ndmin - value.rank, 0)
-    return wrap(ops.reshape(value, (1,) * lead + value.dims) if lead else value)
+    new = wrap(ops.reshape(value, (1,) * lead + value.dims) if lead else value)
+    is_array = type(object) is Tracer and object.ndim == new.ndim
+    layouts.lay_out(new.place, wanted, object.place if is_array else None)
+    return new
 
 
 def asarray(
@@ -75,14 +83,63 @@ def asarray(
     copy: Any = None,
     like: Any = None,
 ) -> Any:
-    """`np.asarray`: the same object where it is an array of that dtype."""
-    return array(a, dtype, copy=copy)
+    """`np.asarray`: the same object where it is an array of that dtype, which lies as asked for."""
+    return array(a, dtype, copy=copy, order=order)
 
 
 def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
     """`np.ascontiguousarray`: of one dimension at least."""
-    is_view = type(a) is Tracer and getattr(a.place, "layout", "strided") != "C"
-    return array(a, dtype, copy=True if is_view else None, ndmin=1)
+    return array(a, dtype, copy=None, order="C", ndmin=1)
+
+
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    """`np.asfortranarray`."""
+    return array(a, dtype, copy=None, order="F", ndmin=1)
+
+
+def asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Any:
+    """`np.asarray_chkfinite`.
+
+    Raises:
+        ValueRefusedError: for inf and NaN, when the program runs.
+    """
+    x = asarray(a, dtype, order)
+    if x.value.dtype.is_inexact:
+        message = "array must not contain infs or NaNs"
+        finite = elementwise.call(np.isfinite, x).value
+        ops.check(ops.reduce_all(finite, range(x.ndim)), [], "ValueError", message)
+    return x
+
+
+def require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
+    """`np.require`; arrays of the program's are aligned.
+
+    Raises:
+        ValueRefusedError: for "C" and "F" at once.
+        UnsupportedFunctionError: for "O" of an argument.
+    """
+    asked = {_REQUIREMENTS[r.upper()] for r in requirements or ()}
+    if asked >= {"C", "F"}:
+        raise errors.ValueRefusedError('Cannot specify both "C" and "F" order')
+    order = next((o for o in ("F", "C") if o in asked), "A")
+    found = array(a, dtype, order=order, copy=None)
+    place = found.place
+    if "O" in asked and place in running_trace().function.stores:
+        raise errors.UnsupportedFunctionError(
+            "np.require of an argument, which is to own its memory",
+            why="a program is compiled for arrays and for views of such",
+            remedy="x.copy(), or np.require outside of the compiled function",
+        )
+    is_locked = "W" in asked and not layouts.Flags(place).writeable
+    is_borrowed = "O" in asked and isinstance(place, View | Choice)
+    return found.copy(order) if is_locked or is_borrowed else found
+
+
+_REQUIREMENTS = {
+    **{"C": "C", "C_CONTIGUOUS": "C", "CONTIGUOUS": "C"},
+    **{"F": "F", "F_CONTIGUOUS": "F", "FORTRAN": "F", "A": "A", "ALIGNED": "A"},
+    **{"W": "W", "WRITEABLE": "W", "O": "O", "OWNDATA": "O", "E": "E", "ENSUREARRAY": "E"},
+}
 
 
 def fromiter(iter: Any, dtype: Any, count: int = -1, *, like: Any = None) -> Tracer:
@@ -248,5 +305,8 @@ TABLE: dict[Any, Callable[..., Any]] = {
     np.asarray: asarray,
     np.asanyarray: asarray,
     np.ascontiguousarray: ascontiguousarray,
+    np.asfortranarray: asfortranarray,
+    np.require: require,
+    np.asarray_chkfinite: asarray_chkfinite,
     np.fromiter: fromiter,
 }

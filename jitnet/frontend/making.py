@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend import elementwise, shapes
+from jitnet.frontend import elementwise, layouts, shapes
 from jitnet.frontend.dims import Dims, broadcast_dims, count, extent, extents, filled, number
 from jitnet.frontend.promotion import (
     as_array,
@@ -45,7 +45,7 @@ def _constant_like(number: int) -> Callable[..., Tracer]:
         device: Any = None,
     ) -> Tracer:
         wanted, dims = _plan(a, dtype, shape)
-        return wrap(filled(Literal(number, wanted), dims))
+        return _like(wrap(filled(Literal(number, wanted), dims)), order, a)
 
     return like
 
@@ -70,7 +70,14 @@ def full_like(
         ShapeError: for a fill value that does not broadcast.
         IntegerOverflowError: for a Python int that does not fit.
     """
-    return filled_with(fill_value, *_plan(a, dtype, shape))
+    return _like(filled_with(fill_value, *_plan(a, dtype, shape)), order, a)
+
+
+def _like(new: Tracer, order: Any, a: Any) -> Tracer:
+    """A new array that lies as `a` does, if it has as many axes and the order is not told."""
+    old = as_array(a).place
+    layouts.lay_out(new.place, order, old if old.rank == new.ndim else None)
+    return new
 
 
 def filled_with(fill_value: Any, wanted: DType, dims: Dims) -> Tracer:
@@ -85,7 +92,10 @@ def filled_with(fill_value: Any, wanted: DType, dims: Dims) -> Tracer:
 
 def copy(a: Any, order: str = "K", subok: bool = False) -> Tracer:
     """`np.copy`: an array, of a NumPy scalar too."""
-    return wrap(as_array(a).value)
+    x = as_array(a)
+    new = wrap(x.value)
+    layouts.lay_out(new.place, order, x.place)
+    return new
 
 
 def linspace(

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors
-from jitnet.codegen.signature import BufferOutput
+from jitnet.codegen.signature import BufferOutput, HeapOutput
 from jitnet.frontend.context import RUNNING
 from jitnet.frontend.effects import Known
 from jitnet.frontend.guards import Guards, user_traceback
 from jitnet.frontend.pytree import LEAF, is_registered
 from jitnet.frontend.signature import LeafType, Static
-from jitnet.frontend.traced import Chosen, Output, Spread, Traced
+from jitnet.frontend.traced import Chosen, Input, Output, Spread, Traced
+from jitnet.frontend.varying import ANY_EXTENT
 from jitnet.ir import Effect, Function, effect_of
 from jitnet.runtime import dispatch
 from jitnet.runtime.dispatch import Branch, CallSpec, Constant, Entry
@@ -57,8 +58,6 @@ def make_entry(
     """
     if not isinstance(program, NativeProgram):
         return None
-    if any(given.axis is not None for given in traced.inputs):
-        return None  # extents as they come
     if any(effect_of(eqn) == Effect.HOST for eqn in traced.function.eqns):
         return None  # run again for its time, or its error, it would print again
     stored = [traced.inputs[source] for source in traced.stores.values()]
@@ -100,6 +99,7 @@ def _call_spec(
     leaves = [_argument(leaf, i in stored) for i, leaf in enumerate(types)]
     results = [_result(o, traced, program, computed, structure) for o in traced.outputs]
     captured = [source.capture for source in traced.inputs if source.leaf is None]
+    places = _places(structure)
     if (
         None in results
         or len(set(computed.values())) < len(computed)  # distinct objects over one output
@@ -107,14 +107,13 @@ def _call_spec(
         or not all(_is_plain(token) for token in (*structure, *traced.out_tree.tokens))
     ):
         return None
-    places = _places(structure)
     arguments = _tree(iter(structure), iter(leaves))
     positional, keywords = arguments.children
     items, cells, kinds, condition = _surroundings(traced.guards, captured)
     return CallSpec(
         args=positional.children,
         kwargs=tuple(zip(keywords.keys, keywords.children, strict=True)),
-        sources=tuple(s.capture if s.leaf is None else places[s.leaf] for s in traced.inputs),
+        sources=tuple(_source(given, places) for given in traced.inputs),
         result=_tree(iter(traced.out_tree.tokens), iter(results)),
         items=items,
         cells=((RUNNING, 0), *cells),
@@ -140,10 +139,19 @@ def _argument(leaf: LeafType, is_stored: bool) -> Any:
     if isinstance(leaf, Static):
         return Constant(leaf.value)
     if leaf.flavour == "array":
-        return dispatch.ArrayLeaf(leaf.dtype, leaf.shape, leaf.layout, is_stored)
+        shape = tuple(None if extent is ANY_EXTENT else extent for extent in leaf.shape)
+        return dispatch.ArrayLeaf(leaf.dtype, shape, leaf.layout, is_stored)
     if leaf.flavour == "scalar":
         return dispatch.ScalarLeaf(leaf.dtype)
     return dispatch.NumberLeaf(float if leaf.dtype.is_float else int)
+
+
+def _source(given: Input, places: Sequence[int]) -> Any:
+    """Where an input of the program comes from."""
+    if given.leaf is None:
+        return given.capture
+    leaf = places[given.leaf]
+    return leaf if given.axis is None else dispatch.Extent(leaf, given.axis)
 
 
 def _result(
@@ -154,7 +162,15 @@ def _result(
     structure: tuple[Any, ...],
 ) -> Any:
     """A leaf of the result; None where each call must copy."""
-    if isinstance(output, (Chosen, Known, Spread)):
+    if isinstance(output, Chosen):
+        one, other = (
+            _result(side, traced, program, computed, structure)
+            for side in (output.one, output.other)
+        )
+        if one is None or other is None:
+            return None
+        return dispatch.Chosen(computed[output.result], one, other)
+    if isinstance(output, (Known, Spread)):
         return None
     if output.result is None:
         return None if isinstance(output.value, np.ndarray) else Constant(output.value)
@@ -167,9 +183,9 @@ def _result(
         return dispatch.Argument(_places(structure)[source.leaf])
     place = computed[output.result]
     made = program.signature.outputs[place]
-    if isinstance(made, BufferOutput) and not made.dims:
+    if isinstance(made, BufferOutput | HeapOutput) and not made.dims:
         return None  # an array, whatever the flavour
-    return dispatch.Result(place, output.flavour)
+    return dispatch.Result(place, output.flavour, output.by_columns)
 
 
 # -- trees -----------------------------------------------------------------------------------------

@@ -26,7 +26,9 @@ def _assign_in_place(x: Any, result: Any, operator: str) -> Any:
 
 def _operate(ufunc: np.ufunc, x: Any, y: Any) -> Any:
     """`x op y`. An int with a sequence repeats it; other Python numbers have nothing to do with
-    sequences."""
+    sequences. Objects that answer by themselves say so as NumPy asks them to."""
+    if _answers(x) or _answers(y):
+        return NotImplemented
     for number, sequence in ((x, y), (y, x)):
         if isinstance(sequence, (list, tuple, str, bytes)) and number.flavour != "array":
             if ufunc is np.multiply and number.dtype.kind in "iu":
@@ -34,6 +36,10 @@ def _operate(ufunc: np.ufunc, x: Any, y: Any) -> Any:
             if number.flavour == "python":
                 return NotImplemented
     return apply(ufunc, "operator", (x, y), {})
+
+
+def _answers(x: Any) -> bool:
+    return getattr(type(x), "__array_ufunc__", False) is None
 
 
 def _power(x: Any, y: Any) -> Any:
@@ -83,6 +89,8 @@ def _comparison(ufunc: np.ufunc) -> Any:
     def method(self: Any, other: Any) -> Any:
         if other is None or isinstance(other, str):
             return _compare_unequal_kinds(self, ufunc)
+        if _answers(other):
+            return NotImplemented
         return apply(ufunc, "operator", (self, other), {})
 
     return method

@@ -19,8 +19,9 @@ from jitnet import errors, ops
 from jitnet.frontend.creating import is_traced
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flats import unflattened
-from jitnet.frontend.flow.variants import MOST_VARIANTS, Variants, has_identity
-from jitnet.frontend.pytree import flatten, node_kind, unflatten
+from jitnet.frontend.flow.variants import MOST_VARIANTS, has_identity, picked
+from jitnet.frontend.flow.world import Content, is_held_elsewhere
+from jitnet.frontend.pytree import flatten, unflatten
 from jitnet.frontend.sorting import lexicographic
 from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap
 from jitnet.ir import Literal, Value
@@ -37,6 +38,11 @@ def ordered(iterable: Any, /, *, key: Any = None, reverse: Any = False) -> list[
             objects, nor numbers or tuples of numbers of one kind; for keys that are none of these.
         ValueError: when the compiled function finds a key that is NaN.
     """
+    return _ordered(iterable, key, reverse, are_alone=False)
+
+
+def _ordered(iterable: Any, key: Any, reverse: Any, are_alone: bool) -> list[Any]:
+    """The same; items that nobody else knows are made anew, of what is in them."""
     iterable = unflattened(iterable)
     items = _items(iterable)
     keys = items if key is None else [key(item) for item in items]
@@ -47,14 +53,16 @@ def ordered(iterable: Any, /, *, key: Any = None, reverse: Any = False) -> list[
     columns = _columns([_as_tuple(k) for k in keys], "the keys of sorted()")
     by = [v for v, _ in columns]
     _refuse_nans(by)
-    item_at = _chooser(iterable, items, columns if key is None else None)
+    item_at = _chooser(iterable, items, columns if key is None else None, are_alone)
     order = _order(by, bool(reverse))
     return [item_at(_element(order, Literal(i, T.i64))) for i in range(len(items))]
 
 
 def sort(items: list[Any], /, *, key: Any = None, reverse: Any = False) -> None:
     """`items.sort(key=key, reverse=reverse)`."""
-    items[:] = ordered(items, key=key, reverse=reverse)
+    own = Content(items, "")
+    are_alone = all(isinstance(x, (list, dict)) and not is_held_elsewhere(x, own) for x in items)
+    items[:] = _ordered(items, key, reverse, are_alone)
 
 
 def _items(iterable: Any) -> list[Any]:
@@ -92,7 +100,7 @@ def _columns(items: Sequence[Any], what: str) -> list[tuple[Value, Flavour]]:
     """The numbers in the items, in a vector for each place in an item, and what they are."""
     trees = [flatten(item) for item in items]
     structure = trees[0][1]
-    if any(tree != structure for _, tree in trees) or not _is_of_tuples(items[0]):
+    if any(tree != structure for _, tree in trees):
         raise errors.UnsupportedFunctionError(
             f"{what} of items that are not alike: numbers, or tuples of as many numbers",
             why="which of them stands where is known only when the compiled function runs",
@@ -119,20 +127,18 @@ def _as_tuple(key: Any) -> Any:
     return tuple(map(_as_tuple, key)) if type(key) in (list, tuple) else key
 
 
-def _is_of_tuples(item: Any) -> bool:
-    if isinstance(item, tuple):
-        return all(map(_is_of_tuples, item))
-    return item is None or node_kind(type(item)) is None
-
-
 def _chooser(
-    iterable: Any, items: Sequence[Any], known: Sequence[tuple[Value, Flavour]] | None
+    iterable: Any,
+    items: Sequence[Any],
+    known: Sequence[tuple[Value, Flavour]] | None,
+    are_alone: bool,
 ) -> Callable[[Value], Any]:
     """What gives the item at a place; of items that are their own keys, the columns are known."""
     if type(iterable) is Tracer and iterable.ndim > 1:
         return lambda place: iterable[wrap(place, "scalar")]
-    if all(map(has_identity, items)) and len(items) <= MOST_VARIANTS:
-        return lambda place: Variants(wrap(place, "python"), items)
+    are_objects = not are_alone and all(map(has_identity, items))
+    if are_objects and len(items) <= MOST_VARIANTS:
+        return lambda place: picked(wrap(place, "python"), items)
     columns = known or _columns(items, "sorted()")
     _, structure = flatten(items[0])
     return lambda place: unflatten(structure, [wrap(_element(v, place), f) for v, f in columns])

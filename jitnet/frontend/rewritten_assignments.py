@@ -57,6 +57,19 @@ class Assignments(Expressions, ast.NodeTransformer):
         args = (load(base, target), load(key, target), load(name, target))
         return [keep_base, keep_key, keep_item, change, _set_item(target, *args)]
 
+    def visit_Delete(self, node: ast.Delete) -> ast.stmt | list[ast.stmt]:
+        if not any(isinstance(target, ast.Subscript) for target in node.targets):
+            self.generic_visit(node)
+            return node
+        made: list[ast.stmt] = []
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                args = self.expression(target.value), self.key(target.slice)
+                made.append(ast.Expr(hook("delitem", target, *args), **position(target)))
+            else:
+                made.append(ast.Delete([self.expression(target)], **position(node)))
+        return made
+
     def write(self, target: ast.expr, value: ast.expr) -> list[ast.stmt]:
         """`target = value`, of a value that is rewritten already."""
         if isinstance(target, ast.Starred):

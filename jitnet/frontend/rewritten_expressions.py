@@ -61,7 +61,7 @@ class Expressions(ast.NodeTransformer):
         return made
 
     def truth(self, node: ast.expr) -> ast.expr:
-        return hook("truth", node, self.expression(node))
+        return hook("truth", node, self.condition(node))
 
     def iterated(self, node: ast.expr) -> ast.expr:
         return hook("iterate", node, self.expression(node))
@@ -143,22 +143,40 @@ class Expressions(ast.NodeTransformer):
         movable = self._movable(node.body, node.orelse)
         body, orelse = self.expression(node.body), self.expression(node.orelse)
         if movable:
-            return hook("ifexp", node, self.expression(node.test), thunk(body), thunk(orelse))
+            return hook("ifexp", node, self.condition(node.test), thunk(body), thunk(orelse))
         node.test, node.body, node.orelse = self.truth(node.test), body, orelse
         return node
 
+    def condition(self, node: ast.expr) -> ast.expr:
+        """An expression of which only the truth is asked for: that of `stack and stack[-1] > x` is
+        a bool, though Python's value may be the list."""
+        return self._both(node, True) if isinstance(node, ast.BoolOp) else self.expression(node)
+
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        return self._both(node, False)
+
+    def _both(self, node: ast.BoolOp, only_truth: bool) -> ast.expr:
         movable = self._movable(*node.values[1:])
-        self.generic_visit(node)
+        if only_truth:
+            node.values = [self._tested(value) for value in node.values]
+        else:
+            self.generic_visit(node)
         if not movable:
             return node
         name = "and_" if isinstance(node.op, ast.And) else "or_"
         first, *others = node.values
         return hook(name, node, first, *map(thunk, others))
 
+    def _tested(self, node: ast.expr) -> ast.expr:
+        made = self.condition(node)
+        may_be_container = isinstance(node, ast.Name | ast.Attribute | ast.Subscript | ast.Call)
+        return hook("tested", node, made) if may_be_container else made
+
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        self.generic_visit(node)
-        return hook("not_", node, node.operand) if isinstance(node.op, ast.Not) else node
+        if not isinstance(node.op, ast.Not):
+            self.generic_visit(node)
+            return node
+        return hook("not_", node, self.condition(node.operand))
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         movable = self._movable(*node.comparators)
@@ -234,7 +252,7 @@ class Expressions(ast.NodeTransformer):
             both = ast.BoolOp(ast.And(), part.ifs, **position(first))
             both.end_lineno, both.end_col_offset = last.end_lineno, last.end_col_offset
             test = first if first is last else both
-            functions.append(_of_item(part.target, self.expression(test)))
+            functions.append(_of_item(part.target, self.condition(test)))
         kind = ast.Constant(
             "list" if isinstance(node, ast.ListComp) else "generator", **start(node)
         )

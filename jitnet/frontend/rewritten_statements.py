@@ -188,7 +188,7 @@ class Statements(Assignments, ast.NodeTransformer):
         """The thunks of a statement, and the call of its hook."""
         if isinstance(node, ast.If):
             blocks = [self._thunk("_jn_then", node.body), self._thunk("_jn_else", node.orelse)]
-            call = hook("if_", node.test, self.expression(node.test))
+            call = hook("if_", node.test, self.condition(node.test))
         elif isinstance(node, ast.While):
             test, body = self._test(node.test), self._thunk("_jn_body", node.body)
             blocks = [test, body, self._thunk("_jn_else", node.orelse)]
@@ -201,7 +201,7 @@ class Statements(Assignments, ast.NodeTransformer):
 
     def _test(self, test: ast.expr) -> list[ast.stmt]:
         bound = self.summaries.of(test).bound
-        body: list[ast.stmt] = [ast.Return(self.expression(test), **position(test))]
+        body: list[ast.stmt] = [ast.Return(self.condition(test), **position(test))]
         return [self._definition("_jn_test", body, bound, test)]
 
     def _body(self, loop: ast.For) -> list[ast.stmt]:
@@ -354,7 +354,7 @@ class Statements(Assignments, ast.NodeTransformer):
             node.test, node.msg = self.truth(node.test), self.expression(node.msg)
             return node
         message = [thunk(self.expression(node.msg))] if node.msg is not None else []
-        call = hook("assert_", node, self.expression(node.test), *message)
+        call = hook("assert_", node, self.condition(node.test), *message)
         return ast.Expr(call, **position(node))
 
     def visit_Raise(self, node: ast.Raise) -> ast.stmt:

@@ -16,7 +16,7 @@ from jitnet import errors, ops
 from jitnet.frontend.dims import count, filled, normal_axis, spread
 from jitnet.frontend.dispatch import call
 from jitnet.frontend.promotion import as_array, as_dtype, result_type
-from jitnet.frontend.sorting import along_axis, lexicographic
+from jitnet.frontend.sorting import along_axis, complex_order, lexicographic, places_in
 from jitnet.frontend.tracer import Tracer, wrap
 from jitnet.ir import Dim, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
@@ -26,6 +26,20 @@ _MOST_COLUMNS = 64  # of rows that `unique` compares
 
 def _flat(x: Value) -> Value:
     return ops.reshape(x, (count(x.dims),))
+
+
+def _sorted(x: Value) -> Value:
+    """A sorted vector."""
+    return along_axis(x, complex_order(x, 0), 0) if x.dtype.is_complex else ops.sort(x, 0)
+
+
+def _order(x: Value, kind: str) -> Value:
+    return complex_order(x, 0) if x.dtype.is_complex else ops.argsort(x, 0, kind)
+
+
+def _real_parts(x: Value) -> list[Value]:
+    """What a vector is sorted by, the last first."""
+    return [ops.imag(x), ops.real(x)] if x.dtype.is_complex else [x]
 
 
 # -- unique ----------------------------------------------------------------------------------------
@@ -74,7 +88,7 @@ def _differs(x: Value, before: Value, equal_nan: bool) -> Value:
     """Which elements of a sorted vector are not equal to the one before."""
     earlier = ops.gather(x, [before], (0,))
     other = ops.ne(x, earlier)
-    if not (equal_nan and x.dtype.is_float):
+    if not (equal_nan and x.dtype.is_inexact):
         return other
     both = ops.bitwise_and(ops.isnan(x), ops.isnan(earlier))
     return ops.bitwise_and(other, ops.logical_not(both))
@@ -106,10 +120,6 @@ def unique(
         UnsupportedFunctionError: along an axis, for slices of more than 64 elements.
     """
     x = as_array(ar).value
-    if x.dtype.is_complex:
-        raise errors.UnsupportedFunctionError(
-            "np.unique of complex numbers", remedy="np.unique of the columns z.real and z.imag"
-        )
     if axis is not None:
         found, groups = _unique_rows(x, normal_axis(axis, x.rank))
         shape: tuple[Dim, ...] = groups.order.dims
@@ -117,7 +127,7 @@ def unique(
         return wrap(_unique_values(_flat(x), equal_nan))
     else:
         flat, shape = _flat(x), x.dims
-        order = ops.argsort(flat, 0, "stable" if return_index else "quick")
+        order = _order(flat, "stable" if return_index else "quick")
         groups = _grouped([ops.gather(flat, [order], (0,))], order, equal_nan)
         found = ops.gather(flat, [groups.places], (0,))
     results = [found]
@@ -128,10 +138,18 @@ def unique(
 
 
 def _unique_values(flat: Value, equal_nan: bool) -> Value:
-    row = ops.sort(flat, 0)
+    row = _sorted(flat) if not (equal_nan and flat.dtype.is_complex) else _nans_as_given(flat)
     positions, before = _before(row.dims[0])
     first = ops.bitwise_or(ops.eq(positions, 0), _differs(row, before, equal_nan))
     return ops.compress(first, [row])[1]
+
+
+def _nans_as_given(z: Value) -> Value:
+    """Sorted complex numbers, those with a NaN at the end as they come: NumPy keeps the first."""
+    nan = ops.isnan(z)
+    zero = ops.full(Literal(0, z.dtype.half), z.dims)
+    parts = [ops.select(nan, zero, part) for part in _real_parts(z)]
+    return along_axis(z, lexicographic([*parts, nan], 0), 0)
 
 
 def _unique_rows(x: Value, axis: int) -> tuple[Value, _Groups]:
@@ -146,7 +164,9 @@ def _unique_rows(x: Value, axis: int) -> tuple[Value, _Groups]:
     n = turned.dims[0]
     rows = ops.reshape(turned, (n, width))
     columns = [
-        ops.reshape(ops.slice(rows, (0, j), (n, 1), (1, 1)), (n,)) for j in reversed(range(width))
+        part
+        for j in reversed(range(width))
+        for part in _real_parts(ops.reshape(ops.slice(rows, (0, j), (n, 1), (1, 1)), (n,)))
     ]
     order = lexicographic(columns, 0) if columns else ops.iota((n,))
     groups = _grouped([along_axis(c, order, 0) for c in columns], order, equal_nan=False)
@@ -182,7 +202,7 @@ def isin(
             "Please select 'sort' or None for kind."
         )
     common = result_type(x, tests)
-    row = ops.sort(_flat(as_dtype(tests, common)), 0)
+    row = _sorted(_flat(as_dtype(tests, common)))
     found = _found(filled(as_dtype(x, common), x.value.dims), row)
     return wrap(ops.logical_not(found) if invert else found)
 
@@ -195,10 +215,10 @@ def _found(x: Value, row: Value) -> Value:
     size = as_value(n)
     if not isinstance(n, int):  # an element more, for a vector that turns out to be empty
         row = ops.pad(row, Literal(0, row.dtype), (0,), (1,))
-        place = ops.searchsorted(ops.slice(row, (0,), (n,), (1,)), x)
+        place = places_in(ops.slice(row, (0,), (n,), (1,)), x)
         inside = ops.lt(place, spread(size, x.dims))
         return ops.bitwise_and(inside, ops.eq(ops.gather(row, [place], (0,)), x))
-    place = ops.minimum(ops.searchsorted(row, x), spread(ops.sub(size, 1), x.dims))
+    place = ops.minimum(places_in(row, x), spread(ops.sub(size, 1), x.dims))
     return ops.eq(ops.gather(row, [place], (0,)), x)
 
 
@@ -222,7 +242,7 @@ def _after(n: Dim) -> tuple[Value, Value]:
 
 def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     """`np.setxor1d`."""
-    row = ops.sort(_joined(ar1, ar2, assume_unique), 0)
+    row = _sorted(_joined(ar1, ar2, assume_unique))
     n = row.dims[0]
     positions, before = _before(n)
     after, has_after = _after(n)
@@ -248,7 +268,7 @@ def intersect1d(
 ) -> Any:
     """`np.intersect1d`."""
     if not return_indices:
-        row = ops.sort(_joined(ar1, ar2, assume_unique), 0)
+        row = _sorted(_joined(ar1, ar2, assume_unique))
         return wrap(ops.compress(_twice(row), [row])[1])
     if assume_unique:
         left, right = (call(np.ravel, as_array(a)) for a in (ar1, ar2))
@@ -257,7 +277,7 @@ def intersect1d(
         (left, i), (right, j) = (unique(a, return_index=True) for a in (ar1, ar2))
         indices = i, j
     both = call(np.concatenate, (left, right)).value
-    order = ops.argsort(both, 0, "stable")
+    order = _order(both, "stable")
     row = ops.gather(both, [order], (0,))
     after, _ = _after(row.dims[0])
     _, found, *places = ops.compress(_twice(row), [row, order, ops.gather(order, [after], (0,))])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
+from jitnet.frontend import layouts
 from jitnet.frontend.dims import (
     broadcast_dims,
     count,
@@ -38,16 +39,22 @@ def _like(value: Value, x: Tracer) -> Tracer:
 
 
 def reshape(a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Tracer:
-    """`np.reshape`: one extent may be -1; orders "C" and "F"."""
+    """`np.reshape`: one extent may be -1.
+
+    Raises:
+        UnsupportedFunctionError: for order "A" where only the program knows the strides.
+    """
     x = as_array(a)
     dims = _resolved(x.value, _given(shape))
-    if order not in ("C", "F", "A", "K"):
-        raise errors.ValueRefusedError(f"order must be one of 'C', 'F', 'A', or 'K', not {order!r}")
-    if order != "F":
+    if order == "K":
+        raise errors.ValueRefusedError("order 'K' is not permitted for reshaping")
+    if layouts.order_of(x.place, order, "np.reshape") == "C":
         return _like(ops.reshape(x.value, dims), x)
     backward = ops.transpose(x.value, builtins.range(x.ndim - 1, -1, -1))
     turned = ops.reshape(backward, dims[::-1])
-    return wrap(ops.transpose(turned, builtins.range(len(dims) - 1, -1, -1)))
+    found = wrap(ops.transpose(turned, builtins.range(len(dims) - 1, -1, -1)))
+    layouts.lay_out(found.place, "F")
+    return found
 
 
 def _given(shape: Any) -> list[Any]:
@@ -85,7 +92,8 @@ def _written(shape: Sequence[Any]) -> str:
 
 def ravel(a: Any, order: str = "C") -> Tracer:
     """`np.ravel`."""
-    return reshape(a, -1, order) if order == "F" else reshape(a, (count_of(as_array(a)),))
+    x = as_array(a)
+    return reshape(x, (count_of(x),), layouts.order_of(x.place, order, "np.ravel"))
 
 
 def count_of(x: Tracer) -> Any:

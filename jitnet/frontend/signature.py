@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ir
-from jitnet.frontend.device_arrays import device_of, is_read_only
+from jitnet.frontend.device_arrays import device_of, home_of, is_read_only
 from jitnet.frontend.places import Identity, is_plain_object
 from jitnet.frontend.pytree import declare_leaf, flatten_into
 from jitnet.frontend.tracer import (
@@ -37,7 +37,7 @@ class Abstract:
     Attributes:
         layout: 'C', 'F' or 'strided'; 'C' for rank 0.
         read_only: an array that must not be written to.
-        device: whose array it is; None for NumPy's.
+        device: where the array is; None for NumPy's.
     """
 
     dtype: ir.DType
@@ -119,9 +119,9 @@ def make_key(
             key.append(typed(leaf.value))
         elif isinstance(leaf, np.ndarray):
             key.append((cls, leaf.dtype))  # a subclass, which `abstract` refuses
-        elif (device := device_of(cls)) is not None:
+        elif device_of(cls) is not None:
             shape = shape_of(i, leaf, symbolic) if symbolic else leaf.shape
-            key.append((leaf.dtype, shape, _plain_layout(layout_of(leaf), shape), device))
+            key.append((leaf.dtype, shape, _plain_layout(layout_of(leaf), shape), home_of(leaf)))
         elif is_plain_object(leaf):
             key.append(Identity(leaf))  # whatever it is equal to
         else:
@@ -167,7 +167,7 @@ def abstract(leaf: Any, static: bool = False, path: str = "") -> LeafType:
         dtype = supported_dtype(leaf.dtype, f"argument {path}")
         read_only = is_read_only(leaf)
         layout = layout_of(leaf)
-        return Abstract(dtype, leaf.shape, "array", layout, read_only, device_of(cls))
+        return Abstract(dtype, leaf.shape, "array", layout, read_only, home_of(leaf))
     if isinstance(leaf, np.generic):
         return Abstract(supported_dtype(leaf.dtype, f"argument {path}"), (), "scalar")
     if cls is float:

@@ -19,7 +19,7 @@ from jitnet.frontend.dims import count, filled, normal_axis, require_equal, spre
 from jitnet.frontend.dispatch import call
 from jitnet.frontend.promotion import as_array, result_type_of
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
-from jitnet.ir import Literal, Value, as_value
+from jitnet.ir import Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
 
 _KINDS = {"q": "quick", "h": "quick", "m": "stable", "s": "stable"}
@@ -61,11 +61,11 @@ def sort(
     chosen = _kind(kind, stable, order)
     x, along = _along(a, axis)
     if x.dtype.is_complex:
-        return wrap(along_axis(x, _complex_order(x, along), along))
+        return wrap(along_axis(x, complex_order(x, along), along))
     return wrap(ops.sort(x, along, chosen))
 
 
-def _complex_order(z: Value, axis: int) -> Value:
+def complex_order(z: Value, axis: int) -> Value:
     """Numbers without NaN come first, then those with one in the imaginary part, in the real part,
     in both; among these by the real part, then by the imaginary one."""
     re, im = ops.real(z), ops.imag(z)
@@ -86,7 +86,7 @@ def argsort(
         return wrap(ops.full(Literal(0, T.i64), (1,)))
     x, along = _along(a, axis)
     if x.dtype.is_complex:
-        return wrap(_complex_order(x, along))
+        return wrap(complex_order(x, along))
     return wrap(ops.argsort(x, along, chosen))
 
 
@@ -186,15 +186,27 @@ def searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Trac
         row = _ordered(row, as_array(sorter).value)
     common = supported_dtype(result_type_of(row.dtype.numpy, values.dtype.numpy))
     row, values = ops.convert(row, common), ops.convert(values, common)
-    if common.is_complex:
-        raise errors.UnsupportedFunctionError(
-            "np.searchsorted of complex numbers", remedy="search among real numbers"
-        )
     if isinstance(values, Literal):
-        found = ops.reshape(ops.searchsorted(row, ops.full(values, (1,)), side), ())
+        found = ops.reshape(places_in(row, ops.full(values, (1,)), side), ())
     else:
-        found = ops.searchsorted(row, values, side)
+        found = places_in(row, values, side)
     return wrap(found, "array" if found.rank else "scalar")
+
+
+def places_in(row: Value, values: Value, side: str = "left") -> Value:
+    """Where values belong in a sorted vector of their dtype."""
+    if not row.dtype.is_complex:
+        return ops.searchsorted(row, values, side)
+    flat = ops.reshape(values, (count(values.dims),))  # both are sorted, and the row's are counted
+    parts = [flat, row] if side == "left" else [row, flat]
+    sizes = [as_value(part.dims[0]) for part in parts]
+    order = complex_order(ops.concatenate(parts, 0), 0)
+    bound = spread(sizes[0], order.dims)
+    is_rows = ops.ge(order, bound) if side == "left" else ops.lt(order, bound)
+    before = ops.cumsum(ops.convert(is_rows, T.i64), 0)
+    at = ops.scatter(ops.zeros_like(order.array_type), before, [order], (0,))
+    start = as_dim(sizes[0]) if side == "right" else 0
+    return ops.reshape(ops.slice(at, (start,), flat.dims, (1,)), values.dims)
 
 
 def _ordered(row: Value, sorter: Value) -> Value:

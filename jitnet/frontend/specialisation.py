@@ -20,7 +20,7 @@ import numpy as np
 
 from jitnet import config
 from jitnet.frontend import aliasing, signature
-from jitnet.frontend.device_arrays import device_for, device_of, is_array
+from jitnet.frontend.device_arrays import device_for, device_of, home_of, is_array
 from jitnet.frontend.effects import Items, Known, carry_out, given
 from jitnet.frontend.pytree import LEAF, unflatten
 from jitnet.frontend.signature import Abstract, LeafType
@@ -62,6 +62,12 @@ class Specialisation:
         return [given.leaf for given in inputs if given.leaf is not None]
 
     def run(self, leaves: Sequence[Any], arguments: Any) -> Any:
+        if self.executable.device is None:
+            return self._run(leaves, arguments)
+        with self.executable.device.current():  # copies are made there, too
+            return self._run(leaves, arguments)
+
+    def _run(self, leaves: Sequence[Any], arguments: Any) -> Any:
         flat = self.inputs(leaves)
         stored = {self.computed[result] for result in self.traced.stores}
         results = _own(self.executable.run(flat), flat, stored)
@@ -97,17 +103,21 @@ class Specialisation:
                 result = results[place]
                 if any(self.computed[r] == place for r in made) and is_array(result):
                     result = result.copy()  # one value, two objects
-                made[output.result] = _flavoured(result, output.flavour)
+                found = _flavoured(result, output.flavour)
+                made[output.result] = found.T if output.by_columns else found
             whole = made[output.result]
         return whole if output.view is None else self._view(whole, output.view, results)
 
     def _items(self, output: Spread, results: Sequence[Any]) -> Items:
         """The items of a list, each with objects of its own."""
         parts = [results[self.computed[r]] for r in output.results]
-        return Items(
-            unflatten(output.tree, [_flavoured(v.copy(), f) for v, f in zip(row, output.flavours)])
-            for row in zip(*parts)
-        )
+        columns = [_column(part, f) for part, f in zip(parts, output.flavours)]
+        if output.tree.tokens == (LEAF,):
+            return Items(columns[0])
+        first, *rest = output.tree.tokens
+        if first[0] is tuple and all(token is LEAF for token in rest):
+            return Items(zip(*columns))
+        return Items(unflatten(output.tree, row) for row in zip(*columns))
 
     def _view(self, x: Any, steps: Sequence[ViewStep], results: Sequence[Any]) -> Any:
         if not steps:
@@ -119,6 +129,14 @@ class Specialisation:
             ]
             x = step.of(x, numbers)
         return x
+
+
+def _column(part: Any, flavour: Flavour) -> list[Any]:
+    """One part of all items of a list."""
+    if part.ndim > 1 or flavour == "array":
+        return [_flavoured(v.copy(), flavour) for v in part]
+    found: list[Any] = part.tolist() if flavour == "python" else list(part)
+    return found
 
 
 def _given(source: Input, leaves: Sequence[Any]) -> Any:
@@ -196,7 +214,7 @@ def assemble(traced: Traced, types: Sequence[LeafType], options: Options) -> Spe
 def _home(types: Sequence[LeafType], source: Input) -> str | None:
     """The device on which an input is."""
     if source.leaf is None:
-        return device_of(type(source.capture))
+        return home_of(source.capture)
     leaf = types[source.leaf]
     return leaf.device if isinstance(leaf, Abstract) and source.axis is None else None
 

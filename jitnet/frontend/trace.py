@@ -28,14 +28,15 @@ from jitnet.frontend import (
     outputs,
     ufuncs,
 )
-from jitnet.frontend.arrays import Choice, Grown, Place, View, stores_behind, view_of
+from jitnet.frontend.arrays import Choice, Place, View, stores_behind, view_of
 from jitnet.frontend.bytecode import names_read
 from jitnet.frontend.closures import Substitution
 from jitnet.frontend.context import Trace, current_trace, run_traced
 from jitnet.frontend.dispatch import install
-from jitnet.frontend.flow import calling, raising, snapshots
-from jitnet.frontend.flow.growing import stacked
+from jitnet.frontend.flow import calling, raising, snapshots, variants
 from jitnet.frontend.flow.hooks import HOOKS
+from jitnet.frontend.flow.stacking import stacked
+from jitnet.frontend.grown import Grown
 from jitnet.frontend.places import NeedPlaces, Variables, changed, said
 from jitnet.frontend.pytree import TreeDef, flatten, unflatten
 from jitnet.frontend.signature import Abstract, LeafType, Static
@@ -145,6 +146,8 @@ def _trace(
     with Watch():
         out = _called(trace, traced_fn, args, kwargs)
         snapshots.check()
+        if trace.parent is not None:
+            variants.refuse_in(out)
     if random_states(held.generators) != states:
         raise drew_random_numbers(function_name(fn), _definition(fn))
     if trace.written or trace.lost:
@@ -265,11 +268,16 @@ def _freeze(
     outside: Substitution,
 ) -> Traced:
     """The Function of a trace that has returned `out`."""
-    leaves, tree = containers.leaves(out) if views else flatten(out)
-    changed = [[containers.leaves(item) for item in change.items] for change in changes]
+
+    def original(x: Any) -> Any:
+        found = outside.original(x)
+        return found if found is not x or held.is_guarded(x) else None
+
+    leaves, tree = containers.leaves(out, original) if views else flatten(out)
+    changed = [[containers.leaves(item, original) for item in change.items] for change in changes]
     others = [leaf for items in changed for found, _ in items for leaf in found]
     whole = {leaf.place for leaf in (*leaves, *others) if type(leaf) is Tracer}
-    frozen = _Results(trace, views, whole, outside)
+    frozen = _Results(trace, views, whole, original)
     drafts = [effects.known_path(leaf) or frozen.draft(leaf) for leaf in leaves]
     drafts_of_others = [effects.known_path(leaf) or frozen.draft(leaf) for leaf in others]
     stored = frozen.stored()
@@ -306,14 +314,16 @@ class _Results:
 
     Attributes:
         values: its results.
-        outside: what came from outside, whose copies mean the originals.
+        original: what something stands for that came from outside; None for anything else.
         views: whether views are handed out as such; `whole` the stores that are results
             themselves.
         params: the arrays' stores that came in, with their params.
     """
 
-    def __init__(self, trace: Trace, views: bool, whole: Set[Any], outside: Substitution) -> None:
-        self.outside = outside
+    def __init__(
+        self, trace: Trace, views: bool, whole: Set[Any], original: Callable[[Any], Any]
+    ) -> None:
+        self.original = original
         self.trace = trace
         self.views = views
         self.whole = whole
@@ -327,23 +337,39 @@ class _Results:
             with self.trace.builder:
                 parts = stacked(leaf)
             return Spread(tuple(self._add(v, v) for v in parts), leaf.flavours, leaf.tree)
+        if type(leaf) is effects.Outside:
+            return Output(None, value=leaf.original)
         if type(leaf) is not Tracer:
-            return _untraced_output(leaf, self.outside.original(leaf))
+            return _untraced_output(leaf, self.original(leaf))
         if isinstance(leaf.place, Choice) and self._is_told(leaf.place):
             return self._chosen(leaf.place)
         return self._of_place(leaf.place, leaf)
 
     def _of_place(self, place: Place, leaf: Tracer) -> Output:
         if isinstance(place, Store):
-            return Output(self._add(place, leaf.value), leaf.flavour, self.params.get(place))
+            result, turned = self._whole(place)
+            source = self.params.get(place)
+            return Output(result, leaf.flavour, source, by_columns=turned)
         if isinstance(place, Choice):
             return Output(self._add(place, leaf.value))
         steps = self._steps(place) if self.views else None
         base = place.store
         if steps is None or not (base in self.params or base in self.whole):
             return Output(self._add(place, leaf.value))
-        result = self._add(base, base.read(self.trace))
-        return Output(result, source=self.params.get(base), view=steps)
+        result, turned = self._whole(base)
+        return Output(result, source=self.params.get(base), view=steps, by_columns=turned)
+
+    def _whole(self, store: Store) -> tuple[int, bool]:
+        """The result that holds all of an array, and whether that is turned around."""
+        value = store.read(self.trace)
+        is_matrix = sum(d != 1 for d in value.dims) > 1
+        turned = is_matrix and store.layout == "F" and self.views and store not in self.params
+        if turned and store not in self._places:
+            with self.trace.builder as b:
+                made = next((e for e in reversed(b.eqns) if value in e.results), None)
+                b.loc = b.loc if made is None else made.loc
+                value = ops.transpose(value, range(value.rank - 1, -1, -1))
+        return self._add(store, value), turned
 
     def _is_told(self, choice: Choice) -> bool:
         """Whether the results say which place is meant, and it may be one that is known outside."""
@@ -487,7 +513,7 @@ def _changes_container(fn: Callable[..., Any]) -> errors.MutationError:
 
 
 def _untraced_output(leaf: Any, original: Any) -> Output:
-    if leaf is not original:
+    if original is not None:
         return Output(None, value=original)
     if isinstance(leaf, np.ndarray):
         check_array(leaf, "a result")

@@ -93,6 +93,7 @@ class Output(NamedTuple):
         source: the input that it is, or is a view of.
         view: the steps to the view that it is; None for the whole array itself.
         value: a static leaf.
+        by_columns: the whole array is the result turned around: it lies in Fortran order.
     """
 
     result: int | None
@@ -100,6 +101,7 @@ class Output(NamedTuple):
     source: int | None = None
     view: tuple[ViewStep, ...] | None = None
     value: Any = None
+    by_columns: bool = False
 
 
 class Chosen(NamedTuple):

@@ -22,7 +22,8 @@ from typing import Literal as OneOf
 import numpy as np
 
 from jitnet import errors, ir, ops
-from jitnet.frontend.arrays import Place, last_value, layout_like
+from jitnet.frontend import layouts
+from jitnet.frontend.arrays import Place, last_value
 from jitnet.frontend.context import (
     NeedStatic,
     give_name,
@@ -156,12 +157,12 @@ class Tracer(Operators):
         self.flat[:] = value
 
     @property
-    def strides(self) -> NoReturn:
-        _refuse_attribute("strides", "x.shape; where elements lie is the compiler's to decide")
+    def strides(self) -> tuple[int, ...]:
+        return layouts.strides(self.place)
 
     @property
-    def flags(self) -> NoReturn:
-        _refuse_attribute("flags", "x.shape; where elements lie is the compiler's to decide")
+    def flags(self) -> layouts.Flags:
+        return layouts.Flags(self.place)
 
     @property
     def base(self) -> NoReturn:
@@ -288,8 +289,10 @@ class Tracer(Operators):
                 f"Cannot cast array data from {own.dtype!r} to {target.numpy!r} "
                 f"according to the rule {casting!r}"
             )
-        if target == own.value.dtype:
-            return _like(wrap(own.value, own.flavour), own, order) if copy else own
+        if target == own.value.dtype and not copy:
+            wanted = layouts.checked(order)
+            in_order = wanted in ("A", "K") or own.flavour != "array"
+            return own if in_order else Tracer(layouts.kept(own.place, own.value, wanted), "array")
         return _like(wrap(ops.convert(own.value, target), own.flavour), own, order)
 
     def copy(self, order: str = "C") -> Tracer:
@@ -353,9 +356,7 @@ def wrap(value: Value, flavour: Flavour = "array") -> Tracer:
 
 def _like(new: Tracer, old: Tracer, order: str) -> Tracer:
     """A copy, which lies as the array does where the order is not told."""
-    place = new.place
-    if isinstance(place, Store) and place.rank > 1:
-        place.layout = {"C": "C", "F": "F"}.get(order) or layout_like([old.place])
+    layouts.lay_out(new.place, order, old.place)
     return new
 
 

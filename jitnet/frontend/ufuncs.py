@@ -17,6 +17,7 @@ from jitnet.frontend import (
     accumulating,
     assigning,
     elementwise,
+    layouts,
     nans,
     outputs,
     products,
@@ -152,11 +153,10 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
         found = _call(ufunc, inputs, options)
         return _widened(found, mask.dims)
     options.pop("subok", None)
-    if options.pop("order", "K") not in ("K", "C", "A"):
-        raise errors.UnsupportedFunctionError(
-            f"np.{ufunc.__name__} with order=", remedy="results are in C order"
-        )
+    order = layouts.checked(options.pop("order", "K"))
     if ufunc in products.GUFUNCS:
+        if order == "F":
+            options["order"] = order
         if options:
             raise errors.UnsupportedFunctionError(
                 f"np.{ufunc.__name__} with {', '.join(options)}",
@@ -165,15 +165,19 @@ def _call(ufunc: np.ufunc, inputs: tuple[Any, ...], options: dict[str, Any]) -> 
         return products.GUFUNCS[ufunc](*inputs)
     if ufunc.signature is not None:
         _refuse(ufunc, "__call__")
-    return _laid_out(elementwise.call(ufunc, *inputs, **options), inputs)
+    return _laid_out(elementwise.call(ufunc, *inputs, **options), inputs, order)
 
 
-def _laid_out(found: Any, inputs: Sequence[Any]) -> Any:
-    """New arrays lie as those that they are made of."""
+def _laid_out(found: Any, inputs: Sequence[Any], order: str) -> Any:
+    """New arrays lie as those that they are made of, if not told otherwise."""
     if isinstance(found, tuple):
-        return tuple(_laid_out(f, inputs) for f in found)
+        return tuple(_laid_out(f, inputs, order) for f in found)
     if found.place.rank > 1:
-        found.place.layout = layout_like([x.place for x in inputs if type(x) is Tracer])
+        if order == "A":
+            arrays = [x.place for x in inputs if type(x) is Tracer and x.ndim > 1]
+            order = "F" if all(layouts.lies(place, "F") for place in arrays) else "C"
+        like = layout_like([x.place for x in inputs if type(x) is Tracer])
+        found.place.layout = like if order == "K" else order
     return found
 
 

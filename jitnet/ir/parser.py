@@ -290,9 +290,10 @@ class _Parser:
         return found
 
     def type(self, scope: _Scope) -> T.Type:
-        if self.accept("tape"):
-            self.expect("[")
-            return T.TapeType(tuple(self.list_of("]", self.tape_field)))
+        for name in ("tape", "list"):
+            if self.accept(name):
+                self.expect("[")
+                return T.TapeType(tuple(self.list_of("]", self.tape_field)), name == "list")
         if not self.accept("buf"):
             return T.ArrayType(self.dtype(), self.dims(scope))
         dtype, dims, strides = self.dtype(), self.dims(scope), None
@@ -353,7 +354,7 @@ class _Parser:
         if token.text in ("none", "true", "false"):
             self.position += 1
             return {"none": None, "true": True, "false": False}[token.text]
-        if token.text in ("tape", "buf"):
+        if token.text in ("tape", "list", "buf"):
             return self.type({})
         dtype = self.dtype()
         return T.ArrayType(dtype, self.dims({})) if self.token.text == "[" else dtype

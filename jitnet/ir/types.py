@@ -195,9 +195,13 @@ class TapeType:
     """A growing log of records with these fields; a field's dims may be marked ragged by None.
 
     A ragged extent is stored with each record and read back with it.
+
+    Attributes:
+        changes: records are also replaced and taken off, as those of Python's lists are.
     """
 
     fields: tuple[tuple[DType, tuple[int | None, ...]], ...]
+    changes: bool = False
 
     symbolic: ClassVar[tuple[Value, ...]] = ()
 
@@ -233,7 +237,8 @@ Type = ArrayType | TapeType | BufferType
 def type_text(type: Type, dim: Callable[[Dim], str] = str) -> str:
     """A type as the printer writes it; `dim` gives the text of a dim."""
     if isinstance(type, TapeType):
-        return f"tape[{', '.join(_field_text(dtype, shape) for dtype, shape in type.fields)}]"
+        name = "list" if type.changes else "tape"
+        return f"{name}[{', '.join(_field_text(dtype, shape) for dtype, shape in type.fields)}]"
     box = f"[{', '.join(map(dim, type.dims))}]" if type.dims else ""
     if isinstance(type, ArrayType):
         return type.dtype.name + box

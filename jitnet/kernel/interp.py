@@ -280,6 +280,30 @@ def _tape_free(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any
     return ()
 
 
+def _tape_set(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    tape, position, *values = operands
+    tape.put(int(position), values)
+    return ()
+
+
+def _tape_cut(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    tape, start, stop = operands
+    tape.cut(int(start), int(stop))
+    return ()
+
+
+def _tape_prepend(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    tape, *values = operands
+    tape.prepend(values)
+    return ()
+
+
+def _tape_copy(state: _State, eqn: Eqn, operands: Sequence[Any]) -> Sequence[Any]:
+    tape, source = operands
+    tape.copy_from(source)
+    return ()
+
+
 _STATEMENTS: dict[Op, Callable[[_State, Eqn, Sequence[Any]], Sequence[Any]]] = {
     S.LOAD: _load,
     S.STORE: _store,
@@ -301,4 +325,8 @@ _STATEMENTS: dict[Op, Callable[[_State, Eqn, Sequence[Any]], Sequence[Any]]] = {
     S.TAPE_REACH: _tape_reach,
     S.TAPE_SLOTS: _tape_slots,
     S.TAPE_FREE: _tape_free,
+    S.TAPE_SET: _tape_set,
+    S.TAPE_CUT: _tape_cut,
+    S.TAPE_PREPEND: _tape_prepend,
+    S.TAPE_COPY: _tape_copy,
 }

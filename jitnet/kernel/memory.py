@@ -164,6 +164,30 @@ class Tape:
         record = zip(self._record(position), self.type.fields)
         return tuple(b if dims else b.array[()] for b, (_, dims) in record)
 
+    def put(self, position: int, values: Sequence[Any]) -> None:
+        """Replace a record, as `push` adds one."""
+        self._record(position)
+        self.push(values)
+        self.records[position] = self.records.pop()
+
+    def prepend(self, values: Sequence[Any]) -> None:
+        """Put a record in front."""
+        self.push(values)
+        self.records.insert(0, self.records.pop())
+
+    def cut(self, start: int, stop: int) -> None:
+        """Keep the records from `start` up to `stop`."""
+        if not 0 <= start <= stop <= len(self.records):
+            raise IndexError(f"records {start} to {stop} of a list of {len(self.records)}")
+        self.records[:] = self.records[start:stop]
+
+    def copy_from(self, other: Tape) -> None:
+        """Hold the records of another list."""
+        copied = [[b.array for b in record] for record in other.records]
+        self.records.clear()
+        for record in copied:
+            self.push(record)
+
     def slots(self, position: int) -> tuple[Buffer, ...]:
         """The memory of all fields."""
         return self._record(position)

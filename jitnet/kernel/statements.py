@@ -341,6 +341,10 @@ TAPE_GET = Statement("tape_get", Effect.PURE, _infer_tape_get)
 TAPE_REACH = Statement("tape_reach", Effect.WRITES, lambda operands, attrs, regions: ())
 TAPE_SLOTS = Statement("tape_slots", Effect.PURE, _infer_tape_slots)
 TAPE_FREE = Statement("tape_free", Effect.WRITES, lambda operands, attrs, regions: ())
+TAPE_SET = Statement("tape_set", Effect.WRITES, lambda operands, attrs, regions: ())
+TAPE_CUT = Statement("tape_cut", Effect.WRITES, lambda operands, attrs, regions: ())
+TAPE_PREPEND = Statement("tape_prepend", Effect.WRITES, _infer_tape_push)
+TAPE_COPY = Statement("tape_copy", Effect.WRITES, lambda operands, attrs, regions: ())
 
 
 def tape_new(type: TapeType) -> Value:
@@ -385,6 +389,26 @@ def tape_slots(tape: Value, position: Value) -> tuple[Value, ...]:
 
 def tape_free(tape: Value) -> None:
     current().bind(TAPE_FREE, (tape,))
+
+
+def tape_set(tape: Value, position: Value, values: Sequence[Value]) -> None:
+    """Replace the record at `position` of a list."""
+    current().bind(TAPE_SET, (tape, position, *values))
+
+
+def tape_cut(tape: Value, start: Value, stop: Value) -> None:
+    """Keep the records from `start` up to `stop` of a list."""
+    current().bind(TAPE_CUT, (tape, start, stop))
+
+
+def tape_prepend(tape: Value, values: Sequence[Value]) -> None:
+    """Put a record in front of a list."""
+    current().bind(TAPE_PREPEND, (tape, *values))
+
+
+def tape_copy(tape: Value, source: Value) -> None:
+    """Let a list hold the records of another one."""
+    current().bind(TAPE_COPY, (tape, source))
 
 
 def as_scalar(value: Any, dtype: DType) -> Value:

@@ -17,6 +17,7 @@ from jitnet.ops import (
     join,
     lift,
     linalg,
+    lists,
     pointwise,
     reduce,
     scan,
@@ -37,6 +38,7 @@ from jitnet.ops.index import compress, gather, scatter
 from jitnet.ops.join import concatenate, pad
 from jitnet.ops.lift import accumulate, add, mul, neg, scale, select, sub, zmul
 from jitnet.ops.linalg import dot
+from jitnet.ops.lists import tape_copy, tape_cut, tape_prepend, tape_set
 from jitnet.ops.pointwise import (
     abs,
     add_wraps,
@@ -226,6 +228,7 @@ __all__ = [
     "left_shift",
     "lift",
     "linalg",
+    "lists",
     "log",
     "log1p",
     "log2",
@@ -284,10 +287,14 @@ __all__ = [
     "tan",
     "tanh",
     "tape",
+    "tape_copy",
+    "tape_cut",
     "tape_get",
     "tape_length",
     "tape_new",
+    "tape_prepend",
     "tape_push",
+    "tape_set",
     "transpose",
     "trunc",
     "update",

@@ -12,10 +12,12 @@ rows are what counts: numbers come as two arrays of them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from jitnet.ir import ArrayType, Builder, DType, Eqn, TapeType, Value, current
 from jitnet.ops.complexes import interleave, taken_apart
 from jitnet.ops.control import CALL, FOR, FUSED, IF, INVOKE, WHILE
+from jitnet.ops.lists import TAPE_COPY, TAPE_CUT, TAPE_PREPEND, TAPE_SET
 from jitnet.ops.pairs import Split, is_complex
 from jitnet.ops.primitive import Pair, Paired
 from jitnet.ops.tape import TAPE_GET, TAPE_LENGTH, TAPE_NEW, TAPE_PUSH, tape_new
@@ -60,7 +62,7 @@ def real_tape(type: TapeType) -> TapeType:
             fields.append((dtype.half, (*dims, 2)))
         else:
             fields += [(dtype.half, ()), (dtype.half, ())]
-    return TapeType(tuple(fields))
+    return replace(type, fields=tuple(fields))
 
 
 def _pairs_tape_new(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
@@ -111,3 +113,4 @@ INVOKE.pairs = _pairs_invoke
 FOR.pairs = WHILE.pairs = _pairs_loop
 TAPE_NEW.pairs = _pairs_tape_new
 TAPE_PUSH.pairs = TAPE_LENGTH.pairs = TAPE_GET.pairs = _pairs_tape
+TAPE_SET.pairs = TAPE_CUT.pairs = TAPE_PREPEND.pairs = TAPE_COPY.pairs = _pairs_tape

@@ -11,6 +11,7 @@ rule runs, for their modules need this one.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jitnet.ir import (
@@ -94,7 +95,8 @@ def in_lanes(type: Type, extent: Dim) -> Type:
     """The type of such values side by side; of a tape, of one that logs them side by side."""
     if isinstance(type, TapeType):
         lanes = extent if isinstance(extent, int) else None
-        return TapeType(tuple((dtype, (lanes, *dims)) for dtype, dims in type.fields))
+        fields = tuple((dtype, (lanes, *dims)) for dtype, dims in type.fields)
+        return replace(type, fields=fields)
     assert isinstance(type, ArrayType), "buffers are no values of programs"
     return type.with_dims((extent, *type.dims))
 

@@ -26,6 +26,7 @@ put on a tape in the first order again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def _infer_push(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
     tape, *values = operands
-    _check_record("tape_push", tape_type(tape), values)
+    check_record("tape_push", tape_type(tape), values)
     return (tape.type,)
 
 
@@ -85,11 +86,12 @@ def _infer_put(
 ) -> tuple[Type, ...]:
     tape, position, *values = operands
     require(position.type == INDEX, f"a position on a tape is {position.type}, not i64")
-    _check_record("a tape", tape_type(tape), values)
+    check_record("a tape", tape_type(tape), values)
     return (tape.type,)
 
 
-def _check_record(op: str, tape: TapeType, values: Sequence[Value]) -> None:
+def check_record(op: str, tape: TapeType, values: Sequence[Value]) -> None:
+    """Refuse values that are no record of such a tape."""
     require(len(values) == len(tape.fields), f"{op}: {len(tape.fields)} values make a record")
     for v, (dtype, dims) in zip(values, tape.fields):
         fits = v.dtype == dtype and len(dims) == v.rank
@@ -132,7 +134,7 @@ def _infer_at(
     return tuple(_field_types(tape_type(tape), numbers[1:]))
 
 
-def _reaching(type: TapeType, tape: Any, length: int) -> Any:
+def reaching(type: TapeType, tape: Any, length: int) -> Any:
     """The records, and zeros behind them up to this length."""
     if ragged_axes(type):
         return tape
@@ -142,19 +144,19 @@ def _reaching(type: TapeType, tape: Any, length: int) -> Any:
 
 
 def _numpy_put(eqn: Eqn, tape: Any, position: Any, *values: Any) -> tuple[Any, ...]:
-    tape = _reaching(tape_type(eqn.operands[0]), tape, int(position))
+    tape = reaching(tape_type(eqn.operands[0]), tape, int(position))
     assert position == len(tape), f"tape_put at {position} of a tape of {len(tape)}"
     return ((*tape, values),)
 
 
 def _numpy_add(eqn: Eqn, tape: Any, position: Any, *values: Any) -> tuple[Any, ...]:
-    tape = _reaching(tape_type(eqn.operands[0]), tape, int(position) + 1)
+    tape = reaching(tape_type(eqn.operands[0]), tape, int(position) + 1)
     sums = tuple(x + y for x, y in zip(tape[int(position)], values))
     return ((*tape[:position], sums, *tape[position + 1 :]),)
 
 
 def _numpy_at(eqn: Eqn, tape: Any, position: Any, *extents: Any) -> tuple[Any, ...]:
-    fields: tuple[Any, ...] = _reaching(tape_type(eqn.operands[0]), tape, int(position) + 1)[
+    fields: tuple[Any, ...] = reaching(tape_type(eqn.operands[0]), tape, int(position) + 1)[
         int(position)
     ]
     return fields
@@ -204,7 +206,7 @@ def is_read(f: Function, tape: Value) -> bool:
 def tangent_type(type: Type) -> Type:
     """An array's own type; for a tape, a tape of its inexact fields."""
     if isinstance(type, TapeType):
-        return TapeType(tuple(field for field in type.fields if field[0].is_inexact))
+        return replace(type, fields=tuple(field for field in type.fields if field[0].is_inexact))
     return type
 
 
@@ -268,7 +270,7 @@ def _jvp_get(
     return results, [None] * count + fields
 
 
-def _transpose_put(
+def transpose_put(
     eqn: Eqn,
     operands: Sequence[Value | Linear],
     cotangents: Tangents,
@@ -327,7 +329,7 @@ def _transpose_add(
     transpose: TransposeTransform,
 ) -> Sequence[Value | None]:
     """The sum's cotangent is that of the record, which stays, and of what was added to it."""
-    return _transpose_put(eqn, operands, cotangents, accumulators, transpose)
+    return transpose_put(eqn, operands, cotangents, accumulators, transpose)
 
 
 # -- batching --------------------------------------------------------------------------------------
@@ -448,7 +450,7 @@ TAPE_PUT = Primitive(
     infer=_infer_put,
     numpy=_numpy_put,
     jvp=_jvp_put,
-    transpose=_transpose_put,
+    transpose=transpose_put,
     batch=_batch_put,
     lower=[Structured()],
     samples=no_samples,

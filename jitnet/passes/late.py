@@ -95,7 +95,7 @@ class _Late:
             if v.rank and (self.shown(v) in written or not self.is_in_memory(v)):
                 return
         for m in moving:
-            self.positions[m] = target
+            self.positions[m] = max(self.positions[m], target)  # later views may need later values
 
     def views_and_readers(self, i: int) -> tuple[list[int], list[int]]:
         """The equation with all views of its result; and where what reads these goes."""

@@ -29,6 +29,7 @@ from jitnet.ops.complexes import INTERLEAVE
 from jitnet.ops.join import CONCATENATE, PAD
 from jitnet.ops.lift import add, mul
 from jitnet.ops.linalg import DOT, dot
+from jitnet.ops.pointwise import CONVERT, convert
 from jitnet.ops.primitive import Primitive
 from jitnet.ops.reduce import (
     REDUCE_ALL,
@@ -334,11 +335,14 @@ def quantifier_of_uniform(eqn: Eqn, definition: Definition) -> Value | None:
 
 @rule(DOT, COMPLEX_DOT)
 def dot_of_transposed(eqn: Eqn, definition: Definition) -> Value | None:
-    """A transpose in front is a matter of axis numbers, if the free axes stay in order."""
+    """A transpose in front, of halves before they are widened too, is a matter of axis numbers, if
+    the free axes stay in order."""
     operands = list(eqn.operands)
     contract, batch = list(eqn.attrs["contract"]), list(eqn.attrs["batch"])
     for k in (0, 1):
-        inner = definition(operands[k])
+        inner, dtype = definition(operands[k]), operands[k].dtype
+        if inner is not None and inner.op is CONVERT and inner.operands[0].dtype.is_half:
+            inner = definition(inner.operands[0])
         if inner is None or inner.op is not TRANSPOSE:
             continue
         perm = inner.attrs["perm"]
@@ -347,7 +351,7 @@ def dot_of_transposed(eqn: Eqn, definition: Definition) -> Value | None:
         paired = (*contract[k], *batch[k])
         free = [perm[a] for a in range(len(perm)) if a not in paired]
         if free == sorted(free):
-            operands[k] = inner.operands[0]
+            operands[k] = convert(inner.operands[0], dtype)
             contract[k] = tuple(perm[a] for a in contract[k])
             batch[k] = tuple(perm[a] for a in batch[k])
     if operands == list(eqn.operands):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -53,10 +54,12 @@ class OnDevice:
     """Attributes:
     told: what runs there and how, and what is transferred, in words.
     peak: the bytes that a call takes there, or None where they cannot be told before it.
+    current: makes it the current device for a while.
     """
 
     told: Callable[[], str]
     peak: Callable[[], int | None]
+    current: Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ class Options:
     fast_math: arithmetic of floats may be reordered and contracted, and elementary functions may
         be coarser.
     async_errors: calls on a device do not wait for what its kernels report: later calls raise it.
+    deterministic: on a device, no sum depends on which thread comes first.
     """
 
     device: str | None = None
     fast_math: bool = False
     async_errors: bool = False
+    deterministic: bool = True

@@ -35,6 +35,7 @@ from jitnet.ir import (
 from jitnet.ir import types as T
 from jitnet.ops.control import FOR
 from jitnet.ops.lanes import LANE, differs, in_lanes, spread
+from jitnet.ops.lists import tape_copy
 from jitnet.ops.primitive import BatchTransform, Primitive
 from jitnet.ops.tape import TAPE_NEW, tape_new, tape_type
 
@@ -71,7 +72,8 @@ def vmap(f: Function, batched: Sequence[bool], extent: Dim) -> Batched:
     Raises:
         BatchingError: where a result's extent differs from lane to lane.
     """
-    if any(eqn.op is TAPE_NEW for eqn in f.walk()):
+    tapes = {eqn.attrs["type"].changes for eqn in f.walk() if eqn.op is TAPE_NEW}
+    if tapes == {False}:  # lists shrink and grow in each lane by itself
         with suppress(_OutOfStepError, _DiffersError):
             return _in_step(f, batched, extent)
     try:
@@ -357,6 +359,8 @@ def _loop(work: _Work, eqns: Sequence[Eqn], wanted: Sequence[Value]) -> None:
         for v in read:
             if v in work.fresh:
                 env[v] = tape_new(tape_type(v))
+            elif isinstance(v.type, TapeType) and v.type.changes:  # each lane changes its own
+                env[v] = tape_copy(tape_new(v.type), env[v])
         for eqn in eqns:
             env.update(zip(eqn.results, b.rebind(eqn, [env.get(v, v) for v in eqn.operands])))
         body = b.build(*(env[r] for r in wanted))

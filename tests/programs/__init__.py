@@ -14,6 +14,7 @@ from __future__ import annotations
 from . import (
     automata,
     binning,
+    choices,
     clustering,
     dynamic_programming,
     factorisations,
@@ -27,10 +28,12 @@ from . import (
     particles,
     polynomials,
     quantum,
+    queues,
     rays,
     recurrent,
     solvers,
     sparse,
+    stacks,
     statistics,
     stencils,
     sweeps,
@@ -56,6 +59,7 @@ THEMES = (
     layers,
     recurrent,
     trees,
+    choices,
     clustering,
     graphs,
     automata,
@@ -64,6 +68,8 @@ THEMES = (
     polynomials,
     statistics,
     quantum,
+    stacks,
+    queues,
 )
 
 PROGRAMS: dict[str, Program] = {

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
+from jitnet.codegen.cuda.atomics import with_atomics
 from jitnet.codegen.cuda.contract import contracted
 from jitnet.codegen.cuda.drives import (
     LARGE,
@@ -27,8 +28,10 @@ from jitnet.codegen.cuda.drives import (
     known_of,
 )
 from jitnet.codegen.cuda.groups import Waiting, grouped, in_steps, write_group
+from jitnet.codegen.cuda.half_products import with_half_products
 from jitnet.codegen.cuda.kernels import Kernel, write_kernel
 from jitnet.codegen.cuda.launch import BY_VALUE, LAUNCH, POINTER, SLOT, CudaProgram
+from jitnet.codegen.cuda.library import PRODUCT, done_by
 from jitnet.codegen.cuda.marks import HOSTS, marked
 from jitnet.codegen.cuda.memory import Places, bound_in, references, walk
 from jitnet.codegen.cuda.merge import UNKNOWN, Nest, interchanged, is_parallel, merged, nest_of
@@ -37,6 +40,8 @@ from jitnet.codegen.cuda.needs import slots_of
 from jitnet.codegen.cuda.order import is_check, ordered
 from jitnet.codegen.cuda.owned import owned
 from jitnet.codegen.cuda.parts import in_parts
+from jitnet.codegen.cuda.product_nests import find_product, is_deep
+from jitnet.codegen.cuda.products import Has, no_library, with_products
 from jitnet.codegen.cuda.rows import Unit, is_scalar_op
 from jitnet.codegen.cuda.scans import find_scan
 from jitnet.codegen.cuda.settle import settled
@@ -63,6 +68,8 @@ def cut(
     scalars: Collection[int] = (),
     resident: Collection[int] = (),
     fast_math: bool = False,
+    deterministic: bool = True,
+    library: Has = no_library,
 ) -> CudaProgram:
     """The CUDA C++ of a kernel Function, and the program that launches it.
 
@@ -70,15 +77,20 @@ def cut(
         scalars: positions of params that are numbers of the caller's.
         resident: positions of params that are numbers on the device.
         fast_math: elementary functions of float32 are the hardware's approximations.
+        deterministic: terms of scatters come in their order, not by atomic operations.
+        library: what the device's library of products can do.
     """
     slots = slots_of(kernel, scalars, resident)
     functions = (*reversed(kernel.callees()), kernel)
     guarded = any(e.op is S.RAISE for f in functions for e in f.walk())
-    unit = Unit(guarded, fast_math=fast_math)
+    unit = Unit(guarded, fast_math=fast_math, deterministic=deterministic)
     hosts: dict[int, Function] = {}
     for f in functions:
-        hosts[id(f)] = _Cutter.of(f, unit, hosts, slots if f is kernel else ()).run()
-    return CudaProgram(_translation_unit(unit), hosts[id(kernel)], tuple(unit.sites), slots)
+        ready = prepared(f, deterministic, library)
+        hosts[id(f)] = _Cutter.of(ready, unit, hosts, slots if f is kernel else ()).run()
+    text = _translation_unit(unit)
+    sites, host = tuple(unit.sites), hosts[id(kernel)]
+    return CudaProgram(text, host, sites, slots, unit.guarded, unit.atomics)
 
 
 _PACK = """\
@@ -132,7 +144,6 @@ class _Cutter:
 
     @staticmethod
     def of(f: Function, unit: Unit, hosts: dict[int, Function], slots: Collection[int]) -> _Cutter:
-        f = prepared(f)
         own = [p for i, p in enumerate(f.params) if i not in slots]
         params = {p for p in own if isinstance(p.type, ArrayType)}
         known = known_of(f.eqns, params)
@@ -169,7 +180,7 @@ class _Cutter:
                 self.views[eqn.result] = eqn
                 self.pending.append(eqn)
                 self.left.update(references(eqn))  # later kernels make it too
-        elif eqn.op is S.CALL_EXTERN and not eqn.attrs["name"].startswith("host_"):
+        elif _is_library_call(eqn):
             self.flush_for(eqn)
             self.host(eqn)
         elif eqn.op in HOSTS or (eqn.regions and drives(eqn)):
@@ -230,9 +241,10 @@ class _Cutter:
         nest = nest_of(eqn, self.places)
         points = [trips(level) for level in nest.levels]
         work = max((trips(e) or UNKNOWN for e in _inner_loops(nest.body)), default=1)
-        if None not in points and prod(n or 0 for n in points) * work <= TINY:
+        is_tiny = None not in points and prod(n or 0 for n in points) * work <= TINY
+        if is_tiny and not is_deep(eqn):
             return None
-        return Kernel(nest.levels, (), (*nest.prefix, *nest.body), _is_for_blocks(nest))
+        return _kernel_of(nest, (), self.places)
 
     def add_nest(self, eqn: Eqn, kernel: Kernel) -> None:
         """Launch a nest later. Scalars that it needs and that are cheap, every thread computes, and
@@ -322,7 +334,8 @@ class _Cutter:
 
     def flush_for(self, eqn: Eqn) -> None:
         """Launch what a library call needs to have been done, and what can go with it."""
-        does = _touched_by_call(eqn, self.places)
+        is_product = eqn.op is PRODUCT
+        does = (done_by if is_product else _touched_by_call)(eqn, self.places)
         if any(clash(touched((e,), self.places), does) for e in self.pending):
             self.close()
         steps = in_steps(self.waiting)
@@ -353,6 +366,8 @@ class _Cutter:
             extents = [v for level in kernel.levels for v in level.operands]
             told = self.knows(extents)
             extents, levels = (extents, len(kernel.levels)) if told else ((), 0)
+            if kernel.product is not None:
+                extents, levels = (as_value(0), as_value(kernel.product.blocks)), 1
             per_block = written.per_block if told else 0
             arguments, outputs, threads = kernel.arguments(), kernel.outputs, kernel.threads
         names = self.unit.kernels
@@ -393,10 +408,19 @@ def _apart(kernel: Kernel, places: Places) -> list[Kernel]:
     if any(clash(a, b) for n, b in enumerate(does) for a in does[:n]):
         return [kernel]
     nests = [nest_of(e, places) for e in loops]
-    apart = [Kernel(n.levels, head, (*n.prefix, *n.body), _is_for_blocks(n)) for n in nests]
+    apart = [_kernel_of(nest, head, places) for nest in nests]
     if kernel.outputs:
         apart.append(Kernel((), (), head, True, kernel.outputs))
     return apart
+
+
+def _kernel_of(nest: Nest, head: tuple[Eqn, ...], places: Places) -> Kernel:
+    """A nest over the grid: a thread, or a block, for each point, or a block for a tile of them."""
+    eqns = (*nest.prefix, *nest.body)
+    if _is_for_blocks(nest):
+        return Kernel(nest.levels, head, eqns, True)
+    product = find_product(nest.levels, eqns, places)
+    return Kernel(nest.levels, head, eqns, False, product=product)
 
 
 def _is_for_blocks(nest: Nest) -> bool:
@@ -407,6 +431,12 @@ def _is_for_blocks(nest: Nest) -> bool:
     return local_bytes(walk(nest.body)) > MOST_LOCAL or work >= (32 if few else BLOCK_WORK)
 
 
+def _is_library_call(eqn: Eqn) -> bool:
+    if eqn.op is S.CALL_EXTERN:
+        return not eqn.attrs["name"].startswith("host_")
+    return eqn.op is PRODUCT
+
+
 def _touched_by_call(eqn: Eqn, places: Places) -> Touched:
     """What a library call may read and write: all of what its pointers lead to."""
     roots = {places.roots[v]: None for v in eqn.operands if isinstance(v.type, BufferType)}
@@ -415,12 +445,15 @@ def _touched_by_call(eqn: Eqn, places: Places) -> Touched:
     return Touched(asks, binds, dict(roots), dict(roots), may, may)
 
 
-def prepared(f: Function) -> Function:
+def prepared(f: Function, deterministic: bool = True, library: Has = no_library) -> Function:
     """A kernel Function with its loops as kernels want them."""
-    f = settled(multiplied(_hoisted_constants(folded_constants(f))), is_large)
+    f = _hoisted_constants(folded_constants(f))
+    f = multiplied(with_half_products(f, library))
+    f = settled(with_products(f, library), is_large)
     f = marked(f)
     f = merged(ordered(marked(split(f, drives)), drives), drives)
-    f = owned(marked(in_parts(contracted(f, drives), drives)), drives)
+    f = marked(in_parts(contracted(f, drives), drives))
+    f = owned(f if deterministic else with_atomics(f), drives)
     f = interchanged(f)
     return tiled(contracted(merged(f, drives), drives), drives)
 

@@ -13,6 +13,7 @@ from jitnet.codegen.cuda.folded import is_folding
 from jitnet.codegen.cuda.marks import HOSTS
 from jitnet.codegen.cuda.memory import bound_in, walk
 from jitnet.codegen.cuda.merge import UNKNOWN, is_parallel
+from jitnet.codegen.cuda.product_nests import ANY_ORDER, LARGEST_PRODUCT
 from jitnet.codegen.cuda.rows import is_scalar_op
 from jitnet.codegen.cuda.state import trips
 from jitnet.codegen.workspace import static_bytes
@@ -62,6 +63,8 @@ def _points(eqns: Sequence[Eqn]) -> int:
         inner = max((_points(r.eqns) for r in eqn.regions), default=0)
         if eqn.op is S.FOR and eqn.attrs["kind"] != "seq":
             inner = max(inner, 1) * (trips(eqn) or UNKNOWN)
+        elif eqn.attrs.get(ANY_ORDER):
+            inner = max((trips(eqn) or 0) * LARGE // (LARGEST_PRODUCT + 1), 1)
         most = max(most, inner)
     return most
 

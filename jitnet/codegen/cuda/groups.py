@@ -26,6 +26,7 @@ from jitnet.codegen.cuda.kernels import (
     counted,
     emit_outputs,
     emit_pack,
+    emit_product,
     end_kernel,
     parameters,
 )
@@ -132,6 +133,8 @@ def grouped(step: Sequence[Waiting]) -> list[list[Kernel]]:
 
 
 def _shared_bytes(kernel: Kernel) -> int:
+    if kernel.product is not None:
+        return kernel.product.shared
     return min(local_bytes(walk(kernel.eqns)), MOST_SHARED) + 2048 if kernel.blocks else 0
 
 
@@ -222,7 +225,10 @@ def _part(outer: State, part: Kernel, name: str, threads: int) -> tuple[Call, in
     count, blocks = points(part) or 0, points(part) or 0
     if part.eqns:
         comment(k, (part.levels or part.eqns)[0].loc)
-    if part.blocks:
+    if part.product is not None:
+        blocks = part.product.blocks
+        emit_product(k, part.product, "block")
+    elif part.blocks:
         _emit_block(k, part)
         emit_outputs(k, part.outputs, targets)
         barrier(k)

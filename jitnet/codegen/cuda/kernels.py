@@ -2,6 +2,7 @@
 
     levels of a nest over the grid, one thread each      for (int i = first; i < 4096; i += step)
     levels over the grid, one block each                 for (int i = blockIdx.x; ...)
+    a product over the grid, one block for a tile        for (int n = blockIdx.x; n < tiles; ...)
     no levels: one block                                 for what is small, or in order
 
 Elementwise nests over contiguous memory take 16 bytes at a time where the addresses allow it.
@@ -16,6 +17,8 @@ from math import prod
 from jitnet.codegen.cuda.inline import count_uses
 from jitnet.codegen.cuda.memory import Root, Roots, bound_in, references
 from jitnet.codegen.cuda.packs import Key, Packs, find_packs
+from jitnet.codegen.cuda.product_nests import ProductNest, Warps
+from jitnet.codegen.cuda.product_tiles import emit_tile
 from jitnet.codegen.cuda.rows import Unit
 from jitnet.codegen.cuda.scans import find_scan
 from jitnet.codegen.cuda.state import (
@@ -33,6 +36,7 @@ from jitnet.codegen.cuda.state import (
     trips,
 )
 from jitnet.codegen.cuda.statements import emit
+from jitnet.codegen.cuda.tensor_cores import emit_warps
 from jitnet.codegen.cuda.text import C_TYPES, Writer, listed
 from jitnet.ir import BufferType, Eqn, Function, Literal, Value, as_value
 from jitnet.kernel import statements as S
@@ -48,6 +52,7 @@ class Kernel:
         eqns: what is done at each point of the levels.
         blocks: a block, not a thread, does it.
         outputs: scalars of `eqns` that are left in device memory.
+        product: the levels and `eqns` once more, where a block does a tile of the points.
     """
 
     levels: tuple[Eqn, ...]
@@ -55,10 +60,13 @@ class Kernel:
     eqns: tuple[Eqn, ...]
     blocks: bool
     outputs: tuple[Value, ...] = ()
+    product: ProductNest | None = None
 
     @property
     def threads(self) -> int:
         """Of a block."""
+        if self.product is not None:
+            return self.product.threads
         if not self.blocks:
             return 256
         widest = max((_width(e) for e in self.eqns), default=0)
@@ -118,7 +126,10 @@ def write_kernel(
     if kernel.eqns:
         comment(k, (kernel.levels or kernel.eqns)[0].loc)
     emit(k, kernel.head)
-    if kernel.blocks:
+    if kernel.product is not None:
+        per_block = 1
+        _emit_tiles(k, kernel.product)
+    elif kernel.blocks:
         per_block = 1
         _emit_blocks(k, kernel)
         emit_outputs(k, kernel.outputs, [targets[v] for v in kernel.outputs])
@@ -265,6 +276,19 @@ def emit_pack(k: State, kernel: Kernel, packs: Packs, at: str, type: str) -> Non
         k.instead.clear()
     for key, (name, place) in made.items():
         k.w.add(f"*(pack<{C_TYPES[key[0].dtype]}, {lanes}>*)({place}) = {name};")
+
+
+def _emit_tiles(k: State, product: ProductNest) -> None:
+    """One block for each tile of a product."""
+    at = k.w.fresh("n")
+    head = f"for (int {at} = blockIdx.x; {at} < {product.blocks}; {at} += gridDim.x) {{"
+    with k.w.block(head):
+        emit_product(k, product, at)
+
+
+def emit_product(k: State, product: ProductNest, at: str) -> None:
+    """The tile of a product of this number, by one block."""
+    (emit_warps if isinstance(product.tile, Warps) else emit_tile)(k, product, at)
 
 
 def _emit_blocks(k: State, kernel: Kernel) -> None:

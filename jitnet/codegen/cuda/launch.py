@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from jitnet.codegen.state import ErrorSite
 from jitnet.ir import Attrs, Effect, Eqn, Function, Type, Value
@@ -46,6 +47,8 @@ class CudaProgram:
     host: the kernel Function with launches; those that it invokes are such too.
     sites: what each status but 0 stands for.
     slots: positions of the host's params that are scalars on the device.
+    guarded: whether kernels look at the status first.
+    atomics: whether kernels take in terms by atomic operations.
     launches: the launches that stand in the text of `host`.
     """
 
@@ -53,8 +56,10 @@ class CudaProgram:
     host: Function
     sites: tuple[ErrorSite, ...]
     slots: frozenset[int] = frozenset()
+    guarded: bool = False
+    atomics: bool = False
 
-    @property
+    @cached_property
     def status_bytes(self) -> int:
         """The status word, and the values that an error has."""
         return 8 * (1 + max((len(site.dtypes) for site in self.sites), default=0))

@@ -18,13 +18,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jitnet.codegen.cuda.folded import folded_roots
+from jitnet.codegen.cuda.library import PRODUCT
 from jitnet.codegen.cuda.memory import Access, Linear, Places, Root, bound_in, references
 from jitnet.ir import BufferType, Eqn, Function, Literal, Value
 from jitnet.kernel import statements as S
 
 HOSTS = (
     *(S.CALL_EXTERN, S.INVOKE, S.TAPE_NEW, S.TAPE_PUSH, S.TAPE_LENGTH, S.TAPE_EXTENT),
-    *(S.TAPE_GET, S.TAPE_REACH, S.TAPE_SLOTS, S.TAPE_FREE, S.CONSTANT),
+    *(S.TAPE_GET, S.TAPE_REACH, S.TAPE_SLOTS, S.TAPE_FREE, S.CONSTANT, PRODUCT),
+    *(S.TAPE_SET, S.TAPE_CUT, S.TAPE_PREPEND, S.TAPE_COPY),
 )
 """Statements that no kernel has: the host's."""
 

@@ -230,10 +230,12 @@ def _joined(first: Eqn, second: Eqn, places: Places, does: Touches) -> Eqn | Non
 
 def _is_worth_it(first: Eqn, second: Eqn, does: Touches) -> bool:
     """Whether one nest is better than two: where they are alike, or the second one reads what the
-    first has written; not where a few rows of much work become the work of as few blocks."""
+    first has written; not where a few rows of much work become the work of as few blocks, nor where
+    what tensor cores do becomes something else."""
     inner = [_levels(e)[1:] for e in (first, second)]
-    if inner[0] == inner[1]:
-        return True
+    sums = [does(e).any_order for e in (first, second)]
+    if inner[0] == inner[1] or any(sums):
+        return inner[0] == inner[1] and not all(sums)
     written = does(first).writes
     read = does(second).reads
     if all(a.is_apart(b) for a in written for b in read):

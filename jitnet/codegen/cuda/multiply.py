@@ -8,7 +8,8 @@
     } }
 
 A loop over a stack becomes independent so, and is one launch; a loop over small states has no
-library call in it, and is one kernel. Terms come in order, with one rounding each.
+library call in it, and is one kernel. Terms come in order, with one rounding each. Which of the
+loops that are left in the end go through tiles in shared memory is a matter of `product_nests`.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jitnet.codegen.cuda.product_nests import LARGEST_PRODUCT
 from jitnet.codegen.cuda.rows import is_scalar_op
 from jitnet.ir import Builder, Eqn, Function, Literal, Value
 from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
 from jitnet.kernel.externs import NO_TRANS
-
-LARGEST_PRODUCT = 32 * 32 * 32
-"""Multiplications of a product that is not left to a library."""
 
 LARGEST_OF_STACK = 128 * 128 * 128
 """The same for each product of a stack, whose loop would call the library again and again."""

@@ -52,7 +52,7 @@ def find_packs(levels: Sequence[Eqn], eqns: Sequence[Eqn], roots: Roots) -> Pack
                 alone += not inside.isdisjoint(eqn.operands[1:])
             if any(not roots[eqn.operands[0]].is_apart(root) for root in written):
                 return None
-        elif eqn.op is S.STORE:
+        elif eqn.op is S.STORE and "atomic" not in eqn.attrs:
             key = _key(eqn, 2, last, inside)
             if key is None or key in stores.values():
                 return None

@@ -108,34 +108,56 @@ def _targets(eqn: Eqn, folded: set[Root], places: Places) -> dict[Value, str] | 
 def _split(eqn: Eqn, count: int, found: Mapping[Value, str]) -> Sequence[Eqn]:
     size = -(-count // MOST_ROWS_APART)
     parts = -(-count // size)
-    low, high = eqn.operands
-    (body,) = eqn.regions
     with Builder("parts", "kernel") as b, b.at(eqn.loc):
-        memory = {v: S.alloc(v.dtype, (parts, *_dims(v)), f"{v.name}_parts") for v in found}
+        memory = {v: S.alloc(v.dtype, (parts, *dims_of(v)), f"{v.name}_parts") for v in found}
 
-        def part(p: Value) -> None:
-            mine = {v: S.alloc(v.dtype, _dims(v), f"{v.name}_part") for v in found}
-            for v, name in found.items():
-                _box(_dims(v), _beginning(mine[v], v, name))
-            first = ix.add(ix.multiply(p, S.as_index(size)), low)
-            if size == 1:
-                own = {**mine, body.params[0]: first}
-                current().eqns.extend(substituted(e, own) for e in body.eqns)
-            else:
-                stop = s.add(first, size)
-                stop = s.minimum(stop, high) if count % size else stop
-                rows = replace(body, eqns=tuple(substituted(e, mine) for e in body.eqns), _hash=[])
-                current().bind(S.FOR, (first, stop), eqn.attrs, (rows,))
-            for v in found:
-                _box(_dims(v), _copying(memory[v], mine[v], p))
+        def keep(v: Value, mine: Value, p: Value) -> None:
+            box(dims_of(v), _copying(memory[v], mine, p))
 
-        S.loop(0, parts, part, kind="parallel", name="part")
+        each_part(eqn, count, size, found, keep)
         for v, name in found.items():
             _whole(v, memory[v], parts, name)
     return b.eqns
 
 
-def _dims(buffer: Value) -> list[int]:
+def each_part(
+    eqn: Eqn,
+    count: int,
+    size: int,
+    found: Mapping[Value, str],
+    keep: Callable[[Value, Value, Value], None],
+) -> None:
+    """Bind a loop of `count` rounds in parts of `size` rounds, side by side, where each takes its
+    terms into totals of its own.
+
+    Args:
+        found: the buffers that terms are taken into, and by what.
+        keep: binds what becomes of a buffer's totals of one part.
+    """
+    low, high = eqn.operands
+    (body,) = eqn.regions
+
+    def part(p: Value) -> None:
+        mine = {v: S.alloc(v.dtype, dims_of(v), f"{v.name}_part") for v in found}
+        for v, name in found.items():
+            box(dims_of(v), _beginning(mine[v], v, name))
+        first = ix.add(ix.multiply(p, S.as_index(size)), low)
+        if size == 1:
+            own = {**mine, body.params[0]: first}
+            current().eqns.extend(substituted(e, own) for e in body.eqns)
+        else:
+            stop = s.add(first, size)
+            stop = s.minimum(stop, high) if count % size else stop
+            rows = replace(body, eqns=tuple(substituted(e, mine) for e in body.eqns), _hash=[])
+            current().bind(S.FOR, (first, stop), eqn.attrs, (rows,))
+        for v in found:
+            keep(v, mine[v], p)
+
+    S.loop(0, -(-count // size), part, kind="parallel", name="part")
+
+
+def dims_of(buffer: Value) -> list[int]:
+    """The extents that are known."""
     return [d for d in buffer.buffer_type.dims if isinstance(d, int)]
 
 
@@ -169,12 +191,10 @@ def _whole(buffer: Value, memory: Value, parts: int, name: str) -> None:
         (of_all,) = S.loop(0, parts, take_in, (start,), "vector", (name,), name="part")
         S.store(buffer, of_all if name in IDEMPOTENT else op(S.load(buffer, *at), of_all), *at)
 
-    _box(_dims(buffer), total, "parallel")
+    box(dims_of(buffer), total, "parallel")
 
 
-def _box(
-    dims: Sequence[int], body: Callable[[Sequence[Value]], None], kind: str = "vector"
-) -> None:
+def box(dims: Sequence[int], body: Callable[[Sequence[Value]], None], kind: str = "vector") -> None:
     """Independent loops over all indices."""
 
     def level(at: tuple[Value, ...]) -> None:

@@ -47,6 +47,8 @@ class Unit:
         packs: whether `pack` is needed.
         fast_math: elementary functions of float32 are the hardware's approximations.
         parts: names of functions that are parts of kernels, by their text without names of params.
+        deterministic: no result depends on which thread comes first.
+        atomics: whether there are atomic operations.
     """
 
     guarded: bool
@@ -56,6 +58,8 @@ class Unit:
     packs: bool = False
     fast_math: bool = False
     parts: dict[str, str] = field(default_factory=dict)
+    deterministic: bool = True
+    atomics: bool = False
 
 
 def is_scalar_op(eqn: Eqn) -> bool:

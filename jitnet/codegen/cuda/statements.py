@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from jitnet.codegen.cuda.atomics import take_in
 from jitnet.codegen.cuda.inline import LONGEST, inlined
 from jitnet.codegen.cuda.memory import Root
 from jitnet.codegen.cuda.rows import assign, expression, is_scalar_op, row
@@ -153,7 +154,10 @@ def _emit_store(k: State, eqn: Eqn) -> None:
     buffer, value, *indices = eqn.operands
     root = k.roots[buffer]
     to = k.instead.get(eqn) or place(k, buffer, indices)
-    text = f"{to} = {stripped(k.text(value))};"
+    if "atomic" in eqn.attrs:
+        text = take_in(k.unit, eqn.attrs["atomic"], buffer.dtype, to, k.text(value))
+    else:
+        text = f"{to} = {stripped(k.text(value))};"
     if not k.together or k.threads == 1:
         k.written.add(root)
         k.w.add(text)

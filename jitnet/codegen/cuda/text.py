@@ -49,7 +49,7 @@ return short signed sizeof static struct switch template this throw true try typ
 typename union unsigned using virtual void volatile while xor pack status threadIdx blockIdx
 blockDim gridDim min max abs exp log sin cos tan sqrt pow floor ceil trunc rint fma erf erfc
 index signbit isnan isinf isfinite y0 y1 yn j0 j1 jn gamma div select time clock signal read
-write main assert aligned block
+write main assert aligned block atomicAdd atomicMin atomicMax atomicAnd atomicOr atomicXor atomicCAS
 """
 
 RESERVED = frozenset(_WORDS.split())

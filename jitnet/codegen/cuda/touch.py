@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jitnet.codegen.cuda.memory import Access, Places, Root, bound_in, references
+from jitnet.codegen.cuda.product_nests import ANY_ORDER
 from jitnet.ir import Eqn, Value
 from jitnet.kernel import statements as S
 from jitnet.kernel.scalars import Conversion, ScalarOp
@@ -30,6 +31,7 @@ class Touched:
     reading, writing: the params and allocations that this may be.
     raises: equations that may end the program.
     others: whether there is anything whose effects are not these.
+    any_order: whether there is a sum whose terms may come in any order.
     """
 
     asks: set[Value] = field(default_factory=set)
@@ -40,6 +42,7 @@ class Touched:
     writing: set[Value] = field(default_factory=set)
     raises: list[Eqn] = field(default_factory=list)
     others: bool = False
+    any_order: bool = False
 
     def take_in(self, other: Touched) -> None:
         """Be both; errors, and what else there is, are left out."""
@@ -80,6 +83,8 @@ def touched(eqns: Sequence[Eqn], places: Places) -> Touched:
             found.raises.append(eqn)
         elif eqn.op not in _KNOWN and not isinstance(eqn.op, ScalarOp | Conversion):
             found.others = True
+        elif eqn.attrs.get(ANY_ORDER):
+            found.any_order = True
     return found
 
 

@@ -19,7 +19,7 @@ from jitnet.frontend.context import (
     running_trace,
 )
 from jitnet.frontend.flow import locating, regions, snapshots
-from jitnet.frontend.flow.carrying import Slot, contents
+from jitnet.frontend.flow.carrying import Slot, contents, originals
 from jitnet.frontend.flow.joins import stores_of
 from jitnet.frontend.flow.locating import find_places_of_new, made, make_param, settle
 from jitnet.frontend.flow.memory import Lost, final_places
@@ -34,6 +34,7 @@ from jitnet.frontend.flow.signals import (
     Signal,
     known,
 )
+from jitnet.frontend.flow.whereabouts import tell_places
 from jitnet.frontend.flow.world import (
     UNBOUND,
     World,
@@ -60,6 +61,7 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
             remedy="take a copy in front of the loop: x = x.copy()",
         ) from None
     find_places_of_new(plan)
+    tell_places(loop, plan, step, places)
     lost = _lost(plan, step, places)
     if loop.may_peel and any(store.is_callers() for store in lost):
         raise Peel
@@ -79,7 +81,7 @@ def bind(loop: Loop, world: World, plan: Plan, step: TracedStep) -> Signal:
     else:
         results = _bind_while(loop, step, params, before, after)
     region.active = False
-    _settle(plan, results)
+    _settle(plan, results, True if loop.once else _first_test(loop))
     _hand_on(plan, places, lost)
     share_afterwards(plan, loop, list(places.values()))
     _let_be(plan)
@@ -119,7 +121,7 @@ def _after(plan: Plan, code: Any, region: Trace) -> list[Value]:
 def _params(plan: Plan, region: Trace, with_code: bool) -> list[Value]:
     params = [e.param for e in plan.extents]
     for slot in plan.slots():
-        if slot.first is ABSENT:
+        if slot.first is ABSENT and slot.made is None:
             dims = tuple(inside(d, region) for d in slot.kind.dims)
             make_param(slot, ArrayType(slot.kind.dtype, dims), region, "")
         params += locating.params(slot)
@@ -170,12 +172,12 @@ def _first_test(loop: Loop) -> Value:
 # -- the world after the loop ----------------------------------------------------------------------
 
 
-def _settle(plan: Plan, results: tuple[Value, ...]) -> None:
+def _settle(plan: Plan, results: tuple[Value, ...], made_a_step: bool | Value) -> None:
     left = iter(results)
     for extent in plan.extents:
         extent.result = next(left)
     for slot in plan.slots():
-        settle(slot, [next(left) for _ in range(locating.count(slot))])
+        settle(slot, [next(left) for _ in range(locating.count(slot))], made_a_step)
     for memory in plan.memories.values():
         memory.result = next(left)
 
@@ -212,10 +214,11 @@ def _hand_on(plan: Plan, places: Mapping[Slot, Tracer], lost: Mapping[Store, Dou
 def _let_be(plan: Plan) -> None:
     """Let variables and containers hold what the last step has left in them."""
     for key, (location, shape) in (*plan.shapes.items(), *plan.late.items()):
+        new: list[Any] = []
+        if key in plan.shared and key in plan.shapes:
+            new += originals(shape, location.get())
+        location.set(contents(shape, made, new))
         if key in plan.shared:
-            snapshots.keep(location.get(), location.name)
-        location.set(contents(shape, made))
-        if key in plan.shared:
-            snapshots.keep(location.get(), location.name)
+            snapshots.keep(new, location.name)
     for location in plan.dead.values():
         location.set(UNBOUND)

@@ -29,7 +29,7 @@ from jitnet.frontend.context import (
     running_trace,
 )
 from jitnet.frontend.flow import regions, snapshots
-from jitnet.frontend.flow.growing import Grows, added, put_on_tape
+from jitnet.frontend.flow.growing import Grows, put_on_tape, regrown
 from jitnet.frontend.flow.joins import (
     Around,
     Conflict,
@@ -55,6 +55,7 @@ from jitnet.frontend.flow.placing import (
 from jitnet.frontend.flow.raising import check_not, has_values, of_program
 from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, normal, without
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.flow.world import (
     RETURNED,
     UNBOUND,
@@ -130,7 +131,7 @@ def _branch(
 ) -> Signal:
     outcomes: list[tuple[State, Signal]] = []
     for name, thunk, other in (("then", then, orelse), ("orelse", orelse, then)):
-        arm = _arm(world, name, thunk)
+        arm = _arm(world, name, thunk, condition)
         if isinstance(arm, Raised):
             _let_raise(condition if thunk is then else ops.logical_not(condition), arm)
             return follow(normal(other() if other is not None else None), rest)
@@ -152,10 +153,13 @@ def _branch(
     return follow(signal, rest)
 
 
-def _arm(world: World, name: str, thunk: Thunk | None) -> tuple[State, Signal] | Raised:
+def _arm(
+    world: World, name: str, thunk: Thunk | None, condition: Value
+) -> tuple[State, Signal] | Raised:
     parent = running_trace()
     region = Trace(name, parent, is_region=True)
     region.builder.loc = parent.builder.loc
+    note_fact(region, condition, name == "then")
     return _traced(world, region, thunk)
 
 
@@ -380,9 +384,10 @@ def note_conflict(name: str, text: str, leaves: frozenset[int] | None = None) ->
 
 def _join_content(joiner: Joiner, where: Content, before: Any, a: Any, b: Any) -> Callable[[], Any]:
     for side, after in enumerate((a, b)):
-        items = added(before, after)
-        if items is not None and not same_content(a, b):
-            raise Grows(where.container, items, joiner.around.kinds[side])
+        found = regrown(before, after)
+        if found is not None and not same_content(a, b):
+            kind_of_part = joiner.around.kinds[side]
+            raise Grows(where.container, found[0], kind_of_part, not found[1], before)
     alike = type(a) is type(b) and len(a) == len(b) and not isinstance(a, set)
     if not alike or (isinstance(a, dict) and list(a) != list(b)):
         raise errors.MutationError(

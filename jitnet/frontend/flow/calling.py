@@ -13,8 +13,9 @@ import functools
 import re
 import sys
 import warnings
+from collections import deque
 from collections.abc import Iterator
-from types import BuiltinFunctionType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,27 @@ from jitnet import errors
 from jitnet.frontend import builtins, ordering, texts
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.context import NeedStatic, running_trace
-from jitnet.frontend.flow import growing, helpers, printing, raising, remedies
-from jitnet.frontend.flow.comprehensions import FOLDS, Filtered, filter_, listed
-from jitnet.frontend.flow.steps import Steps, enumerate_, range_, reversed_, zip_
+from jitnet.frontend.flow import (
+    comprehensions,
+    growing,
+    heaps,
+    helpers,
+    inner_lists,
+    items,
+    printing,
+    raising,
+    remedies,
+    stacking,
+    truth,
+)
+from jitnet.frontend.flow.comprehensions import (
+    FOLDS,
+    comprehension,
+    filter_,
+    listed,
+    map_,
+)
+from jitnet.frontend.flow.steps import Filtered, Steps, enumerate_, range_, reversed_, zip_
 from jitnet.frontend.flow.variants import Variants, apart, unfolded
 from jitnet.frontend.places import Appended
 from jitnet.frontend.rewriting import is_rewritten, rewritten
@@ -45,9 +64,11 @@ _OWN: dict[Any, Any] = {
     zip: zip_,
     reversed: reversed_,
     filter: filter_,
+    map: map_,
     print: printing.print_,
     type: _type_of,
     warnings.warn: printing.WARN,
+    **heaps.TABLE,
 }
 
 
@@ -74,15 +95,23 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         if _compares_items(args, key):
             return FOLDS[function](*args, **{**kwargs, "key": key})
     if args and type(args[0]) is Filtered:
-        items = listed(args[0])
-        return items if function is list else call(function, items, *args[1:], **kwargs)
+        found = listed(args[0])
+        return found if function is list else call(function, found, *args[1:], **kwargs)
+    if args and function is list and isinstance(args[0], Steps):
+        return _listed_steps(args[0])
+    if args and function is len and isinstance(vars(type(args[0])).get("__len__"), FunctionType):
+        return call(type(args[0]).__len__, args[0])
+    if args and (function is deque or function is list) and _is_of_any_length(function, args[0]):
+        args = comprehension(args[0], lambda item: item, "list"), *args[1:]
+        return args[0] if function is list else deque(*args, **kwargs)
     if any(growing.grown(x) is not None for x in args):
         return _with_grown(function, args, kwargs)
     if isinstance(function, FunctionType):
         target = called(function)
         if target is not function and is_rewritten(target.__code__):
             return helpers.call(function, target, args, kwargs)
-        return target(*args, **kwargs)
+        with remedies.Noting(function):
+            return target(*args, **kwargs)
     if isinstance(function, MethodType):
         inner = function.__func__
         if type(function.__self__) is Appended and inner in (Appended.append, Appended.extend):
@@ -92,47 +121,37 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return call(inner, function.__self__, *args, **kwargs)
     own = _stand_in(function)
     if own is not None:
-        options = {name: _rewritten_argument(x) for name, x in kwargs.items()}
-        try:
-            return own(*map(_rewritten_argument, args), **options)
-        except errors.ConcretizationError as error:
-            remedies.note_call(error, function)
-            raise
+        args, kwargs = _rewritten_arguments(args, kwargs)
+        with remedies.Noting(function):
+            return own(*args, **kwargs)
     if isinstance(function, Wrapper):
         return call(function.__wrapped__, *args, **kwargs)
     if isinstance(function, functools.partial):
         return call(function.func, *function.args, *args, **{**function.keywords, **kwargs})
     if isinstance(function, type):
-        try:
+        with remedies.Noting(function):
             return _instance(function, args, kwargs)
-        except errors.ConcretizationError as error:
-            remedies.note_call(error, function)
-            raise
     if isinstance(function, np.ufunc) or type(function).__module__.startswith("numpy"):
-        try:
+        with remedies.Noting(function):
             return builtins.of_numpy(function)(*args, **kwargs)
-        except errors.ConcretizationError as error:
-            remedies.note_call(error, function)
-            raise
     if isinstance(function, BuiltinFunctionType):
         target = function.__self__
         if growing.grown(target) is not None:
-            return _of_grown(function.__name__, target, args)  # type: ignore[arg-type]
+            return items.call_method(function.__name__, target, args, kwargs)  # type: ignore[arg-type]
         if isinstance(target, str) and function.__name__ in texts.METHODS:
             return texts.METHODS[function.__name__](target, *args, **kwargs)
+        if isinstance(target, (list, dict)) and function.__name__ in _CHANGING:
+            inner_lists.inner(target)
         if isinstance(target, list) and function.__name__ == "sort":
-            options = {name: _rewritten_argument(x) for name, x in kwargs.items()}
-            return ordering.sort(target, **options)
+            return ordering.sort(target, **_rewritten_arguments((), kwargs)[1])
         write = printing.writer(function)
         if write is not None:
             return write(*args, **kwargs)
         _refuse_texts(target, args)
         refuse_unknown(function)
-        try:
-            return function(*map(_rewritten_argument, args), **kwargs)
-        except errors.ConcretizationError as error:
-            remedies.note_call(error, function)
-            raise
+        own = _called_by_c if function is functools.reduce else _rewritten_argument
+        with remedies.Noting(function):
+            return function(*map(own, args), **kwargs)
     method = next((vars(c)["__call__"] for c in type(function).__mro__ if "__call__" in vars(c)), 0)
     if isinstance(method, FunctionType):
         return called(method)(function, *args, **kwargs)
@@ -173,6 +192,8 @@ def _compares_items(args: tuple[Any, ...], key: Any) -> bool:
 
 
 texts.install(call)
+truth.install(call)
+comprehensions.install(call)
 
 
 def _stand_in(function: Any) -> Any:
@@ -189,7 +210,7 @@ def called(function: FunctionType) -> Any:
     if own is not None:
         return own
     code = function.__code__
-    if is_rewritten(code) or not is_users(code.co_filename):
+    if is_rewritten(code) or not _is_to_be_rewritten(code):
         return printing.logger(function) or function
     module = sys.modules.get(function.__module__)
     if module is not None and vars(module) is function.__globals__:  # reached through its class
@@ -197,11 +218,38 @@ def called(function: FunctionType) -> Any:
     return rewritten(function, _Connected.hooks) or function
 
 
+def _listed_steps(steps: Steps) -> Any:
+    try:
+        return list(steps)
+    except errors.ConcretizationError:
+        return comprehension(steps, lambda item: item, "list")
+
+
+def _is_of_any_length(cls: type, x: Any) -> bool:
+    """Whether this is an array of which only the program knows how many items it has, or a range of
+    so many that a deque is made of."""
+    if isinstance(x, Steps):
+        return cls is deque and type(x.count) is Tracer
+    return type(x) is Tracer and x.ndim > 0 and not isinstance(x.value.dims[0], int)
+
+
+def _is_to_be_rewritten(code: CodeType) -> bool:
+    return is_users(code.co_filename) or code.co_filename == heaps.FILE
+
+
 def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A call with a list among its arguments that has grown in a loop."""
     if function is len:
         return growing.length(args[0])
-    if isinstance(function, FunctionType) and is_users(function.__code__.co_filename):
+    if function in heaps.TABLE:
+        return heaps.TABLE[function](*args, **kwargs)
+    if function is bool:
+        return growing.length(args[0]) > 0
+    if function is list and len(args) == 1:
+        return growing.copied(args[0])
+    if function is deque:
+        return deque(growing.copied(args[0]), *args[1:], **kwargs)
+    if isinstance(function, FunctionType) and _is_to_be_rewritten(function.__code__):
         return called(function)(*args, **kwargs)
     if function in (isinstance, type):  # it is still a list
         return (_stand_in(function) or function)(*args, **kwargs)
@@ -210,7 +258,7 @@ def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     if function in (str, repr):
         return printing.formatted(args[0], "s")
     if function in _OWN:
-        kept = [x if own is None else growing.steps(x) for x, own in growing.owns(args)]
+        kept = [x if own is None else growing.steps(x) for x, own in stacking.owns(args)]
         return _OWN[function](*kept, **kwargs)
     first = growing.grown(args[0])
     if first is not None and function in _JOINED:
@@ -219,23 +267,28 @@ def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
                 f"np.{function.__name__} with an axis, of a list that has grown in a loop",
                 remedy="np.array(x), and move the axes of that",
             )
-        return growing.joined(first, flat=function in (np.concatenate, np.hstack))
-    arrays = [x if own is None else growing.as_one_array(own) for x, own in growing.owns(args)]
+        return stacking.joined(first, flat=function in (np.concatenate, np.hstack))
+    arrays = [x if own is None else stacking.as_one_array(own) for x, own in stacking.owns(args)]
     return call(function, *arrays, **kwargs)
 
 
+_CHANGING = frozenset(
+    (
+        "append",
+        "clear",
+        "extend",
+        "insert",
+        "pop",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "update",
+    )
+)
+"""Methods that change a list or a dict."""
+
 _JOINED = (np.stack, np.vstack, np.concatenate, np.hstack)
-
-
-def _of_grown(method: str, x: list[Any], args: tuple[Any, ...]) -> None:
-    """A method of a list that has grown in a loop."""
-    if method not in ("append", "extend"):
-        raise errors.UnsupportedFunctionError(
-            f"list.{method} of a list that grows in a loop",
-            remedy="keep the items in an array, and the number of them beside it",
-        )
-    for item in args if method == "append" else args[0]:
-        growing.append(x, item)
 
 
 def _refuse_texts(target: Any, args: tuple[Any, ...]) -> None:
@@ -253,12 +306,26 @@ def _rewritten_argument(x: Any) -> Any:
     return called(x) if isinstance(x, FunctionType) else x
 
 
+def _called_by_c(x: Any) -> Any:
+    """The same, of Python's own functions too: for C code that calls what it is given."""
+    is_function = isinstance(x, (BuiltinFunctionType, type)) and not isinstance(x, FunctionType)
+    return functools.partial(call, x) if is_function else _rewritten_argument(x)
+
+
+def _rewritten_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    options = {name: _rewritten_argument(x) for name, x in kwargs.items()}
+    return tuple(map(_rewritten_argument, args)), options
+
+
 def _instance(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """`cls(...)`, with the user's `__init__` rewritten."""
     init = cls.__init__  # type: ignore[misc]
     plain = type(cls) is type and "__new__" not in {n for c in cls.__mro__[:-1] for n in vars(c)}
     if not (plain and isinstance(init, FunctionType) and is_users(init.__code__.co_filename)):
-        return cls(*map(_rewritten_argument, args), **kwargs)
+        own = _called_by_c if cls.__module__ == "itertools" else _rewritten_argument
+        return cls(*map(own, args), **{name: own(x) for name, x in kwargs.items()})
     made: Any = object.__new__(cls)
     call(init, made, *args, **kwargs)
     return made

@@ -12,13 +12,13 @@ from it changes nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
 from typing import Any
 
+from jitnet.frontend.arrays import Place
 from jitnet.frontend.context import Trace, resume, running_trace
-from jitnet.frontend.flow.exchanging import settled
 from jitnet.frontend.flow.joins import (
     Conflict,
     Kind,
@@ -43,7 +43,7 @@ from jitnet.frontend.flow.variants import (
 from jitnet.frontend.pytree import NodeKind
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
-from jitnet.ir import Type, Value
+from jitnet.ir import Dim, Type, Value
 from jitnet.ir import types as T
 
 
@@ -61,6 +61,7 @@ class Slot:
         memory: made for that value, of an array.
         leaves: places that others know, where the array may be; a `number` says in which one. Its
             value is that of its own memory then, and is not carried where it is always in a leaf.
+        told: where it is after the loop, if its steps take it as a value and do not ask.
     """
 
     kind: Kind
@@ -73,6 +74,29 @@ class Slot:
     leaves: Leaves = field(default_factory=list)
     is_apart: bool = True
     number: Value | None = None
+    told: Told | None = None
+
+
+@dataclass(eq=False)
+class Told:
+    """Where an array is after the loop, as a number says beside what it holds.
+
+    Attributes:
+        leaves: by number, places that others know; a greater number is memory of its own.
+        mine: numbers of those where it may be; `is_apart` where it may be in memory of its own, or
+            in `own`, which that stands for.
+        before: by the place that stood for it in a step, whose array was there.
+        param: the number at the start of a step; None where a step says it, whatever was before.
+        result: the number after the loop.
+    """
+
+    leaves: Leaves
+    mine: list[int]
+    own: list[Store]
+    is_apart: bool
+    before: dict[Place, Slot]
+    param: Value | None = None
+    result: Value | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +118,16 @@ class Node:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of several objects that were there before the loop; a number says which."""
+    """One of several things; a number says which.
+
+    Attributes:
+        objects: those that were there before the loop, and None.
+        value: the shape of the last one, if steps make it: a number, an array, a new list.
+    """
 
     number: Slot
     objects: tuple[Any, ...]
+    value: Shape | None = None
 
 
 Shape = Slot | Same | Node | OneOf
@@ -135,7 +165,8 @@ class Finder:
         kinds = kind_of(before), self.kind_after(after)
         if kinds[0] is not None and kinds[1] is not None:
             return self._slot(before, after, kinds[0], kinds[1], old)
-        if not isinstance(old, Node) and self._are_known(before, after):
+        things = (*objects_of(before), *objects_of(after))
+        if isinstance(old, OneOf) or any(map(self._is_object, things)):
             return self._one_of(before, after, old)
         return self.shape_of_items(before, after, old)
 
@@ -145,7 +176,6 @@ class Finder:
         Raises:
             Conflict: where it is not.
         """
-        before = (settled(before) or before) if type(before) is Variants else before
         kind = kind_of_container(before)
         if kind is None or type(before) is not type(after) or before is None:
             raise Conflict(_apart(before, after, kind_of(before), self.kind_after(after)))
@@ -156,24 +186,41 @@ class Finder:
         parts = tuple(self.shape(x, y, o) for x, y, o in zip(xs, ys, olds))
         return Node(kind, type(before), meta, parts)
 
-    def _are_known(self, *objects: Any) -> bool:
-        """Whether these are objects that were there before the loop, and stay who they are."""
-        found = [x for some in objects for x in objects_of(some)]
-        return all(x is None or has_identity(x) for x in found) and all(
-            not is_container(x) or (self.was_there(x) and id(x) not in self.remade) for x in found
-        )
+    def _is_object(self, x: Any) -> bool:
+        """Whether something stays what it is: None, functions, what was there before the loop."""
+        if is_container(x):
+            return self.was_there(x) and id(x) not in self.remade
+        return x is None or has_identity(x)
 
     def _one_of(self, before: Any, after: Any, old: Shape | None) -> OneOf:
         known = old.objects if isinstance(old, OneOf) else ()
         objects: list[Any] = []
         for x in (*known, *objects_of(before), *objects_of(after)):
-            if not any(is_one(x, other) for other in objects):
+            if self._is_object(x) and not any(is_one(x, other) for other in objects):
                 objects.append(x)
         if len(objects) > MOST_VARIANTS:
             raise Conflict(f"one of more than {MOST_VARIANTS} objects")
+        value = self._value(before, after, old.value if isinstance(old, OneOf) else old)
         with resume(self.region):
             last = number_among(after, objects)
-        return OneOf(Slot(_NUMBER, number_among(before, objects), last), tuple(objects))
+        return OneOf(Slot(_NUMBER, number_among(before, objects), last), tuple(objects), value)
+
+    def _value(self, before: Any, after: Any, old: Shape | None) -> Shape | None:
+        """The shape of what is none of the objects."""
+        one, other = (
+            [x for x in objects_of(side) if not (x is ABSENT or self._is_object(x))]
+            for side in (before, after)
+        )
+        if len(one) > 1 or len(other) > 1:
+            raise Conflict(_apart(before, after, None, None))
+        if one:
+            return self.shape(one[0], other[0] if other else one[0], old)
+        if not other:
+            return old
+        made = self.shape_of_new(other[0])
+        if any(dim is None or not is_around(dim) for x in slots_of([made]) for dim in x.kind.dims):
+            raise Conflict("an array whose shape a step of the loop decides")
+        return made
 
     def shape_of_new(self, after: Any) -> Shape:
         """The shape of what is only there after a step."""
@@ -183,9 +230,11 @@ class Finder:
                 return Same(after)
             return Slot(kind, ABSENT, after)
         if type(after) is Variants:
+            objects = tuple(x for x in objects_of(after) if self._is_object(x))
+            value = self._value(ABSENT, after, None)
             with resume(self.region):
-                number = Slot(_NUMBER, ABSENT, number_among(after, objects_of(after)))
-            return OneOf(number, objects_of(after))
+                number = Slot(_NUMBER, ABSENT, number_among(after, objects))
+            return OneOf(number, objects, value)
         node = kind_of_container(after)
         if node is None or after is None or self.was_there(after):
             return Same(after)
@@ -209,11 +258,7 @@ class Finder:
             kind = self.kind_after(after)
             return kind is not None and common(shape.kind, kind) == shape.kind
         if isinstance(shape, OneOf):
-            if not all(any(is_one(x, y) for y in shape.objects) for x in objects_of(after)):
-                return False
-            with resume(self.region):
-                shape.number.last = number_among(after, shape.objects)
-            return True
+            return self._agrees(shape, after)
         if type(after) is not shape.cls:
             return False
         children, meta = shape.kind.flatten(after)
@@ -222,20 +267,62 @@ class Finder:
         alike = [self.agrees(s, x) for s, x in zip(shape.children, children)]  # each notes it
         return all(alike)
 
+    def _agrees(self, shape: OneOf, after: Any) -> bool:
+        values = [
+            x for x in objects_of(after) if not any(is_one(x, other) for other in shape.objects)
+        ]
+        if len(values) > 1 or any(map(self._is_object, values)):
+            return False
+        if shape.value is not None:
+            for slot in slots_of([shape.value]):
+                slot.last = ABSENT
+        if values and (shape.value is None or not self.agrees(shape.value, values[0])):
+            return False
+        with resume(self.region):
+            shape.number.last = number_among(after, shape.objects)
+        return True
+
+
+def is_around(dim: Dim | None) -> bool:
+    """Whether an extent is known in the running trace, or around it."""
+    if dim is None or isinstance(dim, int):
+        return dim is not None
+    trace: Trace | None = running_trace()
+    while trace is not None:
+        eqns = trace.builder.eqns
+        if dim in trace.builder.params or any(dim in e.results for e in eqns):
+            return True
+        trace = trace.parent
+    return False
+
 
 def _apart(before: Any, after: Any, a: Kind | None, b: Kind | None) -> str:
     return f"{described(before, a)} before a step of the loop and {described(after, b)} after it"
 
 
-def contents(shape: Shape, fill: Callable[[Slot], Any]) -> Any:
-    """What a location holds, with `fill(slot)` in the places of slots."""
+def contents(shape: Shape, fill: Callable[[Slot], Any], made: list[Any] | None = None) -> Any:
+    """What a location holds, with `fill(slot)` in the places of slots; `made` gets the containers
+    that are made for it."""
     if isinstance(shape, Slot):
         return fill(shape)
     if isinstance(shape, Same):
         return shape.thing
     if isinstance(shape, OneOf):
-        return Variants(fill(shape.number), shape.objects)
-    return shape.kind.unflatten(shape.meta, [contents(c, fill) for c in shape.children])
+        value = () if shape.value is None else (contents(shape.value, fill, made),)
+        return Variants(fill(shape.number), (*shape.objects, *value))
+    children = [contents(c, fill, made) for c in shape.children]
+    found = shape.kind.unflatten(shape.meta, children)
+    if made is not None:
+        made.append(found)
+    return found
+
+
+def originals(shape: Shape, before: Any) -> Iterator[Any]:
+    """The containers of a location from before the loop in the place of which others are made."""
+    if isinstance(shape, Node):
+        yield before
+        for child, item in zip(shape.children, shape.kind.flatten(before)[0]):
+            yield from originals(child, item)
 
 
 def slots_of(shapes: Sequence[Shape]) -> list[Slot]:
@@ -248,6 +335,7 @@ def slots_of(shapes: Sequence[Shape]) -> list[Slot]:
             found += slots_of(shape.children)
         elif isinstance(shape, OneOf):
             found.append(shape.number)
+            found += slots_of([shape.value] if shape.value is not None else ())
     return found
 
 

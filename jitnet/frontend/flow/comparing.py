@@ -13,11 +13,12 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from jitnet import ops
+from jitnet import errors, ops
 from jitnet.frontend.creating import is_traced
-from jitnet.frontend.flow import snapshots, variants
+from jitnet.frontend.flow import raising, snapshots, variants
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.variants import Variants, is_container
+from jitnet.frontend.grown import grown
 from jitnet.frontend.tracer import Flavour, Tracer, wrap
 from jitnet.ir import Literal, Value
 from jitnet.ir import types as T
@@ -43,12 +44,19 @@ def compared(symbol: str, a: Any, b: Any) -> Any:
     An order of sequences is of the class that the items that differ give it, NumPy's bool for those
     of NumPy's classes; where none differ, Python would give its own.
     """
+    if symbol.startswith("is") and (type(a) is Variants) != (type(b) is Variants):
+        found = variants.is_object(*((a, b) if type(a) is Variants else (b, a)))
+        if isinstance(found, bool):
+            return found == (symbol == "is")
+        return wrap(found if symbol == "is" else variants.negated(found), "python")
     if type(a) is Variants or type(b) is Variants:
         return variants.unfolded(functools.partial(compared, symbol), (a, b))
     by_identity = symbol.startswith("is") or type(a).__eq__ is _IDENTITY
     if by_identity and a is not b and is_container(a) and is_container(b):
         snapshots.refuse_identity(a)
         snapshots.refuse_identity(b)
+    if not symbol.startswith("is") and (grown(a) is not None or grown(b) is not None):
+        return _compared_lists(symbol, a, b)
     if not _are_sequences(a, b) or symbol.startswith("is") or not is_traced((a, b)):
         return OPERATORS[symbol](a, b)
     if symbol in ("==", "!="):
@@ -58,6 +66,20 @@ def compared(symbol: str, a: Any, b: Any) -> Any:
         return found if isinstance(found, bool) else wrap(found, "python")
     found, flavour = _in_order(symbol, a, b)
     return found if isinstance(found, bool) else wrap(found, flavour)
+
+
+def _compared_lists(symbol: str, a: Any, b: Any) -> Any:
+    """A list of which the program decides the length, and another one: an empty one."""
+    own = grown(a) or grown(b)
+    is_empty = type(a) is type(b) is list and not (a and b)
+    if symbol not in ("==", "!=") or not is_empty:
+        raise errors.UnsupportedFunctionError(
+            "comparing a list of which the program decides the length",
+            remedy="len(x) == len(y) and np.array_equal(x, y)",
+        )
+    assert own is not None
+    compare = ops.eq if symbol == "==" else ops.ne
+    return wrap(compare(own.count(), 0), "python")
 
 
 def _are_sequences(a: Any, b: Any) -> bool:
@@ -82,14 +104,24 @@ def _equal(a: Sequence[Any], b: Sequence[Any]) -> bool | Value:
 
 
 def _in_order(symbol: str, a: Sequence[Any], b: Sequence[Any]) -> tuple[bool | Value, Flavour]:
-    """From the end: what the items after these decide, where these are the same."""
+    """From the end: what the items after these decide, where these are the same. Items without an
+    order, None and a number, are an error where no item before them decides."""
     flavour: Flavour = "python"
     found: bool | Value = OPERATORS[symbol](len(a), len(b))
-    for x, y in reversed(list(zip(a, b))):
-        same = _is_same(x, y)
+    pairs = [(x, y, _is_same(x, y)) for x, y in zip(a, b)]
+    for k, (x, y, same) in reversed(list(enumerate(pairs))):
         if same is True:
             continue
-        decision = compared(symbol, x, y)
+        try:
+            decision = compared(symbol, x, y)
+        except TypeError as error:
+            before = [earlier for _, _, earlier in pairs[:k]]
+            if isinstance(error, errors.JitnetError) or all(s is True for s in before):
+                raise
+            if False not in before:
+                reached = functools.reduce(ops.bitwise_and, map(_value, before))
+                raising.check_not(ops.bitwise_and(reached, ops.logical_not(_value(same))), error)
+            decision = False
         here = truth(decision)
         flavour = decision.flavour if type(decision) is Tracer else flavour
         found = here if same is False else ops.select(same, _value(found), _value(here))

@@ -11,42 +11,20 @@ for; one with a condition that data decides is `Filtered`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from jitnet import errors, ops
 from jitnet.frontend.flow import branches, growing, loops, signals
 from jitnet.frontend.flow.comparing import compared
-from jitnet.frontend.flow.steps import Steps, steps_of
+from jitnet.frontend.flow.steps import Few, Filtered, Steps, iterator, steps_of, zip_
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.pytree import declare_leaf
-from jitnet.frontend.tracer import Tracer, lift
+from jitnet.frontend.tracer import lift
 
 FEW_ITEMS = 32
 """Comprehensions over no more items are traced item by item."""
-
-
-@dataclass(frozen=True)
-class Filtered:
-    """A generator expression that leaves items out: those that do not meet the condition.
-
-    Attributes:
-        steps: what it goes over.
-        element: `item → what is generated`.
-    """
-
-    steps: Steps
-    element: Callable[[Any], Any]
-    condition: Callable[[Any], Any]
-
-    def __iter__(self) -> Iterator[Any]:
-        raise errors.ConcretizationError(
-            "a generator expression with a condition that a traced value decides",
-            why="how many items it has is only known when the program runs",
-            remedy="use a list, [... for ... in ... if ...], or a for statement",
-        )
 
 
 declare_leaf(Filtered)
@@ -67,16 +45,52 @@ def comprehension(
         iterable = growing.steps(iterable)
     steps = steps_of(iterable)
     if steps is None or (type(steps.count) is int and steps.count <= FEW_ITEMS):
-        items = iter(iterable if steps is None else steps)
-        return [element(x) for x in items] if kind == "list" else (element(x) for x in items)
+        return _one_by_one(iterable, steps, element, kind)
     if kind != "list":
-        return Steps(steps.count, lambda k: element(steps.item(k)))
+        kept = steps.take(entirely=False)
+        return iterator(Steps(kept.count, lambda k: element(kept.item(k))), steps)
     try:
         return _listed(steps, element)
     except errors.ConcretizationError:
         if type(steps.count) is not int:
             raise
         return [element(x) for x in steps]
+
+
+def _one_by_one(
+    iterable: Any,
+    steps: Steps | None,
+    element: Callable[[Any], Any],
+    kind: str,
+    condition: Callable[[Any], bool] | None = None,
+) -> Any:
+    """A comprehension whose items are traced as they are asked for."""
+    if steps is None and isinstance(iterable, (list, tuple, dict)) and kind != "list":
+        items = tuple(iterable)
+        steps = Steps(len(items), items.__getitem__)
+    if steps is not None and kind != "list":
+        return Few(steps, element, condition)
+    kept = iter(iterable if steps is None else steps)
+    if condition is not None:
+        kept = filter(condition, kept)
+    return list(map(element, kept)) if kind == "list" else map(element, kept)
+
+
+def map_(function: Any, /, *iterables: Any) -> Any:
+    """`map`: the generator expression that it stands for."""
+    if len(iterables) == 1:
+        return comprehension(iterables[0], lambda x: _Connected.call(function, x), "generator")
+    kept = zip_(*iterables)
+    return comprehension(kept, lambda xs: _Connected.call(function, *xs), "generator")
+
+
+class _Connected:
+    call: Callable[..., Any]
+
+
+def install(call: Callable[..., Any]) -> None:
+    """Connect the calls of the user's program."""
+    _Connected.call = staticmethod(call)
 
 
 def _listed(steps: Steps, element: Callable[[Any], Any]) -> list[Any]:
@@ -102,9 +116,8 @@ def _conditional(
     if isinstance(iterable, (list, tuple)) and steps is None:
         steps = Steps(len(iterable), tuple(iterable).__getitem__)
     if steps is None or _is_known(steps, condition):
-        items = (x for x in (iterable if steps is None else steps) if bool(truth(condition(x))))
-        return [element(x) for x in items] if kind == "list" else (element(x) for x in items)
-    found = Filtered(steps, element, condition)
+        return _one_by_one(iterable, steps, element, kind, lambda x: bool(truth(condition(x))))
+    found = Filtered(iterator(steps.take(entirely=False), steps), element, condition)
     return listed(found) if kind == "list" else found
 
 
@@ -191,7 +204,7 @@ def _steps_to_compare(x: Any) -> Steps:
         return growing.steps(x)
     found = steps_of(x)
     if found is not None:
-        return found
+        return found.take(entirely=True)
     items = list(x)
     return Steps(len(items), items.__getitem__)
 
@@ -213,29 +226,10 @@ def _first_of_best(items: Steps, better: str, name: str, key: Callable[[Any], An
             nonlocal best, its_value
             best, its_value = item, value
 
-        is_better = compared(better, value, its_value)
-        if type(is_better) is Tracer:
-            _refuse_to_choose(item, name)
-        branches.if_(is_better, take, None)
+        branches.if_(compared(better, value, its_value), take, None)
 
     loops.for_(Steps(items.count - 1, lambda k: items.item(k + 1)), body)
     return best
-
-
-def _refuse_to_choose(item: Any, name: str) -> None:
-    """Raises:
-    UnsupportedFunctionError: for items that no value of the program can stand for.
-    """
-    if isinstance(item, tuple):
-        for part in item:
-            _refuse_to_choose(part, name)
-        return
-    if isinstance(item, (str, bytes)):
-        raise errors.UnsupportedFunctionError(
-            f"{name}() of {errors.describe(item)} and others, by values of the program",
-            why="which of them it is is known only when the compiled function runs",
-            remedy=f"return np.arg{name}(np.array(keys)), and look the item up outside",
-        )
 
 
 def min_(items: Any, *rest: Any, key: Any = None, default: Any = _NOTHING) -> Any:
@@ -284,7 +278,40 @@ def all_(items: Steps | Filtered) -> Any:
     return not missing if type(missing) is bool else missing == False  # noqa: E712
 
 
-FOLDS: dict[Any, Callable[..., Any]] = {sum: sum_, min: min_, max: max_, any: any_, all: all_}
+def next_(items: Steps | Filtered, *default: Any) -> Any:
+    """`next` of an iterator.
+
+    Raises:
+        UnsupportedFunctionError: for a generator expression with a condition, of which there may be
+            no item, without a default.
+    """
+    if isinstance(items, Steps):
+        if items.taken is None:
+            raise TypeError("'range' object is not an iterator")
+        return next(items.left(), *default)
+    if not default:
+        raise errors.UnsupportedFunctionError(
+            "next() of a generator expression with a condition that a traced value decides",
+            why="whether there is an item is only known when the program runs",
+            remedy="a default: next((... for ...), None)",
+        )
+    found = default[0]
+
+    def body(item: Any) -> Any:
+        def take() -> signals.Signal:
+            nonlocal found
+            found = items.element(item)
+            return signals.known(signals.BREAK)
+
+        return branches.if_(items.condition(item), take, None, lambda: None)
+
+    loops.for_(items.steps, body)
+    return found
+
+
+FOLDS: dict[Any, Callable[..., Any]] = {
+    **{sum: sum_, min: min_, max: max_, any: any_, all: all_, next: next_},
+}
 """What stands for Python's folds of `Steps` and `Filtered`."""
 
 declare_bodies(sum_.__code__.co_filename)

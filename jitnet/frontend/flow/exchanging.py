@@ -8,8 +8,9 @@ best = rows[i]       one of the lists of `rows`, which stays what it is: a numbe
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AnySet
 from dataclasses import dataclass
 from operator import itemgetter
@@ -21,6 +22,7 @@ from jitnet.frontend.flow.variants import (
     is_container,
     kind_of_container,
     objects_of,
+    renumbered,
     which_of,
 )
 from jitnet.frontend.flow.world import (
@@ -55,13 +57,16 @@ class _Bound:
     after: Sequence[Any]
 
 
-def find(world: World, state: State, settled: AnySet[int]) -> Exchanged:
+def find(
+    world: World, state: State, settled: AnySet[int], is_dead: Callable[[Location], bool]
+) -> Exchanged:
     """Look at what a step has left.
 
     Args:
         settled: locations of what was one of several containers, some of them new.
+        is_dead: whether nobody reads what a location holds after a step.
     """
-    bound = dict(_bound(world, state))
+    bound = {key: each for key, each in _bound(world, state) if not is_dead(each.location)}
     names = Counter(id(x) for each in bound.values() for x in each.after)
     group = {key: each for key, each in bound.items() if key not in settled}
     while True:
@@ -117,8 +122,8 @@ def _inside(x: Any, world: World) -> Iterator[Any]:
 
 
 def settle(world: World) -> frozenset[int]:
-    """Give each location that holds one of several containers, some of which this step has made, a
-    container that holds what is in it. These locations."""
+    """Let a location that holds one of several containers which this step has made hold one that
+    holds what is in it. These locations."""
     found = set()
     for key, (location, now) in world.changed().items():
         made = _with_settled(now, world, top=isinstance(location, Content))
@@ -131,9 +136,7 @@ def settle(world: World) -> frozenset[int]:
 def _with_settled(x: Any, world: World, top: bool = False) -> Any:
     """What a location holds, or `x` itself where nothing is to be settled."""
     if type(x) is Variants:
-        is_new = any(is_container(one) and id(one) not in world.held for one in objects_of(x))
-        made = settled(x) if is_new else None
-        return x if made is None else made
+        return _one_new(x, world)
     if isinstance(x, dict) and top:
         values = {key: _with_settled(item, world) for key, item in x.items()}
         return values if any(values[key] is not x[key] for key in x) else x
@@ -143,16 +146,33 @@ def _with_settled(x: Any, world: World, top: bool = False) -> Any:
     return x
 
 
-def settled(x: Variants) -> Any:
+def _one_new(x: Variants, world: World) -> Any:
+    """One of several things, of which no more than one is a new container."""
+    objects = objects_of(x)
+    is_new = [is_container(one) and id(one) not in world.held for one in objects]
+    if sum(is_new) < 2:
+        return x
+    new = [k for k, found in enumerate(is_new) if found]
+    which = renumbered(which_of(x), [new.index(k) if k in new else 0 for k in range(len(objects))])
+    merged = _merged(which, [objects[k] for k in new])
+    others = [one for one, found in zip(objects, is_new) if not found]
+    if merged is None or not others:
+        return x if merged is None else merged
+    at = itertools.count()
+    numbers = [len(others) if found else next(at) for found in is_new]
+    return Variants(renumbered(which_of(x), numbers), [*others, merged])
+
+
+def _merged(which: Any, objects: Sequence[Any]) -> Any:
     """A container that holds what the one that is meant holds; None where they are not alike."""
-    kinds = [kind_of_container(one) for one in objects_of(x)]
-    if any(kind is None for kind in kinds) or len({type(one) for one in objects_of(x)}) > 1:
+    kinds = [kind_of_container(one) for one in objects]
+    if any(kind is None for kind in kinds) or len({type(one) for one in objects}) > 1:
         return None
     first = kinds[0]
     assert first is not None
-    taken = [first.flatten(one) for one in objects_of(x)]
+    taken = [first.flatten(one) for one in objects]
     children, meta = taken[0]
     if any(other != meta or len(items) != len(children) for items, other in taken):
         return None
-    rows = Variants(which_of(x), [tuple(items) for items, _ in taken])
+    rows = Variants(which, [tuple(items) for items, _ in taken])
     return first.unflatten(meta, [apart(rows, itemgetter(k)) for k in range(len(children))])

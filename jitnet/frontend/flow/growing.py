@@ -7,29 +7,47 @@
 
 Such a list holds one object, a `Grown`, which knows the tape that its items are on. The list itself
 stays the user's. An array on it counts as it was when it was appended: if its memory is written to
-later, reading the list is refused.
+later, reading the list is refused. Where items are taken from a list, or replaced, its tape is one
+that changes (`ops.lists`), from the same place in the program on; `flow.items` does that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from jitnet import errors, ops
-from jitnet.frontend.arrays import Grown
 from jitnet.frontend.context import running_trace
-from jitnet.frontend.dims import count
+from jitnet.frontend.dispatch import note_place
+from jitnet.frontend.flow import inner_lists
 from jitnet.frontend.flow.joins import Kind, KindOf, brought_to, common, kind_of, stores_of
 from jitnet.frontend.flow.steps import Steps
 from jitnet.frontend.flow.world import is_known_around
+from jitnet.frontend.grown import Grown
+from jitnet.frontend.grown import grown as grown
 from jitnet.frontend.indexing import steps_within
-from jitnet.frontend.pytree import declare_leaf, flatten, unflatten
+from jitnet.frontend.pytree import LEAF, declare_leaf, flatten, unflatten
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, lift, wrap
-from jitnet.ir import TapeType, Value, as_dim, as_value
+from jitnet.ir import Literal, TapeType, Value, as_dim, as_value, index
+from jitnet.ir import types as T
 from jitnet.ops.tape import tape_type
 
 declare_leaf(Grown)
+
+Items = list[Any] | deque[Any]
+
+MANY = 16
+"""More items than this, if known in front of a loop, are put on a tape in a loop of their own."""
+
+
+class Outgrown(Exception):  # noqa: N818
+    """The step of a loop over a list changes the list: it is asked for its length in each step."""
 
 
 class Grows(Exception):  # noqa: N818
@@ -37,22 +55,25 @@ class Grows(Exception):  # noqa: N818
 
     Attributes:
         items: some that are to be on it.
-        kind_in: the kinds of their parts.
+        kind_of_part: the kinds of their parts.
+        changes: it is to be one that changes.
+        before: what the list held in front of the part of the program that makes it grow.
     """
 
-    def __init__(self, container: list[Any], items: Sequence[Any], kind_of_part: KindOf) -> None:
+    def __init__(
+        self,
+        container: Items,
+        items: Sequence[Any],
+        kind_of_part: KindOf,
+        changes: bool = False,
+        before: Sequence[Any] | None = None,
+    ) -> None:
         super().__init__(container)
         self.container = container
         self.items = items
         self.kind_of_part = kind_of_part
-
-
-def grown(x: Any) -> Grown | None:
-    """What stands for the items of a list that grows."""
-    if type(x) is list and x and type(x[-1]) is Grown:
-        found: Grown = x[-1]
-        return found
-    return None
+        self.changes = changes
+        self.before = before
 
 
 def added(before: Any, after: Any) -> Sequence[Any] | None:
@@ -66,6 +87,23 @@ def added(before: Any, after: Any) -> Sequence[Any] | None:
     return after[len(before) :]
 
 
+def regrown(before: Any, after: Any) -> tuple[Sequence[Any], bool] | None:
+    """Items of a list that has got others, or fewer, and whether it has but got more at its end.
+    None for what is no list, and for as many items as before."""
+    items = added(before, after)
+    if items is not None:
+        return items, True
+    if isinstance(before, list) and isinstance(after, list) and len(before) != len(after):
+        return [*before, *after], False
+    return None
+
+
+def can_be_on_tape(items: Sequence[Any], kind_of_part: KindOf) -> bool:
+    """Whether items consist of numbers and arrays."""
+    parts = [[kind_of_part(leaf) for leaf in flatten(item)[0]] for item in items]
+    return all(kinds and None not in kinds for kinds in parts)
+
+
 def put_on_tape(grows: Grows) -> None:
     """Let a list hold its items on a tape.
 
@@ -77,31 +115,115 @@ def put_on_tape(grows: Grows) -> None:
     container = grows.container
     if is_known_around(container):
         raise grows
-    if type(container) is not list:
+    if type(container) not in (list, deque):
         raise errors.ConcretizationError(
             f"a {type(container).__name__} that grows in a loop, or under a condition",
             why="how many items it has is only known when the program runs",
-            remedy="a list that is only appended to, or an array with the numbers of its first and "
-            "last item beside it",
+            remedy="a list or a deque, or an array with the numbers of its first and last item "
+            "beside it",
         )
     own = grown(container)
+    if own is not None and own.store.home is not running_trace():
+        raise inner_lists.is_kept(container)
     if own is not None:
-        parts = [grows.kind_of_part(leaf) for leaf in flatten(grows.items)[0]]
-        container[:] = [_widened(own, _holding(own, parts))]
+        parts: list[Kind | None] = []
+        for item in grows.items:
+            is_on_tape = type(item) is Grown
+            leaves = _kinds_on(item) if is_on_tape else flatten(item)[0]
+            parts = [*leaves] if is_on_tape else list(map(grows.kind_of_part, leaves))
+        kinds = _holding(own, parts) if parts else _kinds_on(own)
+        changes = grows.changes or own.changes
+        if own.store.value is own.start:  # nothing has been done with it
+            _put_items(container, own.known, own.tree, kinds, changes)
+        else:
+            _hold(container, _widened(own, kinds, changes))
         return
     tree, kinds = _record(container, grows.items, grows.kind_of_part)
-    items = list(container)
-    container[:] = [_on_tape(ops.tape_new(_tape_of(kinds)), tree, kinds)]
+    changes = grows.changes or (isinstance(container, deque) and container.maxlen is not None)
+    if grows.before is not None and len(grows.before) < len(container):
+        changes = True  # items were taken from it before
+    _put_items(container, tuple(container), tree, kinds, changes)
+
+
+def _put_items(
+    container: Items, items: Sequence[Any], tree: Any, kinds: Sequence[Kind], changes: bool
+) -> None:
+    """Let a list hold items that the trace knows, on a new tape."""
+    own = _on_tape(ops.tape_new(_tape_type(kinds, changes)), tree, kinds)
+    _hold(container, own)
+    _append_all(container, items, kinds)
+    _hold(container, replace(own, known=tuple(items), start=own.store.value))
+
+
+def _append_all(container: Items, items: Sequence[Any], kinds: Sequence[Kind]) -> None:
+    found = columns(items, kinds) if len(items) > MANY else None
+    if found is not None:
+        for item in items:
+            inner_lists.keep(item)
+        _fill(container, found)
+        return
     for item in items:
         append(container, item)
+
+
+def columns(items: Sequence[Any], kinds: Sequence[Kind]) -> list[Value] | None:
+    """The parts of items, each as a vector; None where some are arrays, or of other kinds."""
+    rows = [flatten(item)[0] for item in items]
+    if any(kind.dims for kind in kinds):
+        return None
+    found = []
+    for kind, parts in zip(kinds, zip(*rows, strict=True)):
+        if any(type(part) is Tracer for part in parts):
+            values = [ops.reshape(brought_to(part, kind), (1,)) for part in parts]
+            found.append(ops.concatenate(values))
+        else:
+            found.append(ops.const(np.array(parts, kind.dtype.numpy)))
+    return found
+
+
+def _fill(container: Items, found: Sequence[Value]) -> None:
+    """Append rows of these columns."""
+    own = grown(container)
+    assert own is not None
+    n = found[0].dims[0]
+
+    def body(i: Value, consts: Any, carries: Any, rows: Any) -> Any:
+        return (ops.tape_push(carries[0], rows),), ()
+
+    (filled,) = ops.for_(as_value(n), body, [], [own.tape()], found)
+    limit = container.maxlen if isinstance(container, deque) else None
+    if limit is not None:
+        count = ops.tape_length(filled)
+        filled = ops.tape_cut(filled, ops.maximum(ops.sub(count, limit), 0), count)
+    own.store.write(filled)
+
+
+def _hold(container: Items, own: Grown) -> None:
+    container.clear()
+    container.append(own)
+
+
+def let_change(x: Items) -> Grown:
+    """What stands for the items of a list, on a tape that changes.
+
+    Raises:
+        Grows: where it has to be on one from an earlier place on.
+    """
+    own = grown(x)
+    if own is None or not own.changes:
+        put_on_tape(Grows(x, (), kind_of, changes=True))
+        own = grown(x)
+        assert own is not None
+    return own
 
 
 def _on_tape(tape: Value, tree: Any, kinds: Sequence[Kind]) -> Grown:
     return Grown(Store(tape, running_trace()), tree, tuple(k.flavour for k in kinds))
 
 
-def _tape_of(kinds: Sequence[Kind]) -> TapeType:
-    return TapeType(tuple((k.dtype, tuple(d for d in k.dims if isinstance(d, int))) for k in kinds))
+def _tape_type(kinds: Sequence[Kind], changes: bool) -> TapeType:
+    boxes = ((k.dtype, tuple(d for d in k.dims if isinstance(d, int))) for k in kinds)
+    return TapeType(tuple(boxes), changes)
 
 
 def _kinds_on(own: Grown) -> list[Kind]:
@@ -119,11 +241,13 @@ def _holding(own: Grown, parts: Sequence[Kind | None]) -> list[Kind]:
     kinds = _kinds_on(own)
     found = [common(a, b) for a, b in zip(kinds, parts) if b is not None]
     if None in found or not len(found) == len(kinds) == len(parts):
-        raise _unlike()
+        raise unlike()
+    if any(not isinstance(d, int) for kind in found if kind for d in kind.dims):
+        raise unlike()
     return [kind for kind in found if kind is not None]
 
 
-def _widened(own: Grown, kinds: Sequence[Kind]) -> Grown:
+def _widened(own: Grown, kinds: Sequence[Kind], changes: bool) -> Grown:
     """The same items, of these kinds."""
 
     def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
@@ -131,10 +255,10 @@ def _widened(own: Grown, kinds: Sequence[Kind]) -> Grown:
         values = [ops.convert(v, kind.dtype) for v, kind in zip(fields, kinds)]
         return (ops.tape_push(carries[0], values),), ()
 
-    tape = own.store.read(running_trace())
-    (copied,) = ops.for_(ops.tape_length(tape), body, [tape], [ops.tape_new(_tape_of(kinds))])
+    tape, empty = own.tape(), ops.tape_new(_tape_type(kinds, changes))
+    (copied,) = ops.for_(ops.tape_length(tape), body, [tape], [empty])
     made = _on_tape(copied, own.tree, kinds)
-    made.store.may_be([own.store])
+    _share_memory(made, own)
     return made
 
 
@@ -152,71 +276,149 @@ def _record(
             found = (tree, [p for p in parts if p is not None])
         joined = [p and common(p, k) for p, k in zip(parts, found[1])]
         if tree != found[0] or None in parts or None in joined or len(parts) != len(found[1]):
-            raise _unlike()
+            raise unlike()
         found = (tree, [k for k in joined if k is not None])
     assert found is not None
-    if any(not isinstance(d, int) for kind in found[1] for d in kind.dims):
-        raise _unlike()
+    if not found[1] or any(not isinstance(d, int) for kind in found[1] for d in kind.dims):
+        raise unlike()
     return found
 
 
-def _unlike() -> errors.ConcretizationError:
+def unlike() -> errors.ConcretizationError:
+    """The refusal of items that are not of one kind."""
     return errors.ConcretizationError(
-        "a list that grows in a loop, or under a condition, by items that are not all alike",
+        "a list that grows or shrinks in a loop, or under a condition, by items that are not all "
+        "alike",
         why="how many items it has is only known when the program runs, so they are kept on a tape "
         "of numbers and arrays of one dtype and shape",
         remedy="make an array in front of the loop, and fill it: y = np.empty(n); y[i] = ...",
     )
 
 
-def append(x: list[Any], item: Any) -> None:
+def append(x: Items, item: Any) -> None:
     """`x.append(item)` of a list that is on a tape.
 
     Raises:
         Grows: where the tape has to be one of another dtype from its start on.
         ConcretizationError: for an item that is not like the others.
     """
+    own, values, memory = as_record(x, item)
+    tape = ops.tape_push(own.tape(), values)
+    if isinstance(x, deque) and x.maxlen is not None:
+        count = ops.tape_length(tape)
+        tape = ops.tape_cut(tape, ops.maximum(ops.sub(count, x.maxlen), 0), count)
+    own.store.write(tape)
+    for store in memory:
+        store.is_copied_to(own.store)
+
+
+def as_record(x: Items, item: Any) -> tuple[Grown, list[Value], list[Store]]:
+    """What stands for the items of a list, and one more item as it goes there: its parts' values,
+    and the memory that these were in.
+
+    Raises:
+        Grows, ConcretizationError: as `append`.
+    """
     own = grown(x)
     assert own is not None
     leaves, tree = flatten(item)
     if tree != own.tree:
-        raise _unlike()
+        raise unlike()
     found = {id(leaf): kind_of(leaf) for leaf in leaves}
     kinds = _holding(own, [found[id(leaf)] for leaf in leaves])
     if kinds != _kinds_on(own):
-        put_on_tape(Grows(x, [item], lambda leaf: found[id(leaf)]))
-        append(x, item)
-        return
+        same = unflatten(tree, leaves)  # what is in a list may be another one outside
+        put_on_tape(Grows(x, [same], lambda leaf: found[id(leaf)]))
+        return as_record(x, item)
+    inner_lists.keep(item)
     values = [brought_to(leaf, kind) for leaf, kind in zip(leaves, kinds)]
-    own.store.write(ops.tape_push(own.store.read(running_trace()), values))
-    for store in (s for leaf in leaves for s in stores_of(leaf)):
-        store.is_copied_to(own.store)
+    return own, values, [store for leaf in leaves for store in stores_of(leaf)]
 
 
-def length(x: list[Any]) -> Tracer:
+def length(x: Items) -> Tracer:
     """`len(x)`."""
     own = grown(x)
     assert own is not None
-    return wrap(ops.tape_length(own.store.read(running_trace())), "python")
+    return wrap(own.count(), "python")
 
 
-def item(x: list[Any], key: Any) -> Any:
+def item(x: Items, key: Any) -> Any:
     """`x[key]` for an int, known or traced, or a slice."""
+    note_place()
     if isinstance(key, slice):
         return _sliced(x, key)
-    n = length(x)
+    return at(x, place_of(x, key, f"{type(x).__name__} index out of range"))
+
+
+def place_of(x: Items, key: Any, message: str) -> Value:
+    """The position that an index means, from either end.
+
+    Raises:
+        DTypeError: for what is no int.
+    """
     i = lift(key).value
-    size = n.value
+    if i.rank or i.dtype.kind not in "biu":
+        kind = errors.describe(key)
+        raise errors.DTypeError(f"list indices must be integers or slices, not {kind}")
+    i, size = ops.convert(i, T.i64), length(x).value
+    if isinstance(i, Literal):
+        back = int(i.item) < 0
+        ok = ops.ge(size, -int(i.item)) if back else ops.gt(size, i)
+        ops.check(ok, [], "IndexError", message)
+        return ops.add(size, i) if back else i
     ok = ops.bitwise_and(ops.ge(i, ops.neg(size)), ops.lt(i, size))
-    ops.check(ok, [], "IndexError", "list index out of range")
-    return _at(x, ops.select(ops.lt(i, 0), ops.add(i, size), i))
+    ops.check(ok, [], "IndexError", message)
+    return ops.select(ops.lt(i, 0), ops.add(i, size), i)
 
 
-def _sliced(x: list[Any], key: slice) -> list[Any]:
+def holds(own: Grown, other: Grown) -> bool:
+    """Whether a list can hold the items of another one."""
+    kinds, others = _kinds_on(own), _kinds_on(other)
+    alike = own.tree == other.tree and len(kinds) == len(others)
+    return alike and all(common(a, b) == a for a, b in zip(kinds, others))
+
+
+def assign(x: Items, items: Items) -> None:
+    """Let a list, on a tape that changes, hold the items of another list."""
+    own, other = grown(x), grown(items)
+    assert own is not None
+    if other is not None and tape_type(other.store.value) == tape_type(own.store.value):
+        own.store.write(ops.tape_copy(own.tape(), other.tape()))
+        _share_memory(own, other)
+        return
+    own.store.write(ops.tape_cut(own.tape(), index(0), index(0)))
+    if other is None:
+        for item in items:
+            append(x, item)
+        return
+    kinds = _kinds_on(own)
+
+    def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
+        fields = ops.tape_get(consts[0], i)
+        values = [ops.convert(v, kind.dtype) for v, kind in zip(fields, kinds)]
+        return (ops.tape_push(carries[0], values),), ()
+
+    (filled,) = ops.for_(other.count(), body, [other.tape()], [own.tape()])
+    own.store.write(filled)
+    _share_memory(own, other)
+
+
+def _share_memory(own: Grown, other: Grown) -> None:
+    """Note that items of both may be the same arrays."""
+    if any(kind.dims for kind in _kinds_on(own)):
+        own.store.may_be([other.store])
+
+
+def copied(x: Items) -> list[Any]:
+    """`list(x)`."""
+    return _sliced(x, slice(None))
+
+
+def _sliced(x: Items, key: slice) -> list[Any]:
     """`x[key]`: a list of its own."""
     own = grown(x)
     assert own is not None
-    tape = own.store.read(running_trace())
+    tape = own.tape()
     step = 1 if key.step is None else int(key.step)
     bounds = [None if b is None else as_dim(lift(b).value) for b in (key.start, key.stop)]
     first, count = steps_within(bounds[0], bounds[1], step, ops.tape_length(tape))
@@ -229,8 +431,8 @@ def _sliced(x: list[Any], key: slice) -> list[Any]:
     (copied,) = ops.for_(
         as_value(count), _rowless(body), [tape, as_value(first)], [ops.tape_new(tape_type(tape))]
     )
-    made = Grown(Store(copied, running_trace()), own.tree, own.flavours)
-    made.store.may_be([own.store])
+    made = replace(own, store=Store(copied, running_trace()))
+    _share_memory(made, own)
     return [made]
 
 
@@ -238,55 +440,49 @@ def _rowless(body: Callable[..., Any]) -> Callable[..., Any]:
     return lambda i, consts, carries, xs: body(i, consts, carries)
 
 
-def _at(x: list[Any], i: Value) -> Any:
+def at(x: Items, i: Value) -> Any:
+    """The item at a position that is in bounds."""
     own = grown(x)
     assert own is not None
-    fields = ops.tape_get(own.store.read(running_trace()), i)
+    if all(token is LEAF or issubclass(token[0], tuple) for token in own.tree.tokens):
+        return taken(x, i)
+    item = inner_lists.read_before(x, i)
+    if item is None:
+        item = taken(x, i)
+        inner_lists.note_read(item, x, i)
+    return item
+
+
+def taken(x: Items, i: Value) -> Any:
+    """The same of an item that leaves the list."""
+    own = grown(x)
+    assert own is not None
+    fields = ops.tape_get(own.tape(), i)
     parts = [wrap(v, f) for v, f in zip(fields, own.flavours)]
     for store in (s for part in parts for s in stores_of(part)):
         store.is_part_of(own.store)
     return unflatten(own.tree, parts)
 
 
-def steps(x: list[Any]) -> Steps:
+def steps(x: Items) -> Steps:
     """What a loop over the list goes over."""
-    return Steps(length(x), lambda k: _at(x, lift(k).value))
+    return Steps(length(x), lambda k: at(x, lift(k).value), source=x)
 
 
-def stacked(own: Grown) -> list[Value]:
-    """The items' parts, each as one array with an axis for the items in front."""
-    tape = own.store.read(running_trace())
-    n = ops.tape_length(tape)
+@contextmanager
+def unchanged(steps: Steps | None) -> Iterator[None]:
+    """Watch a step of a loop.
 
-    def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
-        return (), ops.tape_get(consts[0], i)
-
-    return list(ops.for_(n, body, [tape]))
-
-
-def owns(args: Sequence[Any]) -> list[tuple[Any, Grown | None]]:
-    """Arguments, with what stands for their items where they have grown."""
-    return [(x, grown(x)) for x in args]
+    Raises:
+        Outgrown: where it changes the list that the loop goes over.
+    """
+    source = None if steps is None else steps.source
+    before = _tape_of(source)
+    yield
+    if _tape_of(source) is not before:
+        raise Outgrown
 
 
-def joined(own: Grown, flat: bool) -> Tracer:
-    """`np.stack` of the list, or `np.concatenate`: the items one after the other."""
-    x = as_one_array(own)
-    value = x.value
-    if not flat:
-        return x
-    if value.rank < 2:
-        raise errors.ValueRefusedError("zero-dimensional arrays cannot be concatenated")
-    return wrap(ops.reshape(value, (count(value.dims[:2]), *value.dims[2:])))
-
-
-def as_one_array(own: Grown) -> Tracer:
-    """`np.array` of the list."""
-    parts = stacked(own)
-    if len(parts) == 1:
-        return wrap(parts[0])
-    if any(v.dtype != parts[0].dtype or v.rank != 1 for v in parts):
-        raise _unlike()
-    n = parts[0].dims[0]
-    columns = [ops.reshape(v, (n, 1)) for v in parts]
-    return wrap(ops.concatenate(columns, 1))
+def _tape_of(x: Items | None) -> Value | None:
+    own = grown(x)
+    return None if own is None else own.store.value

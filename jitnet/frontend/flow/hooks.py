@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import builtins
 import functools
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,11 @@ from jitnet.frontend.flow import (
     calling,
     comprehensions,
     growing,
+    heaps,
+    inner_lists,
+    items,
     loops,
+    picking,
     printing,
     raising,
     remedies,
@@ -82,13 +87,7 @@ class Hooks:
             return None
         if ended.is_known or ended.value is None:
             return ended.value
-        if variants.are_possible():
-            return branches.follow(ended, lambda: Hooks.Return(None)).value
-        raise errors.ReturnError(
-            "the function returns a value on one path, and None on another",
-            why="which of them it is would only be known when the program runs",
-            remedy="return values of one type and shape on all paths",
-        )
+        return branches.follow(ended, lambda: Hooks.Return(None)).value
 
     # -- expressions -------------------------------------------------------------------------------
 
@@ -97,17 +96,23 @@ class Hooks:
         """`x[key]`."""
         if type(x) is np.ndarray:
             return lift(x)[key]
-        if type(x) is Variants or type(key) is Variants:
-            return variants.unfolded(Hooks.getitem, (x, key))
+        if type(x) is Variants:
+            return variants.apart(x, lambda one: Hooks.getitem(one, key))
+        if variants.is_among(key):
+            return variants.with_key(lambda known: Hooks.getitem(x, known), key)
         if growing.grown(x) is not None:
             return growing.item(x, key)
         if type(x) is Tracer and isinstance(x.place, Choice):
             return _item_of_choice(x, x.place, key)
+        if type(x) is list:
+            inner_lists.check_fresh(x)
         if any(x is maker for maker in _GRIDS):
             return grid_item(x, key)
         try:
             return x[key]
         except errors.ConcretizationError as error:
+            if picking.picks(x, key):
+                return picking.item(x, key)
             remedies.note_subscript(error, x, key)
             raise
 
@@ -119,10 +124,35 @@ class Hooks:
         if type(x) is Variants:
             variants.apart(x, lambda one: Hooks.setitem(one, key, value))
             return
+        if variants.is_among(key):
+            variants.with_key(lambda known: Hooks.setitem(x, known, value), key)
+            return
         if type(x) is Tracer and isinstance(x.place, Choice):
             _set_chosen(x, x.place, key, value)
             return
-        x[key] = value
+        if growing.grown(x) is not None:
+            items.put(x, key, value)
+            return
+        inner = inner_lists.inner(x)
+        try:
+            x[key] = value
+        except errors.ConcretizationError:
+            if not (isinstance(x, (list, deque)) and picking.picks(x, key)):
+                raise
+            if not picking.put(x, key, value, Hooks.setitem):
+                growing.let_change(x)
+                items.put(x, key, value)
+        if inner is not None:
+            items.put_back(inner)
+
+    @staticmethod
+    def delitem(x: Any, key: Any) -> None:
+        """`del x[key]`."""
+        if growing.grown(x) is not None:
+            items.delete(x, key)
+            return
+        inner_lists.inner(x)
+        del x[key]
 
     @staticmethod
     def ifexp(test: Any, then: Thunk, orelse: Thunk) -> Any:
@@ -140,7 +170,9 @@ class Hooks:
         condition = truth(first)
         if isinstance(condition, bool):
             return Hooks.and_(others[0](), *others[1:]) if condition else first
-        return _chosen(condition, lambda: Hooks.and_(others[0](), *others[1:]), lambda: first)
+        last = _Last()
+        found = _chosen(condition, lambda: last.of(Hooks.and_, others), lambda: first)
+        return variants.note_parts(found, (condition, last.value), every=True)
 
     @staticmethod
     def or_(first: Any, *others: Thunk) -> Any:
@@ -150,7 +182,16 @@ class Hooks:
         condition = truth(first)
         if isinstance(condition, bool):
             return first if condition else Hooks.or_(others[0](), *others[1:])
-        return _chosen(condition, lambda: first, lambda: Hooks.or_(others[0](), *others[1:]))
+        last = _Last()
+        found = _chosen(condition, lambda: first, lambda: last.of(Hooks.or_, others))
+        return variants.note_parts(found, (condition, last.value), every=False)
+
+    @staticmethod
+    def tested(x: Any) -> Any:
+        """What only the truth is asked of, beside other conditions: that of a container."""
+        if growing.grown(x) is not None:
+            return growing.length(x) > 0
+        return bool(x) if isinstance(x, (list, tuple, dict, set, deque)) else x
 
     @staticmethod
     def not_(x: Any) -> Any:
@@ -159,7 +200,7 @@ class Hooks:
         if isinstance(found, bool):
             return not found
         note_place()
-        return wrap(ops.logical_not(found), "python")
+        return wrap(variants.negated(found), "python")
 
     @staticmethod
     def compare(first: Any, *others: tuple[str, Thunk]) -> Any:
@@ -178,6 +219,8 @@ class Hooks:
             return variants.unfolded(Hooks.in_, (item, container))
         if type(container) is Tracer:
             return wrap(lift(np.any(container == item)).value, "python")
+        if growing.grown(container) is not None:
+            return items.contains(container, item)
         if not isinstance(container, (list, tuple, set, frozenset, dict)) or not is_traced(
             (item, *container)
         ):
@@ -194,8 +237,11 @@ class Hooks:
         return Hooks.not_(Hooks.in_(item, container))
 
     @staticmethod
-    def text(*parts: str) -> str:
+    def text(*parts: Any) -> str:
         """An f-string of these parts."""
+        if any(type(part) is Variants for part in parts):
+            made: str = variants.unfolded(Hooks.text, parts)
+            return made
         return texts.text(piece for part in parts for piece in texts.pieces_of(part))
 
     formatted = staticmethod(printing.formatted)
@@ -271,6 +317,19 @@ def _compared(symbol: str, a: Any, b: Any) -> Any:
     return compared(symbol, a, b)
 
 
+class _Last:
+    """What follows `and` or `or`: its value, if that is a truth."""
+
+    def __init__(self) -> None:
+        self.value: Value | None = None
+
+    def of(self, hook: Callable[..., Any], others: Sequence[Thunk]) -> Any:
+        found = hook(others[0](), *others[1:])
+        if type(found) is Tracer and found.value.dtype.is_bool and not found.value.rank:
+            self.value = found.value
+        return found
+
+
 def _chosen(condition: Value, then: Thunk, orelse: Thunk) -> Any:
     """The value of one of two expressions."""
     note_place()
@@ -283,10 +342,12 @@ def _chosen(condition: Value, then: Thunk, orelse: Thunk) -> Any:
 
 
 HOOKS = Hooks()
+heaps.install(HOOKS)
 
 
 declare_bodies(Hooks.and_.__code__.co_filename)  # what follows `and` may have effects
 declare_bodies(variants.apart.__code__.co_filename)
 declare_bodies(calling.call.__code__.co_filename)
 declare_bodies(loops.for_.__code__.co_filename)
+declare_bodies(printing.formatted.__code__.co_filename)
 variants.install(branches.branch)

@@ -32,6 +32,7 @@ from jitnet.frontend.flow.variants import (
     is_one,
     is_value,
     kind_of_container,
+    narrowed,
     number_among,
     objects_of,
     which_of,
@@ -287,6 +288,7 @@ class Joiner:
         """
         if is_same(a, b):
             return lambda: a
+        a, b = self._narrowed(a, 0), self._narrowed(b, 1)
         kind_a, kind_b = self.around.kinds[0](a), self.around.kinds[1](b)
         if kind_a is not None and kind_b is not None:
             return self._pair(a, b, kind_a, kind_b)
@@ -298,7 +300,8 @@ class Joiner:
                 self._use(a, id(b))
                 self._use(b, id(a))
                 return self._once(id(a), id(b), one, map(self.join, one.items, other.items))
-        if (a is None or has_identity(a)) and (b is None or has_identity(b)):
+        varies = a is None or b is None or Variants in (type(a), type(b))
+        if varies or (has_identity(a) and has_identity(b)):
             return self._variants(a, b)
         raise Conflict(
             f"{described(a, kind_a)} on one path and {described(b, kind_b)} on the other"
@@ -322,7 +325,7 @@ class Joiner:
             return self._whole(one, map(self.join_returned, one.items, other.items))
         if not variants.are_possible():
             return self.join(a, b)
-        return self._variants(a, b)
+        return self._variants(a, b, merge=False)
 
     def join_with_nothing(self, x: Any, first: bool) -> Maker:
         """As `join`, where only the first (or only the second) path has a value at all.
@@ -349,12 +352,23 @@ class Joiner:
             raise Conflict(f"{described(x, kind)} on one path")
         if kind.flavour == "array" and is_known_in(running_trace(), x.place):
             return lambda: x
-        a, b = (x, ABSENT) if first else (ABSENT, x)
-        region = self._left.states[side].region
-        dims = tuple(None if _is_made_in(region, d) else d for d in kind.dims)
-        pair = Pair(a, b, replace(kind, dims=dims))
-        self.pairs.append(pair)
+        key = (_identity(x), side - 2)
+        pair = self._known.get(key)
+        if pair is None:
+            a, b = (x, ABSENT) if first else (ABSENT, x)
+            region = self._left.states[side].region
+            dims = tuple(None if _is_made_in(region, d) else d for d in kind.dims)
+            watched = self.around.watched(a, b) if kind.flavour == "array" else frozenset()
+            pair = self._known[key] = Pair(a, b, replace(kind, dims=dims), watched)
+            self.pairs.append(pair)
         return pair.make
+
+    def _narrowed(self, x: Any, side: int) -> Any:
+        """Variants without those that a path knows it is not."""
+        if type(x) is not Variants:
+            return x
+        with resume(self._left.states[side].region):
+            return narrowed(x)
 
     # -- containers -------------------------------------------------------------------------------
 
@@ -391,25 +405,42 @@ class Joiner:
         if before[1] != partner:
             raise Entangled((x,))
 
-    def _variants(self, a: Any, b: Any) -> Maker:
-        """One of what either path has."""
+    def _variants(self, a: Any, b: Any, merge: bool = True) -> Maker:
+        """One of what either path has.
+
+        Args:
+            merge: what is no object is joined: one number or array is among the variants.
+        """
         objects: list[Any] = []
         makers: list[Maker] = []
+        values: list[list[Any]] = [[], []]
         for side, x in enumerate((a, b)):
             for thing in objects_of(x):
-                if not any(is_one(thing, other) for other in objects):
+                if merge and thing is not None and not has_identity(thing):
+                    values[side].append(thing)
+                elif not any(is_one(thing, other) for other in objects):
                     objects.append(thing)
                     makers.append(self._variant(thing, side))
-        if len(objects) == 1:
-            return makers[0]
         if len(objects) > MOST_VARIANTS:
             raise Conflict(f"one of more than {MOST_VARIANTS} objects")
+        if any(values):
+            makers.append(self._value(*values))
+        if len(makers) == 1:
+            return makers[0]
         numbers = []
         for state, x in zip(self._left.states, (a, b)):
             with resume(state.region):
                 numbers.append(number_among(x, objects))
         which = self.join(*numbers)
         return lambda: Variants(which(), [make() for make in makers])
+
+    def _value(self, one: Sequence[Any], other: Sequence[Any]) -> Maker:
+        """The number, array or tuple among variants."""
+        if len(one) > 1 or len(other) > 1:
+            raise Conflict("one of several things of different kinds")
+        if one and other:
+            return self.join(one[0], other[0])
+        return self.join_with_nothing((one or other)[0], first=bool(one))
 
     def _variant(self, x: Any, side: int) -> Maker:
         if is_container(x) and (self._left.was_there(x) or is_known_around(x)):

@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 from jitnet import ir
-from jitnet.frontend.arrays import Place, leaves_of, stores_behind
+from jitnet.frontend.arrays import Choice, Place, View, leaves_of, stores_behind
 from jitnet.frontend.context import Trace, running_trace
-from jitnet.frontend.flow import regions
-from jitnet.frontend.flow.carrying import Slot, slots_of
+from jitnet.frontend.flow import regions, whereabouts
+from jitnet.frontend.flow.carrying import Slot, Told, slots_of
 from jitnet.frontend.flow.joins import brought_to, stores_of
 from jitnet.frontend.flow.placing import (
     MOST_LEAVES,
@@ -129,7 +129,8 @@ def _place(slot: Slot, number: Value | None) -> Place:
 
 def params(slot: Slot) -> list[Value]:
     """A slot's params, in the order of its values."""
-    return [p for p in (slot.param, slot.number) if p is not None]
+    told = slot.told.param if slot.told is not None else None
+    return [p for p in (slot.param, slot.number, told) if p is not None]
 
 
 def values(slot: Slot, x: Any, otherwise: Value | None, around: Trace) -> list[Value]:
@@ -139,7 +140,10 @@ def values(slot: Slot, x: Any, otherwise: Value | None, around: Trace) -> list[V
         otherwise: the value where its own memory is of no use.
     """
     if not slot.leaves:
-        return [regions.nothing(slot.kind) if x is ABSENT else brought_to(x, slot.kind)]
+        held = regions.nothing(slot.kind) if x is ABSENT else brought_to(x, slot.kind)
+        if slot.told is None or slot.told.param is None:
+            return [held]
+        return [held, whereabouts.number(slot.told, x, around)]
     found: list[Value] = []
     place = _place_of(x)
     if slot.is_apart:
@@ -155,12 +159,16 @@ def values(slot: Slot, x: Any, otherwise: Value | None, around: Trace) -> list[V
 
 def count(slot: Slot) -> int:
     """How many values are carried of a slot."""
-    return slot.is_apart + bool(slot.leaves)
+    is_told = slot.told is not None and slot.told.param is not None
+    return slot.is_apart + bool(slot.leaves) + is_told
 
 
-def settle(slot: Slot, results: list[Value]) -> None:
+def settle(slot: Slot, results: list[Value], made_a_step: bool | Value) -> None:
     """Note a slot's values after the loop."""
     slot.memory = slot.result = None
+    if slot.told is not None:
+        carried = results[1] if slot.told.param is not None else None
+        whereabouts.settle_number(slot, carried, made_a_step)
     if slot.is_apart:
         slot.result = results[0]
     slot.number = results[-1] if slot.leaves else None
@@ -172,5 +180,16 @@ def made(slot: Slot) -> Any:
     if slot.made is None:
         if slot.result is not None:
             slot.memory = Store(slot.result, running_trace())
-        slot.made = Tracer(_place(slot, slot.number), slot.kind.flavour)
+        place = _place(slot, slot.number) if slot.told is None else _told_place(slot, slot.told)
+        slot.made = Tracer(place, slot.kind.flavour)
     return slot.made
+
+
+def _told_place(slot: Slot, told: Told) -> Place:
+    """Where an array is that the loop has carried as a value, which is what is read there."""
+    assert slot.memory is not None
+    assert slot.result is not None
+    place = whereabouts.place_after(told, slot.memory)
+    if isinstance(place, Choice | View):
+        place.remember(running_trace(), slot.result)
+    return place

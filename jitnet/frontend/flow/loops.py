@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
-from itertools import tee
+from itertools import count, tee
 from typing import Any
 
 from jitnet import errors, ops
@@ -23,7 +23,9 @@ from jitnet.frontend.arrays import stores_behind
 from jitnet.frontend.context import NeedStatic, running_trace
 from jitnet.frontend.flow import growing
 from jitnet.frontend.flow.branches import branch, follow
+from jitnet.frontend.flow.growing import Items
 from jitnet.frontend.flow.liveness import instructions_of
+from jitnet.frontend.flow.picking import can_be_unrolled
 from jitnet.frontend.flow.plans import Loop, Peel
 from jitnet.frontend.flow.raising import of_program
 from jitnet.frontend.flow.rolling import roll
@@ -40,6 +42,7 @@ from jitnet.frontend.flow.signals import (
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.variants import Variants, apart_signals, are_alike
+from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.tracer import lift, wrap
 from jitnet.ir import Value, index
 
@@ -73,13 +76,64 @@ def for_(iterable: Any, body: Body, orelse: Thunk | None = None, rest: Thunk | N
     if type(iterable) is Variants and not are_alike(iterable):
         ended = apart_signals(iterable, lambda one: for_(one, body))
         return _finish(ended, orelse, rest)
-    steps = steps_of(iterable) if growing.grown(iterable) is None else growing.steps(iterable)
-    if steps is None:
+    if growing.grown(iterable) is not None:
+        return _finish(_over_items(iterable, body), orelse, rest)
+    steps = steps_of(iterable)
+    if steps is None and type(iterable) is list:
+        ended = _over_list(iterable, body, 0)
+    elif steps is None:
         ended = _one_by_one(iter(iterable), body)
     else:
-        with _going_over(steps):
-            ended = _over_steps(steps, body)
+        left = steps.take(entirely=False)
+        with _going_over(left):
+            ended = _over_steps(left, body)
+        if BREAK not in ended.kinds:
+            steps.exhaust()
     return _finish(ended, orelse, rest)
+
+
+def _over_items(x: Items, body: Body) -> Signal:
+    """A list on a tape: as many steps as it has items, if no step changes it."""
+    try:
+        return _over_steps(growing.steps(x), body)
+    except growing.Outgrown:
+        if type(x) is not list:
+            raise errors.ConcretizationError(
+                f"a loop over a {type(x).__name__} that its steps change",
+                why="Python raises an error for it",
+                remedy="while queue: item = queue.popleft()",
+            ) from None
+        return _over_growing(x, body, 0)
+
+
+def _over_list(x: list[Any], body: Body, start: int) -> Signal:
+    """A list that the trace knows, item by item, as long as it knows it."""
+    for k in count(start):
+        if growing.grown(x) is not None:
+            return _over_growing(x, body, k)
+        if k >= len(x):
+            break
+        signal = normal(body(x[k]))
+        if signal.kinds - {FALL, CONTINUE}:
+            return _where_it_goes_on(signal, partial(_over_list, x, body, k + 1))
+        _check_size()
+    return THROUGH
+
+
+def _over_growing(x: list[Any], body: Body, start: int) -> Signal:
+    """A list on a tape that gets other items meanwhile, from the item `start` on."""
+    k: Any = start
+
+    def is_there() -> Any:
+        return growing.length(x) > k
+
+    def step() -> Any:
+        nonlocal k
+        item = growing.item(x, k)
+        k = k + 1
+        return body(item)
+
+    return _while(is_there, step, truth(is_there()))
 
 
 @contextmanager
@@ -139,7 +193,8 @@ def _from_step(steps: Steps, body: Body, start: int) -> Signal:
     while True:
         may_peel = start < MOST_PEELED
         try:
-            return roll(Loop(body, steps, start, once=count > start, may_peel=may_peel))
+            with can_be_unrolled(count - start):
+                return roll(Loop(body, steps, start, once=count > start, may_peel=may_peel))
         except Peel:
             signal = normal(body(steps.item(start)))
             start += 1
@@ -244,8 +299,10 @@ def _try_to_roll(test: Thunk, body: Body, first: bool | Value, made: int) -> Sig
     may_peel = made < MOST_PEELED and is_known
     only_if_traced = is_known and made < FEW_STEPS
     loop = Loop(body, test=test, first=first, once=is_known, may_peel=may_peel)
+    fewest = MOST_JUMPING if is_known and made < MOST_JUMPING else MOST_STEPS
     try:
-        return roll(loop, only_if_traced)
+        with can_be_unrolled(fewest):
+            return roll(loop, only_if_traced)
     except Peel:
         return None
     except errors.ConcretizationError:
@@ -295,3 +352,6 @@ def _too_long() -> errors.ConcretizationError:
         "a container that grows",
         remedy="keep what it works on in arrays, so that it can stay a loop",
     )
+
+
+declare_bodies(for_.__code__.co_filename)

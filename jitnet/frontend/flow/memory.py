@@ -65,7 +65,7 @@ def final_places(
     at_risk = [
         slot
         for _, slot in entries
-        if any(map(_is_written, _path(slot, holds))) and _is_visible(slot, names[id(slot.made)])
+        if any(map(is_written, _path(slot, holds))) and _is_visible(slot, names[id(slot.made)])
     ]
     if not at_risk:
         return _exchanged_only(loop, holds, names, jumps)
@@ -87,7 +87,7 @@ def _exchanged_only(
     count = loop.count()
     if isinstance(count, Literal):
         return {slot: _after(slot, holds, max(int(count.item), 0)).first for slot in holds}
-    left = [slot for slot in holds if not any(map(_is_written, _path(slot, holds)))]
+    left = [slot for slot in holds if not any(map(is_written, _path(slot, holds)))]
     return {slot: _one_of_cycle(slot, holds, count) for slot in left}
 
 
@@ -120,7 +120,8 @@ def _after(slot: Slot, holds: dict[Slot, Slot], times: int) -> Slot:
     return slot
 
 
-def _is_written(slot: Slot) -> bool:
+def is_written(slot: Slot) -> bool:
+    """Whether a step writes to the array that it starts with."""
     place = slot.made.place
     return isinstance(place, Store) and place.value is not slot.param
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
+from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -25,8 +26,17 @@ from jitnet.frontend.context import (
 )
 from jitnet.frontend.flow import exchanging
 from jitnet.frontend.flow.branches import note_conflict
-from jitnet.frontend.flow.carrying import Finder, Memory, Node, Shape, Slot, slots_of
-from jitnet.frontend.flow.growing import Grows, added
+from jitnet.frontend.flow.carrying import (
+    Finder,
+    Memory,
+    Node,
+    OneOf,
+    Shape,
+    Slot,
+    is_around,
+    slots_of,
+)
+from jitnet.frontend.flow.growing import Grows, regrown
 from jitnet.frontend.flow.joins import Conflict, kind_of, stores_of
 from jitnet.frontend.flow.liveness import is_read_elsewhere
 from jitnet.frontend.flow.placing import Divided
@@ -50,6 +60,9 @@ from jitnet.ir import Dim, Value, as_dim
 from jitnet.ir import types as T
 
 INDEX = T.scalar(T.i64)
+
+MOST_CARRIED = 1000
+"""Lists of more items, which are other ones after each step, are put on tapes."""
 
 SlotKey = tuple[int, int]
 """A location, and the number of the slot in it."""
@@ -83,6 +96,11 @@ class Loop:
     def is_endless(self) -> bool:
         """Whether this is `while True`."""
         return self.first is True and _is_constant(self.test)
+
+    def reading(self) -> partial[Any] | None:
+        """The list on a tape that the loop goes over, for a survey: its items may change it."""
+        source = None if self.steps is None else self.steps.source
+        return None if source is None else partial(len, source)
 
     def deciding(self) -> frozenset[int] | None:
         """The int arguments that say how many steps there are, if nothing else does."""
@@ -186,7 +204,7 @@ def inside(dim: Dim | None, region: Trace) -> Dim:
 
 def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
     """Let the plan carry what the step has changed; whether that is more than it carried."""
-    exchanged = exchanging.find(world, step.state, step.settled)
+    exchanged = exchanging.find(world, step.state, step.settled, lambda x: _is_dead(x, loop, world))
     finder = Finder(step.region, lambda x: id(x) in world.held, exchanged.remade)
     grown = False
     known = set(plan.shapes)
@@ -211,7 +229,7 @@ def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
     shapes = {**plan.late, **plan.shapes}
     shared = {key for key in exchanged.shared & shapes.keys() if _copies(*shapes[key])}
     grown |= not shared & plan.shapes.keys() <= plan.shared
-    plan.shared |= shared
+    plan.shared = shared
     grown |= _add_memories(plan, step)
     for slot in slots_of([shape for key, (_, shape) in plan.shapes.items() if key not in known]):
         for store in stores_of(slot.first):  # it may have been written to as this variable's array
@@ -223,13 +241,23 @@ def grow(loop: Loop, world: World, plan: Plan, step: TracedStep) -> bool:
     return grown
 
 
+def _is_dead(location: Location, loop: Loop, world: World) -> bool:
+    """Whether a variable is a step's own: nobody reads it before the next one binds it."""
+    if isinstance(location, Content):
+        return False
+    is_new = world.before(id(location.cell)) is UNBOUND
+    return is_new and not is_read_elsewhere(location.name, loop.body)
+
+
 def _copies(location: Location, shape: Shape) -> bool:
     """Whether a location is carried with containers that are made anew."""
     own = shape.children if isinstance(location, Content) and isinstance(shape, Node) else (shape,)
     return any(map(_is_made, own))
 
 
-def _is_made(shape: Shape) -> bool:
+def _is_made(shape: Shape | None) -> bool:
+    if isinstance(shape, OneOf):
+        return _is_made(shape.value)
     if not isinstance(shape, Node):
         return False
     return not issubclass(shape.cls, tuple) or any(map(_is_made, shape.children))
@@ -237,7 +265,7 @@ def _is_made(shape: Shape) -> bool:
 
 def _check_shapes(returned: Shape) -> None:
     """Refuse to return an array of which only a step knows the shape."""
-    if all(_is_outer(dim) for slot in slots_of([returned]) for dim in slot.kind.dims):
+    if all(is_around(dim) for slot in slots_of([returned]) for dim in slot.kind.dims):
         return
     raise errors.ConcretizationError(
         "a loop that returns an array whose shape a step of the loop decides",
@@ -270,11 +298,13 @@ def _add(
 
 
 def _check_items(location: Content, before: Any, after: Any, finder: Finder) -> None:
-    """Refuse containers of other items than before, but for lists that have got more."""
-    items = added(before, after)
-    if items is not None:
-        raise Grows(location.container, items, finder.kind_after)
+    """Refuse containers of other items than before, but for lists that have got more or fewer."""
+    found = regrown(before, after)
+    if found is not None:
+        raise Grows(location.container, found[0], finder.kind_after, not found[1], before)
     alike = len(before) == len(after) and not isinstance(before, set)
+    if alike and isinstance(before, list) and len(before) > MOST_CARRIED:
+        raise Grows(location.container, after, finder.kind_after, changes=True)
     if alike and (not isinstance(before, dict) or list(before) == list(after)):
         return
     raise errors.ConcretizationError(
@@ -308,22 +338,10 @@ def _add_late(
         return
     shape = finder.shape_of_new(after)
     for slot in slots_of([shape]):
-        if not all(_is_outer(d) for d in slot.kind.dims):
+        if not all(is_around(d) for d in slot.kind.dims):
             note_conflict(location.name, "an array whose shape a step of the loop decides")
             return
     plan.late[key] = (location, shape)
-
-
-def _is_outer(dim: Dim | None) -> bool:
-    if dim is None or isinstance(dim, int):
-        return dim is not None
-    trace: Trace | None = running_trace()
-    while trace is not None:
-        eqns = trace.builder.eqns
-        if dim in trace.builder.params or any(dim in e.results for e in eqns):
-            return True
-        trace = trace.parent
-    return False
 
 
 def _add_memories(plan: Plan, step: TracedStep) -> bool:

@@ -20,7 +20,8 @@ from jitnet import errors, ops
 from jitnet.frontend import texts
 from jitnet.frontend.context import current_trace
 from jitnet.frontend.dispatch import note_place
-from jitnet.frontend.flow import growing
+from jitnet.frontend.flow import growing, stacking
+from jitnet.frontend.flow.variants import Variants, apart
 from jitnet.frontend.pytree import LEAF
 from jitnet.frontend.tracer import Tracer, wrap
 from jitnet.frontend.watch import Rest
@@ -47,10 +48,13 @@ def print_(
 
 def formatted(x: Any, conversion: str = "", spec: str = "") -> str:
     """`f"{x!conversion:spec}"`, of lists too that have grown in a loop."""
+    if type(x) is Variants:
+        made: str = apart(x, lambda one: formatted(one, conversion, spec))
+        return made
     own = growing.grown(x)
     if own is None:
         return texts.formatted(x, conversion, spec)
-    parts = growing.stacked(own)
+    parts = stacking.stacked(own)
     if len(own.flavours) != 1 or own.tree.tokens != (LEAF,):
         raise errors.UnsupportedFunctionError(
             "the text of a list of tuples that has grown in a loop",

@@ -34,9 +34,32 @@ _OF_METHODS: dict[Any, str] = {
 }
 
 
+_OF_MODULES: dict[str, str] = {
+    "statistics": "np.mean, np.median, np.std and their like, which round once more often",
+    "fractions": "floats, or a numerator and a denominator as ints",
+    "decimal": "floats",
+}
+
+
 def note_call(error: errors.ConcretizationError, function: Any) -> None:
     """Say what to write in the place of a call of this function, if that is known."""
     error.remedy = _of_call(function) or error.remedy
+
+
+class Noting:
+    """As `note_call`, around what is run for a call: it has no frame of its own in the stack."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, errors.ConcretizationError):
+            note_call(error, self._function)
 
 
 def note_subscript(error: errors.ConcretizationError, x: Any, key: Any) -> None:
@@ -46,11 +69,11 @@ def note_subscript(error: errors.ConcretizationError, x: Any, key: Any) -> None:
 
 def _of_call(function: Any) -> str | None:
     if isinstance(function, type):
-        return _OF_CLASSES.get(function)
+        return _OF_CLASSES.get(function) or _OF_MODULES.get(function.__module__)
     if isinstance(function, np.vectorize):
         return _OF_CLASSES[np.vectorize]
     if not isinstance(function, BuiltinFunctionType):
-        return None
+        return _OF_MODULES.get(getattr(function, "__module__", "") or "")
     method = _OF_METHODS.get((type(function.__self__), function.__name__))
     return method or _OF_FUNCTIONS.get(function)
 

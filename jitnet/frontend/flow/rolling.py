@@ -23,8 +23,8 @@ from jitnet.frontend.context import (
 from jitnet.frontend.flow import exchanging, snapshots
 from jitnet.frontend.flow.binding import bind
 from jitnet.frontend.flow.branches import branch
-from jitnet.frontend.flow.carrying import Slot, contents, slots_of
-from jitnet.frontend.flow.growing import Grows, put_on_tape
+from jitnet.frontend.flow.carrying import OneOf, Slot, contents, slots_of
+from jitnet.frontend.flow.growing import Grows, put_on_tape, unchanged
 from jitnet.frontend.flow.joins import Kind, kind_of
 from jitnet.frontend.flow.locating import enter, find_places, make_param
 from jitnet.frontend.flow.plans import (
@@ -39,8 +39,10 @@ from jitnet.frontend.flow.plans import (
     recall,
     remember,
 )
+from jitnet.frontend.flow.reassigning import reassign
 from jitnet.frontend.flow.sharing import find_shared, share_at_entry
 from jitnet.frontend.flow.signals import (
+    ABSENT,
     CONTINUE,
     FALL,
     VALUE,
@@ -49,6 +51,7 @@ from jitnet.frontend.flow.signals import (
     normal,
 )
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.flow.world import (
     UNBOUND,
     World,
@@ -65,7 +68,10 @@ def roll(loop: Loop, only_if_traced: bool = False) -> Signal:
     """As `_roll`, with lists that grow in the loop on tapes from its start on."""
     while True:
         try:
-            with surveyed((loop.body, loop.test)) as world, snapshots.forgotten_if_it_fails():
+            with (
+                surveyed((loop.body, loop.test, loop.reading())) as world,
+                snapshots.forgotten_if_it_fails(),
+            ):
                 return _roll(loop, world, only_if_traced)
         except Grows as grows:
             put_on_tape(grows)
@@ -123,7 +129,10 @@ def _trace(loop: Loop, world: World, plan: Plan) -> TracedStep:
     try:
         with resume(region):
             _enter(plan, region)
-            signal = normal(loop.body(*_item(loop, index)))
+            _note_test(loop, plan)
+            with unchanged(loop.steps):
+                signal = normal(loop.body(*_item(loop, index)))
+            reassign(world, region)
             goes_on = _goes_on(loop, signal, index)
             settled = exchanging.settle(world)
             snapshots.check()
@@ -132,6 +141,24 @@ def _trace(loop: Loop, world: World, plan: Plan) -> TracedStep:
         raise
     state = take_back(world, region)
     return TracedStep(region, index, state, signal, goes_on, settled)
+
+
+def _note_test(loop: Loop, plan: Plan) -> None:
+    """Let the body know what the loop's test says of variants: it holds at the start of a step."""
+    if loop.test is None or not any(isinstance(s, OneOf) for _, s in plan.shapes.values()):
+        return
+    region = running_trace()
+    probe = Trace("test", region, is_region=True)
+    with surveyed((loop.test,)) as world:
+        try:
+            with resume(probe):
+                found = truth(loop.test())
+        except errors.JitnetError:  # which the test at the end of the step says again
+            found = True
+        take_back(world, probe)
+    probe.active = False
+    if isinstance(found, Value):
+        note_fact(region, found, holds=True)
 
 
 def _item(loop: Loop, index: Value | None) -> tuple[Any, ...]:
@@ -151,9 +178,10 @@ def _enter(plan: Plan, region: Trace) -> None:
             enter(slot)
     share_at_entry(plan, region)
     for key, (location, shape) in plan.shapes.items():
-        location.set(contents(shape, lambda slot: slot.made))
+        new: list[Any] = []
+        location.set(contents(shape, lambda slot: slot.made, new))
         if key in plan.shared:
-            snapshots.keep(location.get(), location.name)
+            snapshots.keep(new, location.name)
     for location in plan.dead.values():
         location.set(UNBOUND)
     for store, memory in plan.memories.items():
@@ -168,6 +196,8 @@ def _enter(plan: Plan, region: Trace) -> None:
 def _extents(plan: Plan, region: Trace) -> list[Extent]:
     found: list[Extent] = []
     for slot in plan.entry_slots():
+        if slot.first is ABSENT:
+            continue
         before = _kind_of_first(slot, region)
         for axis, dim in enumerate(slot.kind.dims):
             if dim is not None:

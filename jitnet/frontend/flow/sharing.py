@@ -23,7 +23,7 @@ from jitnet.frontend.context import Trace, is_captured, running_trace
 from jitnet.frontend.flow.carrying import Slot
 from jitnet.frontend.flow.joins import stores_of
 from jitnet.frontend.flow.locating import own_stores
-from jitnet.frontend.flow.placing import may_meet
+from jitnet.frontend.flow.placing import Leaves, may_meet
 from jitnet.frontend.flow.plans import Loop, Plan, SlotKey, TracedStep
 from jitnet.frontend.stores import Bond, Doubt, Store, bonds_of
 from jitnet.frontend.tracer import Tracer
@@ -128,10 +128,10 @@ def share_afterwards(plan: Plan, loop: Loop, known: Sequence[Tracer]) -> None:
     new = {slot for slot in slots if not any(slot.made is array for array in known)}
     skipped = Doubt(leaves=loop.deciding())
     around = running_trace()
-    last = {slot: own_stores(slot.last, slot.leaves, around) for slot in slots}
-    first = {slot: own_stores(slot.first, slot.leaves, around) for slot in slots}
-    left = {slot: bonds_of(last[slot]) for slot in new}
-    there = {slot: [] if loop.once else bonds_of(first[slot]) for slot in new}
+    last = {slot: own_stores(slot.last, _leaves(slot), around) for slot in slots}
+    first = {slot: own_stores(slot.first, _leaves(slot), around) for slot in slots}
+    left = {s: bonds_of(last[s] if s.told is None else s.told.own) for s in new}
+    there = {s: [] if loop.once or s.told else bonds_of(first[s]) for s in new}
     for slot in new:
         if slot.memory is not None:
             for bond in left[slot]:
@@ -145,6 +145,10 @@ def share_afterwards(plan: Plan, loop: Loop, known: Sequence[Tracer]) -> None:
         if afterwards or (not loop.once and _meet(a.first, b.first, [*first[a], *first[b]])):
             for one, other in product(_memory(a, new), _memory(b, new)):
                 one.may_be_alone(other, None if afterwards else skipped)
+
+
+def _leaves(slot: Slot) -> Leaves:
+    return slot.leaves if slot.told is None else slot.told.leaves
 
 
 def _memory(slot: Slot, new: AnySet[Slot]) -> list[Store]:

@@ -10,7 +10,7 @@ value or an array is among their arguments. Other iterables are Python's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,12 @@ from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Dim, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
 
+EXHAUSTED, SOME = -1, -2
+
+
+def _untouched() -> dict[str, Any]:
+    return {"taken": 0}
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -33,14 +39,68 @@ class Steps:
         count: how many steps: an int, or a traced one.
         item: what the step of a number gives; the number is an int, or traced and in bounds.
         arrays: those that the items are read from.
+        source: a list or deque on a tape that the items are read from.
+        taken: of an iterator, under "taken", how many items it has given, or EXHAUSTED, or SOME;
+            None for what can be gone over again.
+        under: an iterator that this one takes its items from.
     """
 
     count: Any
     item: Callable[[Any], Any]
     arrays: tuple[Tracer, ...] = ()
+    source: Any = None
+    taken: dict[str, Any] | None = field(default=None, compare=False)
+    under: Steps | None = field(default=None, compare=False)
 
     def __iter__(self) -> Iterator[Any]:
-        return (self.item(k) for k in range(self.known_count("iteration")))
+        if self.taken is None:
+            return (self.item(k) for k in range(self.known_count("iteration")))
+        return self.left()
+
+    def left(self) -> Iterator[Any]:
+        """The items that an iterator has not given yet."""
+        while self._number_taken() != EXHAUSTED and self._number_taken() < self.known_count("it"):
+            k = self._number_taken()
+            self.taken["taken"] = k + 1  # type: ignore[index]
+            yield self.item(k)
+        self.exhaust()
+
+    def _number_taken(self) -> int:
+        number = None if self.taken is None else self.taken["taken"]
+        if type(number) is not int or number == SOME:
+            raise errors.ConcretizationError(
+                "an iterator of which items have been taken already",
+                why="how many are left is only known when the program runs",
+                remedy="make a list of it, list(...), or go over it once",
+            )
+        return number
+
+    def exhaust(self) -> None:
+        """Note that an iterator has no more items."""
+        if self.taken is not None:
+            self.taken["taken"] = EXHAUSTED
+        if self.under is not None:
+            self.under.exhaust()
+
+    def take(self, entirely: bool) -> Steps:
+        """What is left to go over; an iterator is EXHAUSTED then, or has given SOME items.
+
+        Raises:
+            ConcretizationError: for an iterator that has given some before.
+        """
+        if self.taken is None:
+            return self
+        before = self._number_taken()
+        self.taken["taken"] = SOME
+        if entirely:
+            self.exhaust()
+        if before == EXHAUSTED:
+            return Steps(0, self.item)
+        if before == 0:
+            return replace(self, taken=None)
+        left = lift(self.count).value if type(self.count) is not int else self.count
+        count = max(left - before, 0) if isinstance(left, int) else _at_least_none(left, before)
+        return Steps(count, lambda k: self.item(k + before), self.arrays)
 
     def __len__(self) -> int:
         return self.known_count("the length")
@@ -62,6 +122,60 @@ class Steps:
             why="each step would be traced by itself",
             remedy="use a for statement, which stays a loop",
         )
+
+
+@dataclass(frozen=True)
+class Filtered:
+    """A generator expression that leaves items out: those that do not meet the condition.
+
+    Attributes:
+        steps: what it goes over.
+        element: `item → what is generated`.
+    """
+
+    steps: Steps
+    element: Callable[[Any], Any]
+    condition: Callable[[Any], Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        raise errors.ConcretizationError(
+            "a generator expression with a condition that a traced value decides",
+            why="how many items it has is only known when the program runs",
+            remedy="use a list, [... for ... in ... if ...], or a for statement",
+        )
+
+
+class Few:
+    """A generator expression over a few items, which are traced one by one. Unlike a generator of
+    Python's it can be set back, as each path of the program starts with it anew."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        element: Callable[[Any], Any],
+        condition: Callable[[Any], bool] | None = None,
+    ) -> None:
+        self.steps = iterator(steps.take(entirely=False), steps)
+        self._element = element
+        self._condition = condition
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        while True:
+            item = next(self.steps.left())
+            if self._condition is None or self._condition(item):
+                return self._element(item)
+
+
+def iterator(steps: Steps, under: Steps | None = None) -> Steps:
+    """An iterator over what these steps go over, which are those left of `under`."""
+    return replace(steps, taken=_untouched(), under=under)
+
+
+def _at_least_none(count: Value, taken: int) -> Any:
+    return number(as_dim(ops.maximum(ops.sub(count, taken), 0)))
 
 
 class Range(Steps):
@@ -176,7 +290,7 @@ def enumerate_(iterable: Any, start: Any = 0) -> Any:
     steps = _steps_to_keep(iterable)
     if steps is None:
         return enumerate(iterable, start)
-    return Steps(steps.count, lambda k: (k + start, steps.item(k)), steps.arrays)
+    return iterator(Steps(steps.count, lambda k: (k + start, steps.item(k)), steps.arrays))
 
 
 def zip_(*iterables: Any, strict: bool = False) -> Any:
@@ -198,7 +312,7 @@ def zip_(*iterables: Any, strict: bool = False) -> Any:
             shortest = ops.minimum(shortest, lift(c).value)
         least = number(as_dim(shortest))
     arrays = tuple(array for p in parts for array in p.arrays)
-    return Steps(least, lambda k: tuple(p.item(k) for p in parts), arrays)
+    return iterator(Steps(least, lambda k: tuple(p.item(k) for p in parts), arrays))
 
 
 def reversed_(sequence: Any) -> Any:
@@ -207,11 +321,8 @@ def reversed_(sequence: Any) -> Any:
     if steps is None:
         return reversed(sequence)
     last = steps.count - 1 if type(steps.count) is int else _minus(steps.count, lift(1))
-    return Steps(
-        steps.count,
-        lambda k: steps.item(last - k if type(k) is int else _minus(last, k)),
-        steps.arrays,
-    )
+    turned = lambda k: steps.item(last - k if type(k) is int else _minus(last, k))  # noqa: E731
+    return iterator(Steps(steps.count, turned, steps.arrays))
 
 
 def _minus(last: Any, k: Tracer) -> Tracer:
@@ -220,7 +331,9 @@ def _minus(last: Any, k: Tracer) -> Tracer:
 
 def _steps_to_keep(x: Any) -> Steps | None:
     """Steps of what should stay a loop: arrays, and ranges of more than a few numbers."""
-    return steps_of(x) if isinstance(x, (Steps, Tracer, Flat, Indices, np.ndarray, range)) else None
+    known = isinstance(x, (Steps, Tracer, Flat, Indices, np.ndarray, range))
+    steps = steps_of(x) if known else None
+    return None if steps is None else steps.take(entirely=False)
 
 
 def _sequence(x: Iterable[Any]) -> Steps:

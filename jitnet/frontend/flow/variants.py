@@ -13,6 +13,7 @@ None, or an array of one of several shapes, too: the call gives the one that is 
 
 from __future__ import annotations
 
+import functools
 import operator
 import sys
 from collections import deque
@@ -25,12 +26,11 @@ from types import (
     MethodType,
     WrapperDescriptorType,
 )
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from jitnet import ops
-from jitnet.frontend.context import run_traced, running_trace
+from jitnet import errors, ops
+from jitnet.frontend.context import Trace, run_traced, running_trace
+from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow import signals
 from jitnet.frontend.places import attributes, is_plain_object, set_attributes
 from jitnet.frontend.pytree import NodeKind, declare_node, node_kind
@@ -62,6 +62,7 @@ class Variants:
 
     __slots__ = ("__objects", "__which")
     __hash__ = None  # type: ignore[assignment]
+    __array_ufunc__ = None  # operators of arrays leave the answer to this class
 
     def __init__(self, which: Any, objects: Sequence[Any]) -> None:
         """Args:
@@ -100,12 +101,21 @@ def _answered(name: str) -> Callable[..., Any]:
     return method
 
 
+def _reflected(name: str) -> Callable[..., Any]:
+    def method(self: Variants, other: Any) -> Any:
+        return apart(self, lambda x: getattr(operator, name)(other, x))
+
+    return method
+
+
 for _name in (
     *("getitem", "setitem", "delitem", "contains", "eq", "ne", "lt", "le", "gt", "ge", "neg"),
     *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"),
     *("iadd", "isub", "imul", "itruediv", "ior", "iand", "abs"),
 ):
     setattr(Variants, f"__{_name}__", _answered(f"__{_name}__"))
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"):
+    setattr(Variants, f"__r{_name}__", _reflected(f"__{_name}__"))
 Variants.__len__ = _answered("length_hint")  # type: ignore[attr-defined]
 del _name
 
@@ -139,15 +149,109 @@ def apart(x: Variants, do: Callable[[Any], Any]) -> Any:
 
 def apart_signals(x: Variants, do: Callable[[Any], signals.Signal]) -> signals.Signal:
     """As `apart`, of parts of the program that may jump."""
-    objects = objects_of(x)
+    objects, left = objects_of(x), possible(x)
 
-    def from_(k: int) -> signals.Signal:
-        if k + 1 == len(objects):
+    def from_(at: int) -> signals.Signal:
+        k = left[at]
+        if at + 1 == len(left):
             return do(objects[k])
         is_it = ops.eq(lift(which_of(x)).value, index(k))
-        return _Connected.branch(is_it, lambda: do(objects[k]), lambda: from_(k + 1))
+        return _Connected.branch(is_it, lambda: do(objects[k]), lambda: from_(at + 1))
 
     return from_(0)
+
+
+# -- which of them it may be -----------------------------------------------------------------------
+
+
+class Fact(NamedTuple):
+    """What a condition says of variants: their number, and what it may be where the condition holds
+    and where it does not."""
+
+    which: Any
+    inside: frozenset[int]
+    outside: frozenset[int]
+
+
+def possible(x: Variants) -> list[int]:
+    """The numbers that are left, by the conditions that hold where the trace is."""
+    which = which_of(x)
+    found = set(range(len(objects_of(x))))
+    trace: Trace | None = running_trace()
+    while trace is not None:
+        _, numbers = trace.facts.get(id(which), (which, found))
+        found &= numbers
+        trace = trace.parent
+    return sorted(found) or [0]
+
+
+def narrowed(x: Variants) -> Any:
+    """Variants without those that it cannot be here; the one that is left."""
+    left, objects = possible(x), objects_of(x)
+    if len(left) == len(objects):
+        return x
+    if len(left) == 1:
+        return objects[left[0]]
+    numbers = [left.index(k) if k in left else 0 for k in range(len(objects))]
+    return Variants(renumbered(which_of(x), numbers), [objects[k] for k in left])
+
+
+def is_object(x: Variants, other: Any) -> bool | Value:
+    """`x is other`, of something that is no variants; branches on it know what it means."""
+    objects, left = objects_of(x), possible(x)
+    wanted = {k for k in left if objects[k] is other}
+    if not wanted or len(wanted) == len(left):
+        return bool(wanted)
+    note_place()
+    which = lift(which_of(x)).value
+    first, *others = (ops.eq(which, index(k)) for k in sorted(wanted))
+    found = functools.reduce(ops.bitwise_or, others, first)
+    everything = frozenset(range(len(objects)))
+    running_trace().function.tests[found] = [
+        Fact(which_of(x), frozenset(wanted), everything - wanted)
+    ]
+    return found
+
+
+def noted(truth: bool | Value, x: Variants) -> bool | Value:
+    """The truth of variants; where it holds, None is not among them."""
+    if isinstance(truth, Value):
+        everything = frozenset(range(len(objects_of(x))))
+        some = frozenset(k for k in everything if objects_of(x)[k] is not None)
+        running_trace().function.tests[truth] = [Fact(which_of(x), some, everything)]
+    return truth
+
+
+def negated(condition: Value) -> Value:
+    """`not condition`, which branches know the meaning of where they do that of the condition."""
+    found = ops.logical_not(condition)
+    tests = running_trace().function.tests
+    if condition in tests:
+        tests[found] = [Fact(f.which, f.outside, f.inside) for f in tests[condition]]
+    return found
+
+
+def note_parts(whole: Any, parts: Iterable[Value | None], every: bool) -> Any:
+    """`a and b`: where it holds, each of its parts does (`every`); `a or b`: where it does not,
+    none of them does. The whole itself."""
+    tests = running_trace().function.tests
+    known = [fact for part in parts if part is not None for fact in tests.get(part, ())]
+    if type(whole) is Tracer and known:
+        tests[whole.value] = [
+            Fact(f.which, f.inside, f.inside | f.outside)
+            if every
+            else Fact(f.which, f.inside | f.outside, f.outside)
+            for f in known
+        ]
+    return whole
+
+
+def note_fact(region: Trace, condition: Value, holds: bool) -> None:
+    """Note in a region that a condition holds there, or does not."""
+    for fact in running_trace().function.tests.get(condition, ()):
+        numbers = fact.inside if holds else fact.outside
+        _, before = region.facts.get(id(fact.which), (None, numbers))
+        region.facts[id(fact.which)] = fact.which, before & numbers
 
 
 def are_alike(x: Variants) -> bool:
@@ -163,6 +267,28 @@ def unfolded(do: Callable[..., Any], args: Sequence[Any]) -> Any:
     if k is None:
         return do(*args)
     return apart(args[k], lambda x: unfolded(do, (*args[:k], x, *args[k + 1 :])))
+
+
+def is_among(key: Any) -> bool:
+    """Whether variants are in an index: themselves, in a tuple or a slice."""
+    if type(key) is tuple:
+        return any(map(is_among, key))
+    if type(key) is slice:
+        return Variants in (type(key.start), type(key.stop), type(key.step))
+    return type(key) is Variants
+
+
+def with_key(do: Callable[[Any], Any], key: Any) -> Any:
+    """`do(key)` of an index with variants in it."""
+    if type(key) is Variants:
+        return apart(key, do)
+    if type(key) is slice:
+        bounds = (key.start, key.stop, key.step)
+        return unfolded(lambda *known: do(slice(*known)), bounds)
+    at = next((k for k, part in enumerate(key) if is_among(part)), None)
+    if at is None:
+        return do(key)
+    return with_key(lambda known: with_key(do, (*key[:at], known, *key[at + 1 :])), key[at])
 
 
 _METHODS = (FunctionType, MethodDescriptorType, WrapperDescriptorType, classmethod, staticmethod)
@@ -188,19 +314,20 @@ def is_value(x: Any) -> bool:
 
 
 def has_identity(x: Any) -> bool:
-    """Whether an object is told apart from others that hold the same, or is a function."""
-    return is_container(x) or isinstance(x, _FUNCTIONS)
-
-
-_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, np.ufunc)
+    """Whether an object is told apart from others that hold the same, or is a function or text."""
+    return is_container(x) or callable(x) or type(x) in (str, bytes)
 
 
 def is_one(a: Any, b: Any) -> bool:
-    """Whether two names are of one object; bound methods are made anew each time."""
+    """Whether two names are of one object; bound methods and texts are made anew each time."""
     if a is b:
         return True
-    if type(a) is not type(b) or not isinstance(a, (MethodType, BuiltinFunctionType)):
+    if type(a) is not type(b) or not isinstance(a, (MethodType, BuiltinFunctionType, str, bytes)):
         return False
+    if isinstance(a, (str, bytes)):
+        return bool(a == b)
+    if isinstance(a, MethodType):
+        return a.__self__ is b.__self__ and a.__func__ is b.__func__
     return a.__self__ is b.__self__ and a.__name__ == b.__name__
 
 
@@ -233,11 +360,30 @@ _DEQUES = NodeKind(
 
 
 def number_among(x: Any, objects: Sequence[Any]) -> Any:
-    """Which of these objects something is: a number, or a traced one."""
+    """Which of these objects something is, the next number where it is none of them: a number, or a
+    traced one."""
     numbers = [
-        next(k for k, other in enumerate(objects) if is_one(one, other)) for one in objects_of(x)
+        next((k for k, other in enumerate(objects) if is_one(one, other)), len(objects))
+        for one in objects_of(x)
     ]
     return renumbered(which_of(x), numbers) if type(x) is Variants else numbers[0]
+
+
+def picked(which: Any, objects: Sequence[Any]) -> Any:
+    """`objects[which]`, of a traced number; variants among the objects are taken apart."""
+    if not any(type(x) is Variants for x in objects):
+        return Variants(which, objects)
+    single: list[Any] = []
+    for one in (one for x in objects for one in objects_of(x)):
+        if not any(is_one(one, other) for other in single):
+            single.append(one)
+    if len(single) == 1:
+        return single[0]
+    at = lift(which).value
+    first, *others = (lift(number_among(x, single)).value for x in objects)
+    for k, number in enumerate(others):
+        first = ops.select(ops.eq(at, index(k + 1)), number, first)
+    return Variants(wrap(first, "python"), single)
 
 
 def renumbered(which: Any, numbers: Sequence[int]) -> Any:
@@ -265,6 +411,21 @@ declare_node(
         lambda meta, count: ("which", *map(str, range(count - 1))),
     ),
 )
+
+
+def refuse_in(out: Any) -> None:
+    """Raises:
+    ReturnError: for variants in what a function that is transformed returns.
+    """
+    if type(out) is Variants:
+        raise errors.ReturnError(
+            "the function returns one of several things",
+            why="which of them it is would only be known when the program runs",
+            remedy="return values of one type and shape on all paths",
+        )
+    kind = node_kind(type(out))
+    for child in () if kind is None or out is None else kind.flatten(out)[0]:
+        refuse_in(child)
 
 
 def are_possible() -> bool:

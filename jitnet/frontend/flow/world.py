@@ -18,12 +18,13 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from collections.abc import Set as AnySet
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from types import BuiltinFunctionType, CellType, FrameType, FunctionType, MethodType
+from functools import cache, partial
+from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MethodType
 from typing import Any
 
 from jitnet.frontend.arrays import stores_behind
 from jitnet.frontend.context import Globals, Trace, resume, run_traced, running_trace
+from jitnet.frontend.flow.steps import Few, Filtered, Steps
 from jitnet.frontend.flow.variants import Variants, objects_of
 from jitnet.frontend.places import (
     ABSENT,
@@ -206,6 +207,8 @@ class _Walk:
         self._seen[id(x)] = x
         if type(x) is Appended:
             self.visit(x.new, name)
+        elif isinstance(x, (Steps, Filtered, Few)):
+            self.visit((x if isinstance(x, Steps) else x.steps).taken, name)
         elif isinstance(x, (list, dict, set, deque)):
             self._content(x, name)
         elif isinstance(x, tuple):
@@ -368,8 +371,18 @@ def _holders(thing: Any, own_containers: AnySet[int]) -> Iterator[tuple[str, boo
             for name, content in frame.f_locals.items():
                 if _reaches(content, thing, set(own_containers), frame.f_locals):
                     yield name, own
+            for name in _named(frame.f_code):
+                if _reaches(frame.f_globals.get(name), thing, set(own_containers)):
+                    yield name, False
             own = own and is_thunk(frame.f_code)
         frame = frame.f_back
+
+
+@cache
+def _named(code: CodeType) -> frozenset[str]:
+    """The names of globals, among others, in a code object and in those inside of it."""
+    inner = (_named(part) for part in code.co_consts if isinstance(part, CodeType))
+    return frozenset(code.co_names).union(*inner)
 
 
 def _reaches(x: Any, thing: Any, seen: set[int], known: Container[str] = ()) -> bool:

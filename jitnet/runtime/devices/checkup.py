@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from jitnet.errors import JitnetError
-from jitnet.runtime.devices import cuda
+from jitnet.runtime.devices import cublaslt, cuda
 from jitnet.runtime.engine import host_target
 
 FEATURES = ("avx512f", "avx2", "fma", "f16c", "neon", "sve")
@@ -100,7 +100,7 @@ def _device(name: str, attempt: Callable[[str], object]) -> Finding:
 
 
 def _gpu() -> Iterator[Finding]:
-    """CuPy, the compiler of kernels, the driver, and the GPUs."""
+    """CuPy, the compiler of kernels, the driver, the library of products, and the GPUs."""
     try:
         cupy = cuda.installed_cupy()
     except JitnetError as error:
@@ -108,12 +108,19 @@ def _gpu() -> Iterator[Finding]:
         return
     yield Finding("CuPy", str(cupy.__version__), True)
     for name, ask in (("NVRTC", cuda.compiler_of), ("driver", cuda.driver_of)):
-        try:
-            yield Finding(name, ask(cupy), True)
-        except JitnetError as error:
-            yield Finding(name, "", False, error.remedy)
+        finding = _asked(name, ask, cupy)
+        yield finding
+        if not finding.works:
             return
+    yield _asked("cuBLASLt", cublaslt.version_of)
     yield from _gpus(cupy)
+
+
+def _asked(name: str, ask: Callable[..., str], *of: Any) -> Finding:
+    try:
+        return Finding(name, ask(*of), True)
+    except JitnetError as error:
+        return Finding(name, "", False, error.remedy)
 
 
 def _gpus(cupy: Any) -> Iterator[Finding]:

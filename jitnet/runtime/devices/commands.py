@@ -3,6 +3,7 @@
     Launch("f_kernel", 16, 256, (status, x, out0, np.int64(3)))
     Copy(record, x, 800)
     Call("dgemm", (...))
+    Multiply(Problem(64, 70, 100, ...), (x, w, out0, bias, workspace))
 
 A run of a program makes commands. `Direct` carries each out as it comes; `plan.Recorder` keeps
 them, to be carried out many times.
@@ -10,7 +11,9 @@ them, to be carried out many times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import ctypes
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +22,7 @@ import numpy as np
 from jitnet.ir import DType
 from jitnet.ir import types as T
 from jitnet.runtime.devices.device import Array, Device, Memory, Module, Span
+from jitnet.runtime.devices.products import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +114,18 @@ class Call(NamedTuple):
         return [a for a in self.arguments if isinstance(a, Buffer)]
 
 
-Command = Launch | Copy | Clear | Call
+class Multiply(NamedTuple):
+    """A product by the device's library.
+
+    Attributes:
+        buffers: A, B, C, what its epilogue reads, and memory for the library alone.
+    """
+
+    problem: Problem
+    buffers: list[Buffer]
+
+
+Command = Launch | Copy | Clear | Call | Multiply
 
 
 class Queue(Protocol):
@@ -189,6 +204,41 @@ def bound(
             assert routine is not None
             given = [a.span(address(a)) if isinstance(a, Buffer) else a.number for a in arguments]
             return lambda: routine(*given)
+        case Multiply(problem, buffers):
+            return device.multiplier(problem, [at.span(address(at)) for at in buffers])
+
+
+Position = tuple[int, int]
+"""Where memory is: the number of an address, and bytes from there on."""
+
+
+def patched(
+    launch: Launch, device: Device, module: Module, places: Mapping[int, Position]
+) -> Callable[[Sequence[int]], None]:
+    """The launch as a function of addresses. A launch takes a copy of its arguments, so that these
+    lie in the same memory each time.
+
+    Args:
+        places: of memory, by identity. The last of the addresses is 0, from which on all other
+            memory is counted, and numbers.
+    """
+    fields = [_field(a, places) for a in launch.arguments]
+    pack = struct.Struct(f"<{len(fields)}Q").pack_into
+    slots = ctypes.create_string_buffer(8 * len(fields))
+    run = device.launcher(module.kernel(launch.kernel), launch.blocks, launch.threads, slots)
+
+    def patched(addresses: Sequence[int]) -> None:
+        pack(slots, 0, *[addresses[base] + offset for base, offset in fields])
+        run()
+
+    return patched
+
+
+def _field(argument: Argument, places: Mapping[int, Position]) -> Position:
+    if isinstance(argument, Passed):
+        return -1, int.from_bytes(slot_of(argument), "little")
+    base, offset = places.get(id(argument.memory)) or (-1, argument.memory.address)
+    return base, offset + argument.offset
 
 
 def packed(arguments: Sequence[Argument], address: Callable[[Buffer], int]) -> bytes:

@@ -21,8 +21,8 @@ import tempfile
 import threading
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,10 +30,19 @@ from typing import Any
 
 import numpy as np
 
+from jitnet.codegen.cuda.library import EVERYTHING
 from jitnet.errors import NotAvailableError
 from jitnet.ir import DType
 from jitnet.kernel.externs import EXTERNS
-from jitnet.runtime.devices.device import Array, Memory, Pointers, Span, TooLittleMemoryError
+from jitnet.runtime.devices.device import (
+    Array,
+    Memory,
+    Pointers,
+    Slots,
+    Span,
+    TooLittleMemoryError,
+)
+from jitnet.runtime.devices.products import Problem, compute
 
 HERE = Path(__file__).parent
 POISON = 0xFF
@@ -142,9 +151,15 @@ class CpuSim:
         self._live.add(memory)
         return memory
 
+    def current(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def upload(self, memory: Memory, offset: int, data: Array) -> None:
         flat = np.frombuffer(data.tobytes("A"), np.uint8)
         self.view(memory)[offset : offset + flat.size] = flat
+
+    def write(self, target: int, source: int, size: int) -> None:
+        ctypes.memmove(target, source, size)
 
     def download(self, memory: Memory, offset: int, size: int) -> Array:
         return self.view(memory)[offset : offset + size].copy()
@@ -177,7 +192,7 @@ class CpuSim:
     def load(self, text: str, fast_math: bool = False) -> _Module:
         return _Module(_library(text))
 
-    def launcher(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> Callable[[], None]:
+    def launcher(self, kernel: Any, blocks: int, threads: int, slots: Slots) -> Callable[[], None]:
         entry, shared = kernel
         pointers = Pointers(slots)
 
@@ -192,6 +207,25 @@ class CpuSim:
 
     def routine(self, name: str) -> Callable[..., None] | None:
         return None if name.startswith("host_") else _routine(name)
+
+    def abilities(self) -> Collection[str]:
+        return EVERYTHING
+
+    def workspace(self, problem: Problem) -> int:
+        return 256
+
+    def multiplier(self, problem: Problem, spans: Sequence[Span]) -> Callable[[], None]:
+        *operands, workspace = spans
+        is_complex = problem.kinds[0].startswith("c")
+
+        def multiply() -> None:
+            a, b, c, *extra = (
+                x.view(f"c{2 * x.itemsize}") if is_complex else x for x in map(_elements, operands)
+            )
+            _elements(workspace)[:] = POISON  # a library may do so
+            compute(problem, a, b, c, extra[0] if extra else None)
+
+        return lambda: self._do(multiply)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         works: list[Callable[[], None]] = []

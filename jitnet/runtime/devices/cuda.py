@@ -12,16 +12,27 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Callable, Sequence
-from math import prod
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from jitnet.errors import ArgumentError, NotAvailableError
+from jitnet.errors import NotAvailableError
 from jitnet.ir import DType
-from jitnet.runtime.devices.device import Array, Memory, Pointers, TooLittleMemoryError
+from jitnet.runtime.devices import cublaslt
+from jitnet.runtime.devices.device import (
+    FEW,
+    Array,
+    Memory,
+    Pointers,
+    Slots,
+    Span,
+    TooLittleMemoryError,
+)
 from jitnet.runtime.devices.libraries import Libraries
+from jitnet.runtime.devices.products import Problem
 
 OPTIONS = (
     *("-std=c++17", "-default-device", "-fmad=false", "-ftz=false"),
@@ -35,20 +46,16 @@ FAST_OPTIONS = (
 )
 """The same for `fast_math`."""
 
-STAGED = 64 * 1024
-"""Uploads of at most so many bytes are copied by the driver before it returns."""
-
 
 class _Memory:
     """A block of CuPy's pool, or the memory of an array of CuPy's."""
 
+    __slots__ = ("address", "pointer", "size")
+
     def __init__(self, pointer: Any, size: int) -> None:
         self.pointer = pointer
         self.size = size
-
-    @property
-    def address(self) -> int:
-        return int(self.pointer.ptr)
+        self.address: int = pointer.ptr
 
 
 class _Module:
@@ -78,30 +85,53 @@ class _Later:
         return ctypes.string_at(self._pinned.ptr, self._size)
 
 
+_AS_IT_IS = nullcontext()
+
+
 class CudaDevice:
-    """The GPU that is CuPy's current device.
+    """A GPU.
+
+    Args:
+        number: CUDA's, of the device; None for CuPy's current device.
 
     Attributes:
-        number: CUDA's, of the device.
+        number: the same.
+
+    Raises:
+        NotAvailableError: where there is no such GPU, or something that it needs is missing.
     """
 
-    name = "cuda"
     most_blocks = 4096
 
-    def __init__(self) -> None:
+    def __init__(self, number: int | None = None) -> None:
         self._cupy = usable_cupy()
         self._runtime = self._cupy.cuda.runtime
-        self.number = self._cupy.cuda.Device().id
+        count = self._runtime.getDeviceCount()
+        if number is not None and number >= count:
+            raise NotAvailableError(
+                f'device="cuda:{number}": the last GPU is cuda:{count - 1}',
+                remedy='device="cuda", for the one that the arrays are on',
+            )
+        self._is_alone = count == 1
+        self.number: int = self._runtime.getDevice() if number is None else number
+        self.name = "cuda" if self._is_alone else f"cuda:{self.number}"
+        self._alloc, self._stream = self._cupy.cuda.alloc, self._cupy.cuda.get_current_stream
         self._libraries = Libraries(self._cupy)
         self._modules: dict[tuple[str, bool], _Module] = {}
         self._capturing: Any = None  # the stream, once there is one
         self._lock = threading.RLock()
 
+    def current(self) -> AbstractContextManager[Any]:
+        if self._is_alone or self._runtime.getDevice() == self.number:
+            return _AS_IT_IS
+        device: AbstractContextManager[Any] = self._cupy.cuda.Device(self.number)
+        return device
+
     # -- memory -----------------------------------------------------------------------------------
 
     def allocate(self, size: int) -> Memory:
         try:
-            return _Memory(self._cupy.cuda.alloc(max(size, 1)), size)
+            return _Memory(self._alloc(size or 1), size)
         except self._cupy.cuda.memory.OutOfMemoryError as error:
             raise TooLittleMemoryError(str(error)) from None
 
@@ -112,8 +142,12 @@ class CudaDevice:
         kind, stream = self._runtime.memcpyHostToDevice, self._stream()
         target = memory.address + offset
         self._runtime.memcpyAsync(target, flat.ctypes.data, flat.size, kind, stream.ptr)
-        if flat.size > STAGED:
+        if flat.size > FEW:
             stream.synchronize()  # `flat` goes
+
+    def write(self, target: int, source: int, size: int) -> None:
+        kind = self._runtime.memcpyHostToDevice
+        self._runtime.memcpyAsync(target, source, size, kind, self._stream().ptr)
 
     def download(self, memory: Memory, offset: int, size: int) -> Array:
         data = np.empty(size, np.uint8)
@@ -146,9 +180,6 @@ class CudaDevice:
         if size:
             self._runtime.memsetAsync(target, 0, size, self._stream().ptr)
 
-    def _stream(self) -> Any:
-        return self._cupy.cuda.get_current_stream()
-
     # -- kernels ----------------------------------------------------------------------------------
 
     def load(self, text: str, fast_math: bool = False) -> _Module:
@@ -180,19 +211,35 @@ class CudaDevice:
             nvrtc.destroyProgram(program)
         return cubin
 
-    def launcher(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> Callable[[], None]:
+    def launcher(self, kernel: Any, blocks: int, threads: int, slots: Slots) -> Callable[[], None]:
         """By the driver's own call: CuPy's convenient one takes ten times as long."""
         pointers = Pointers(slots)
         launch, function = self._cupy.cuda.driver.launchKernel, kernel.ptr
+        stream = self._stream
 
         def run() -> None:
-            stream, arguments = self._stream().ptr, ctypes.addressof(pointers.array)
-            launch(function, blocks, 1, 1, threads, 1, 1, 0, stream, arguments, 0)
+            arguments = ctypes.addressof(pointers.array)
+            launch(function, blocks, 1, 1, threads, 1, 1, 0, stream().ptr, arguments, 0)
 
         return run
 
     def routine(self, name: str) -> Callable[..., None] | None:
         return self._libraries.routine(name)
+
+    @cached_property
+    def _products(self) -> cublaslt.CublasLt | None:
+        return cublaslt.opened(self._cupy)
+
+    def abilities(self) -> Collection[str]:
+        return self._products.abilities if self._products else ()
+
+    def workspace(self, problem: Problem) -> int:
+        assert self._products is not None, "there is no library of products"
+        return self._products.workspace(problem)
+
+    def multiplier(self, problem: Problem, spans: Sequence[Span]) -> Callable[[], None]:
+        assert self._products is not None, "there is no library of products"
+        return self._products.multiplier(problem, spans)
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         with self._lock:
@@ -214,12 +261,7 @@ class CudaDevice:
     # -- arrays -----------------------------------------------------------------------------------
 
     def memory_of(self, x: Any) -> Memory:
-        if x.data.device_id != self.number:
-            raise ArgumentError(
-                f"an array on GPU {x.data.device_id}, for a program on GPU {self.number}",
-                why="functions run on the GPU that was CuPy's current device at the first of them",
-                remedy=f"with cupy.cuda.Device({self.number}): x = x.copy()",
-            )
+        assert x.data.device_id == self.number
         if x.flags.c_contiguous:
             return _Memory(x.data, x.nbytes)
         spanned = sum(abs(step) * (n - 1) for n, step in zip(x.shape, x.strides))
@@ -227,8 +269,8 @@ class CudaDevice:
 
     def array(self, memory: Memory, offset: int, dims: Sequence[int], dtype: DType) -> Any:
         assert isinstance(memory, _Memory)
-        assert prod(dims) * dtype.itemsize <= max(memory.size - offset, 0)
-        return self._cupy.ndarray(tuple(dims), dtype.numpy, memptr=memory.pointer + offset)
+        pointer = memory.pointer + offset if offset else memory.pointer
+        return self._cupy.ndarray(dims, dtype.numpy, pointer)  # by name is twice as slow
 
 
 def usable_cupy() -> Any:

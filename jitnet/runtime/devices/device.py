@@ -14,14 +14,23 @@ Everything on a device happens in the order in which it is asked for; only `down
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from jitnet.ir import DType
+from jitnet.runtime.devices.products import Problem
 
 Array = np.ndarray[Any, Any]
+
+
+Slots = bytes | ctypes.Array[ctypes.c_char]
+"""Arguments of launches; those in memory of the caller's are read anew by each launch."""
+
+FEW = 64 * 1024
+"""Bytes that CUDA's driver copies before an upload returns."""
 
 
 class TooLittleMemoryError(MemoryError):
@@ -78,6 +87,10 @@ class Device(Protocol):
     name: str
     most_blocks: int
 
+    def current(self) -> AbstractContextManager[Any]:
+        """Makes it the device of this thread for a while. All else is asked for meanwhile."""
+        ...
+
     def allocate(self, size: int) -> Memory:
         """Uninitialised memory.
 
@@ -88,6 +101,10 @@ class Device(Protocol):
 
     def upload(self, memory: Memory, offset: int, data: Array) -> None:
         """Write an array's elements, in the order in which they lie, from a byte on."""
+        ...
+
+    def write(self, target: int, source: int, size: int) -> None:
+        """Write a few bytes, at most `FEW`, of the host's memory, which may change from then on."""
         ...
 
     def download(self, memory: Memory, offset: int, size: int) -> Array:
@@ -118,7 +135,7 @@ class Device(Protocol):
         """
         ...
 
-    def launcher(self, kernel: Any, blocks: int, threads: int, slots: bytes) -> Callable[[], None]:
+    def launcher(self, kernel: Any, blocks: int, threads: int, slots: Slots) -> Callable[[], None]:
         """What runs a kernel of a module with these arguments, 8 bytes each."""
         ...
 
@@ -127,9 +144,34 @@ class Device(Protocol):
         and of numbers; or None where only the host has it."""
         ...
 
+    def abilities(self) -> Collection[str]:
+        """What the device's library of products can do (`codegen.cuda.library`), nothing where
+        there is none."""
+        ...
+
+    def workspace(self, problem: Problem) -> int:
+        """Bytes that the library needs for itself to do a product.
+
+        Raises:
+            NotAvailableError: where it does not know how.
+        """
+        ...
+
+    def multiplier(self, problem: Problem, spans: Sequence[Span]) -> Callable[[], None]:
+        """What does a product, of memory as `commands.Multiply` names it. It allocates nothing,
+        waits for nothing, and may be captured.
+
+        Args:
+            spans: A, B, C, what the epilogue reads, and the library's own memory.
+
+        Raises:
+            NotAvailableError: where the library does not know how.
+        """
+        ...
+
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """The launches, copies and clearings that `work` asks for, which are not done now, as one
-        function that does them all, with these very addresses and numbers."""
+        """The launches, products, copies and clearings that `work` asks for, which are not done
+        now, as one function that does them all, with these very addresses and numbers."""
         ...
 
     def finish(self) -> None:
@@ -154,8 +196,10 @@ class Pointers:
         array: the address of each.
     """
 
-    def __init__(self, slots: bytes) -> None:
-        self._memory = ctypes.create_string_buffer(slots, max(len(slots), 1))
+    def __init__(self, slots: Slots) -> None:
+        if isinstance(slots, bytes):
+            slots = ctypes.create_string_buffer(slots, max(len(slots), 8))
+        self._memory = slots
         start = ctypes.addressof(self._memory)
         addresses = range(start, start + len(slots), 8)
         self.array = (ctypes.c_void_p * (len(slots) // 8))(*addresses)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from jitnet.codegen.cuda.launch import BY_VALUE, LAUNCH, POINTER, CudaProgram
+from jitnet.codegen.cuda.library import ADD, PRODUCT, Product, kind_of
 from jitnet.codegen.cuda.rows import is_scalar_op
 from jitnet.codegen.cuda.split import evaluate
 from jitnet.errors import filled_in, raise_from_program
@@ -34,10 +35,12 @@ from jitnet.runtime.devices.commands import (
     Clear,
     Copy,
     Launch,
+    Multiply,
     Passed,
     Queue,
 )
 from jitnet.runtime.devices.device import Array
+from jitnet.runtime.devices.products import Problem
 
 BLOCKS_OF_UNKNOWN = 64
 """Blocks where the host does not know how many elements there are."""
@@ -285,6 +288,27 @@ def _call_extern(run: Run, eqn: Eqn) -> None:
     run.queue.do(Call(name, tuple(arguments)))
 
 
+def _product(run: Run, eqn: Eqn) -> None:
+    product = Product.of(eqn)
+    m, n, k, count = map(run.integer, (product.m, product.n, product.k, product.count))
+    if not (m and n and count > 0):
+        return
+    leads = [product.lda, product.ldb, product.ldc]
+    if product.epilogue == ADD:
+        leads.append(product.extra[1])
+    problem = Problem(
+        *(m, n, k, count),
+        transposed=product.transposed,
+        kinds=(product.kind, kind_of(product.c, product.complex)),
+        leads=tuple(map(run.integer, leads)),
+        steps=product.steps or (0,) * len(leads),
+        epilogue=product.epilogue,
+    )
+    buffers = [run.buffer(v) for v in (product.a, product.b, product.c, *product.extra[:1])]
+    own = run.allocate(T.u8, run.queue.device.workspace(problem))
+    run.queue.do(Multiply(problem, [*buffers, own]))
+
+
 def _call_on_host(run: Run, eqn: Eqn) -> None:
     """By the routine's reference in NumPy, on copies of what the pointers reach."""
     run.raise_reported()
@@ -329,6 +353,11 @@ def _tape_new(run: Run, eqn: Eqn) -> None:
 
 def _tape_push(run: Run, eqn: Eqn) -> None:
     tape, *values = eqn.operands
+    _tape(run, tape).records.append(_record(run, values))
+
+
+def _record(run: Run, values: Sequence[Value]) -> list[tuple[Buffer, tuple[int, ...]]]:
+    """Copies of the fields of a record."""
     record = []
     for v in values:
         if isinstance(v.type, BufferType):
@@ -338,7 +367,28 @@ def _tape_push(run: Run, eqn: Eqn) -> None:
             dims = ()
             copy = _copied(run, run.on_device(run.value(v), v.dtype).at, 1)
         record.append((copy, dims))
-    _tape(run, tape).records.append(record)
+    return record
+
+
+def _tape_set(run: Run, eqn: Eqn) -> None:
+    tape, position, *values = eqn.operands
+    _tape(run, tape).records[run.integer(position)] = _record(run, values)
+
+
+def _tape_cut(run: Run, eqn: Eqn) -> None:
+    tape, start, stop = eqn.operands
+    records = _tape(run, tape).records
+    records[:] = records[run.integer(start) : run.integer(stop)]
+
+
+def _tape_prepend(run: Run, eqn: Eqn) -> None:
+    tape, *values = eqn.operands
+    _tape(run, tape).records.insert(0, _record(run, values))
+
+
+def _tape_copy(run: Run, eqn: Eqn) -> None:
+    tape, source = (_tape(run, v) for v in eqn.operands)
+    tape.records[:] = source.records
 
 
 def _copied(run: Run, source: Buffer, count: int) -> Buffer:
@@ -397,6 +447,7 @@ _STATEMENTS: dict[Op, Callable[[Run, Eqn], None]] = {
     S.IF: _if,
     S.RAISE: _raise,
     S.CALL_EXTERN: _call_extern,
+    PRODUCT: _product,
     S.INVOKE: _invoke,
     S.TAPE_NEW: _tape_new,
     S.TAPE_PUSH: _tape_push,
@@ -406,4 +457,8 @@ _STATEMENTS: dict[Op, Callable[[Run, Eqn], None]] = {
     S.TAPE_REACH: _tape_reach,
     S.TAPE_SLOTS: _tape_slots,
     S.TAPE_FREE: _tape_free,
+    S.TAPE_SET: _tape_set,
+    S.TAPE_CUT: _tape_cut,
+    S.TAPE_PREPEND: _tape_prepend,
+    S.TAPE_COPY: _tape_copy,
 }

@@ -5,7 +5,8 @@
     s: a number           8 bytes of the head, or known to the host
 
 All of it has a place: first the head, which is the status word and numbers, then one for each array
-of the arguments, then one for each new array that the program fills.
+of the arguments, then one for each new array that the program fills. A head without numbers is not
+uploaded: the status is cleared, where kernels look at it, and there is no head where not.
 """
 
 from __future__ import annotations
@@ -85,11 +86,16 @@ class Doors:
 
     Args:
         resident: which arguments are arrays of the device.
+
+    Attributes:
+        cleared: bytes of the head that kernels find zero, and that are not uploaded.
     """
 
     def __init__(self, program: CudaProgram, signature: Signature, resident: Sequence[bool]):
         self._status_bytes = program.status_bytes
         self._params = list(_params(program, signature, resident))
+        self._has_numbers = any(param.slot for param in self._params)
+        self.cleared = program.status_bytes if program.guarded and not self._has_numbers else 0
         outputs = [o for o in signature.outputs if isinstance(o, BufferOutput)]
         self._results = [
             Place(
@@ -141,8 +147,18 @@ class Doors:
         return self._edges(head, places, known)
 
     def _edges(self, head: bytes, places: Sequence[Place], known: Sequence[Any]) -> Edges:
-        first = Place(len(head), T.u8, np.frombuffer(head, np.uint8))
+        if self._has_numbers:
+            first = Place(len(head), T.u8, np.frombuffer(head, np.uint8))
+        else:
+            first = Place(self.cleared, T.u8)
         return Edges((first, *places, *self._results), tuple(known))
+
+    def roles(self) -> list[str]:
+        """How each argument comes in: "there", "uploaded", "slot" for a number in the head, or
+        "known" for one that the host works with."""
+        places = {True: "there", False: "uploaded"}
+        others = {True: "slot", False: "known"}
+        return [places[p.is_there] if p.has_place else others[p.slot > 0] for p in self._params]
 
     def values(self, edges: Edges, memories: Sequence[Memory]) -> Iterator[Any]:
         """The host program's params, with the edges' places in this memory."""

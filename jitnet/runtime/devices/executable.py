@@ -28,17 +28,18 @@ from jitnet.runtime.options import Options
 
 NO_OPTIONS = Options()
 
-_DEVICES: dict[str, Callable[[], Device]] = {"cpusim": CpuSim, "cuda": CudaDevice}
+_DEVICES: dict[str, Callable[..., Device]] = {"cpusim": CpuSim, "cuda": CudaDevice}
 
 
 @cache
 def open_device(name: str) -> Device:
-    """The device "cpusim" or "cuda".
+    """The device "cpusim", "cuda:1", or "cuda", which is the GPU that is CuPy's current one now.
 
     Raises:
         NotAvailableError: where what it needs is missing.
     """
-    return _DEVICES[name]()
+    kind, _, number = name.partition(":")
+    return _DEVICES[kind](*map(int, [number] if number else []))
 
 
 def compile(
@@ -57,9 +58,12 @@ def compile(
     front = lowered(function, layouts, stores)
     resident = resident or [False] * len(function.params)
     numbers, there = _scalars(front.program.signature, resident)
-    made = cut(front.program.kernel, numbers, there, options.fast_math)
-    front.clock.lap("cut")
-    module = device.load(made.text, options.fast_math)
+    exact = options.deterministic
+    kernel, fast = front.program.kernel, options.fast_math
+    with device.current():
+        made = cut(kernel, numbers, there, fast, exact, device.abilities)
+        front.clock.lap("cut")
+        module = device.load(made.text, options.fast_math)
     front.clock.lap("native")
     signature = with_complex(front.program.signature, function)
     run = DeviceProgram(device, made, module, signature, resident, options)
@@ -74,7 +78,7 @@ def compile(
         told = [*_told(device, made, function, signature, resident)]
         return "; ".join([*told, *run.told(dims)])
 
-    on_device = OnDevice(told, lambda: run.peak(dims))
+    on_device = OnDevice(told, lambda: run.peak(dims), device.current)
     return Executable(run, Stages(printers), front.clock.laps, front.program, on_device)
 
 
@@ -112,8 +116,12 @@ def _told(
         yield f"{', '.join(down)} downloaded"
     if not up and not down:
         yield "no array is transferred"
+    if made.atomics:
+        yield "scatters by atomic operations, in any order"
     functions = (made.host, *made.host.callees())
     calls = {e.attrs["name"] for f in functions for e in f.walk() if e.op is CALL_EXTERN}
+    if any(name[1:] in ("gemm", "gemv") for name in calls):
+        yield "products by cuBLAS, outside of graphs; see jitnet.doctor() for cuBLASLt"
     by_host = sorted(name for name in calls if device.routine(name) is None)
     if by_host:
         yield f"on the host, on copies: {', '.join(by_host)}"

@@ -1,36 +1,43 @@
 """Programs recorded once and replayed: their commands, and one arena for all that they allocate.
 
     record      launch f_0 (head, x, t0)     launch f_1 (head, t0, out0)
-    replay      the same commands, bound to the addresses of this call
+    replay      the same commands, with the addresses of this call written into their arguments
     again       the same addresses as before: a captured graph, one call for all of them
 
 A program that decides nothing by what its kernels compute asks for the same commands each time;
-only where its arguments and results lie changes. What is bound to addresses is used for these
-addresses alone, so a replay is never stale. Memory that the program allocates lies in an arena:
+only where its arguments and results lie changes. A graph is used for the addresses that it was
+captured with alone, so a replay is never stale. Memory that the program allocates lies in an arena:
 each buffer from its first to its last command, at the lowest place that is free so long.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 from jitnet.codegen.workspace import place
 from jitnet.ir import DType
-from jitnet.runtime.devices.commands import Buffer, Call, Command, Launch, bound, uploaded
+from jitnet.runtime.devices.commands import (
+    Buffer,
+    Call,
+    Command,
+    Launch,
+    Position,
+    bound,
+    patched,
+    uploaded,
+)
 from jitnet.runtime.devices.device import Array, Device, Memory, Module
 
 MOST_COMMANDS = 8192
 """Programs of more commands, as those of long loops, are not recorded."""
 
 MOST_BOUND = 4
-"""Sets of addresses for which a plan keeps what is bound to them."""
-
-CAPTURED_AT = 2
-"""The use of a set of addresses at which it is captured as a graph."""
+"""Sets of addresses for which a plan keeps what is captured with them. One that comes again while
+it is among so many that came last is captured."""
 
 ALIGNMENT = 256
 
@@ -108,18 +115,10 @@ def arena_of(commands: Sequence[Command], outside: Sequence[Memory]) -> Arena:
     return Arena(dict(planned.offsets), planned.size)
 
 
-@dataclass
-class _Bound:
-    """Commands bound to addresses.
+Work = Callable[[], None]
 
-    Attributes:
-        works: in order; those of launches, copies and clearings are one where they are captured.
-        uses: how often it has run.
-    """
-
-    works: list[Callable[[], None]]
-    captured: bool = False
-    uses: int = 0
+Loose = Callable[[Sequence[int]], None]
+"""A command that is carried out with what is outside at these addresses, then the arena, then 0."""
 
 
 @dataclass
@@ -137,7 +136,9 @@ class Plan:
     outside: Sequence[Memory]
     arena: Arena
     results: Sequence[Any]
-    _bound: OrderedDict[tuple[int, ...], _Bound] = field(default_factory=OrderedDict)
+    _captured: OrderedDict[tuple[int, ...], list[Work]] = field(default_factory=OrderedDict)
+    _recent: deque[tuple[int, ...]] = field(default_factory=lambda: deque(maxlen=MOST_BOUND))
+    _loose: list[Loose] = field(default_factory=list)
     _numbers: list[Any] = field(default_factory=list)
 
     def run(
@@ -155,25 +156,62 @@ class Plan:
         """
         self._numbers[:] = numbers
         key = (*addresses, arena)
-        if key not in self._bound:
-            self._bound[key] = self._bind(device, module, key)
-            oldest = self._bound.popitem(last=False)[1] if len(self._bound) > MOST_BOUND else None
-            if oldest is not None and oldest.captured:
-                device.synchronize()  # it may be running
-        found = self._bound[key]
-        self._bound.move_to_end(key)
-        found.uses += 1
-        if found.uses == CAPTURED_AT:
-            self._capture(device, found)
-        for work in found.works:
+        works = self._captured.get(key)
+        if works is None and key not in self._recent:
+            self._recent.append(key)
+            self._run_loosely(device, module, (*key, 0))
+            return
+        if works is None:
+            works = self._capture(device, module, key)
+        else:
+            self._captured.move_to_end(key)
+        for work in works:
             work()
 
     @property
     def graphs(self) -> int:
         """How many sets of addresses are captured."""
-        return sum(found.captured for found in self._bound.values())
+        return len(self._captured)
 
-    def _bind(self, device: Device, module: Module, key: Sequence[int]) -> _Bound:
+    def _run_loosely(self, device: Device, module: Module, addresses: Sequence[int]) -> None:
+        if not self._loose:
+            places = {id(memory): (i, 0) for i, memory in enumerate(self.outside)}
+            arena = len(places)
+            places |= {memory: (arena, offset) for memory, offset in self.arena.offsets.items()}
+            self._loose = [self._loosely(c, device, module, places) for c in self.commands]
+        for run in self._loose:
+            run(addresses)
+
+    def _loosely(
+        self, command: Command, device: Device, module: Module, places: Mapping[int, Position]
+    ) -> Loose:
+        """A command for any addresses."""
+        if isinstance(command, Launch) and not command.is_counted:
+            return patched(command, device, module, places)
+
+        def run(addresses: Sequence[int]) -> None:
+            def address(at: Buffer) -> int:
+                place = places.get(id(at.memory))
+                if place is None:
+                    return at.address
+                base, offset = place
+                return addresses[base] + offset + at.offset
+
+            self._work(command, device, module, address)()
+
+        return run
+
+    def _work(
+        self, command: Command, device: Device, module: Module, address: Callable[[Buffer], int]
+    ) -> Work:
+        if not _is_counted(command):
+            return bound(command, device, module, address)
+        assert isinstance(command, Launch)
+        numbers = self._numbers
+        return lambda: bound(command.counted(numbers), device, module, address)()
+
+    def _capture(self, device: Device, module: Module, key: tuple[int, ...]) -> list[Work]:
+        """Graphs of what stands between library calls, and launches with other numbers."""
         *addresses, arena = key
         bases = {id(memory): a for memory, a in zip(self.outside, addresses, strict=True)}
         bases |= {memory: arena + offset for memory, offset in self.arena.offsets.items()}
@@ -182,25 +220,17 @@ class Plan:
             base = bases.get(id(at.memory))
             return at.address if base is None else base + at.offset
 
-        def work(command: Command) -> Callable[[], None]:
-            if not _is_counted(command):
-                return bound(command, device, module, address)
-            assert isinstance(command, Launch)
-            numbers = self._numbers
-            return lambda: bound(command.counted(numbers), device, module, address)()
-
-        return _Bound([work(command) for command in self.commands])
-
-    def _capture(self, device: Device, found: _Bound) -> None:
-        """Make graphs of what stands between library calls, and launches with other numbers."""
-        works: list[Callable[[], None]] = []
-        for stays, part in self._parts(found.works):
+        bound_works = [self._work(command, device, module, address) for command in self.commands]
+        works: list[Work] = []
+        for stays, part in self._parts(bound_works):
             works += part if stays or len(part) == 1 else [device.capture(_all_of(part))]
-        found.works, found.captured = works, True
+        self._captured[key] = works
+        if len(self._captured) > MOST_BOUND:
+            self._captured.popitem(last=False)
+            device.synchronize()  # it may be running
+        return works
 
-    def _parts(
-        self, works: Sequence[Callable[[], None]]
-    ) -> Iterator[tuple[bool, list[Callable[[], None]]]]:
+    def _parts(self, works: Sequence[Work]) -> Iterator[tuple[bool, list[Work]]]:
         both = zip(self.commands, works, strict=True)
         for stays, part in groupby(both, lambda pair: _stays_out(pair[0])):
             yield stays, [work for _, work in part]
@@ -215,7 +245,7 @@ def _stays_out(command: Command) -> bool:
     return isinstance(command, Call) or _is_counted(command)
 
 
-def _all_of(works: Sequence[Callable[[], None]]) -> Callable[[], None]:
+def _all_of(works: Sequence[Work]) -> Work:
     def all_of() -> None:
         for work in works:
             work()

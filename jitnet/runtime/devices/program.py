@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence, Set
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -33,7 +33,7 @@ from jitnet.codegen.signature import (
 from jitnet.errors import DeviceMemoryError
 from jitnet.ir import DType
 from jitnet.ir import types as T
-from jitnet.runtime.devices.commands import Buffer, Direct, uploaded
+from jitnet.runtime.devices.commands import Buffer, Clear, Direct, Queue, uploaded
 from jitnet.runtime.devices.device import (
     Array,
     Device,
@@ -60,6 +60,9 @@ NO_OPTIONS = Options()
 MOST_RECORDED = 8
 """Kinds of calls of a program for which its recorded commands are kept."""
 
+SMALL = 4096
+"""Blocks of at most so many bytes are kept whole by one who keeps a result in them."""
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -75,7 +78,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Recorded:
+class Recorded:
     """A kind of calls, recorded.
 
     Attributes:
@@ -112,14 +115,14 @@ class DeviceProgram:
         self.program = program
         self.module = module
         self.signature = signature
-        self._doors = Doors(program, signature, resident)
+        self.doors = Doors(program, signature, resident)
         self.stays = any(resident)
         self.waits = not (options.async_errors and self.stays)
-        self.recorded: OrderedDict[tuple[int, ...], _Recorded | None] = OrderedDict()
-        self._last: tuple[int, ...] | None = None
+        self.recorded: OrderedDict[tuple[int, ...], Recorded | None] = OrderedDict()
+        self._seen: deque[tuple[int, ...]] = deque(maxlen=MOST_RECORDED)
         self._constants: dict[int, Buffer] = {}
-        self._pending: list[Later] = []
-        self._lock = threading.RLock()
+        self.pending: list[Later] = []
+        self.lock = threading.RLock()
 
     def __call__(self, args: Sequence[Any]) -> list[Any]:
         """The outputs for arguments that match the signature's inputs.
@@ -128,9 +131,9 @@ class DeviceProgram:
             whatever the program raises.
             DeviceMemoryError: where the device has too little memory.
         """
-        with self._lock:
+        with self.lock:
             self.raise_pending(wait=False)
-            edges = self._doors.edges(self.device, args)
+            edges = self.doors.edges(self.device, args)
             recorded = self._recorded(edges)
             try:
                 if recorded is None:
@@ -149,30 +152,38 @@ class DeviceProgram:
                 device.upload(memory, 0, place.data)
         queue = Direct(device, self.module)
         head = Buffer(memories[0], 0, T.u8)
+        self._clear_status(queue, head)
         run = Run(queue, self.program, head, self._constants, rounds=Rounds)
-        results = run.function(self.program.host, [*self._doors.values(edges, memories)])
+        results = run.function(self.program.host, [*self.doors.values(edges, memories)])
         return self._handed_out(edges, memories, args, results)
+
+    def _clear_status(self, queue: Queue, head: Buffer) -> None:
+        if self.doors.cleared:
+            queue.do(Clear(head, self.doors.cleared))
 
     # -- as recorded ------------------------------------------------------------------------------
 
-    def _recorded(self, edges: Edges) -> _Recorded | None:
+    def _recorded(self, edges: Edges) -> Recorded | None:
         """The commands for calls of this kind, from the second one on, where it has such."""
         key = edges.key
         if key in self.recorded:
             self.recorded.move_to_end(key)
-        elif key == self._last:
+        elif key in self._seen:
             self.recorded[key] = self._record(edges)
             if len(self.recorded) > MOST_RECORDED:
                 self.recorded.popitem(last=False)
-        self._last = key
+        else:
+            self._seen.append(key)
         return self.recorded.get(key)
 
-    def _record(self, edges: Edges) -> _Recorded | None:
+    def _record(self, edges: Edges) -> Recorded | None:
         recorder = Recorder(self.device)
         outside: list[Memory] = [Planned(p.size) for p in edges.places]
-        run = Run(recorder, self.program, Buffer(outside[0], 0, T.u8), self._constants)
+        head = Buffer(outside[0], 0, T.u8)
+        self._clear_status(recorder, head)
+        run = Run(recorder, self.program, head, self._constants)
         try:
-            results = run.function(self.program.host, [*self._doors.values(edges, outside)])
+            results = run.function(self.program.host, [*self.doors.values(edges, outside)])
         except NotStraightError:
             return None
         for result in results:
@@ -180,15 +191,12 @@ class DeviceProgram:
             if isinstance(at, Buffer) and at.memory not in outside and _is_planned(at.memory):
                 outside.append(at.memory)
         plan = Plan(recorder.commands, outside, arena_of(recorder.commands, outside), results)
-        starts, end = [], 0
-        for i, memory in enumerate(outside):
-            place = edges.places[i] if i < len(edges.places) else None
-            is_own = self.stays if place is None or place.is_result else place.data is None
-            starts.append(None if is_own else end)
-            end += 0 if is_own else aligned(memory.size)
-        return _Recorded(plan, starts, end, end + plan.arena.size)
+        given = {i for i, p in enumerate(edges.places) if i and p.data is None and not p.is_result}
+        inside = {i for i, p in enumerate(edges.places) if not p.is_result}
+        made = [i for i in range(len(outside)) if i not in inside]
+        return _laid_out(plan, given, made if self.stays else ())
 
-    def _replayed(self, recorded: _Recorded, edges: Edges, args: Sequence[Any]) -> list[Any]:
+    def _replayed(self, recorded: Recorded, edges: Edges, args: Sequence[Any]) -> list[Any]:
         device, plan = self.device, recorded.plan
         block = device.allocate(recorded.size)
         memories: list[Memory] = []
@@ -219,7 +227,7 @@ class DeviceProgram:
     def _handed_out(
         self, edges: Edges, memories: Sequence[Memory], args: Sequence[Any], results: Sequence[Any]
     ) -> list[Any]:
-        self._check(memories[0])
+        self.check(memories[0])
         self.device.finish()
         for place, memory in zip(edges.places, memories):
             if place.target is not None:
@@ -274,7 +282,8 @@ class DeviceProgram:
 
     def _array(self, at: Buffer, dims: tuple[int, ...], dtype: DType, taken: set[int]) -> Any:
         if self.stays:
-            array = self.device.array(at.memory, at.offset, dims, dtype)
+            memory, start = _whole(at.memory)
+            array = self.device.array(memory, start + at.offset, dims, dtype)
             shared = at.address in taken
             taken.add(at.address)
             return array.copy() if shared else array
@@ -298,7 +307,7 @@ class DeviceProgram:
 
     # -- errors -----------------------------------------------------------------------------------
 
-    def _check(self, head: Memory) -> None:
+    def check(self, head: Memory) -> None:
         """Raise what kernels have reported, now or with a later call."""
         if not self.program.sites:
             return
@@ -307,7 +316,7 @@ class DeviceProgram:
         if self.waits:
             raise_status(self.program, self.device.download(whole, start, size))
         else:
-            self._pending.append(self.device.download_later(whole, start, size))
+            self.pending.append(self.device.download_later(whole, start, size))
             _PENDING.add(self)
 
     def raise_pending(self, wait: bool) -> None:
@@ -316,12 +325,12 @@ class DeviceProgram:
         Args:
             wait: for calls that are still running, too.
         """
-        with self._lock:
-            while self._pending and (wait or self._pending[0].is_there()):
-                raise_status(self.program, np.frombuffer(self._pending.pop(0).data(), np.uint8))
+        with self.lock:
+            while self.pending and (wait or self.pending[0].is_there()):
+                raise_status(self.program, np.frombuffer(self.pending.pop(0).data(), np.uint8))
 
     def _out_of_memory(
-        self, edges: Edges, recorded: _Recorded | None, error: MemoryError
+        self, edges: Edges, recorded: Recorded | None, error: MemoryError
     ) -> DeviceMemoryError:
         recorded = recorded or self._record(edges)
         needs = f"it takes {_peak(recorded, edges):,} bytes at its peak; " if recorded else ""
@@ -337,14 +346,15 @@ class DeviceProgram:
     def peak(self, dims: Sequence[Sequence[Any]]) -> int | None:
         """The bytes that a call takes beside its arguments, for arrays of these dims; None where
         they depend on what only a call knows."""
-        edges = self._doors.blank(dims)
+        edges = self.doors.blank(dims)
         recorded = None if edges is None else self._rehearsed(edges)
         return None if edges is None or recorded is None else _peak(recorded, edges)
 
-    def _rehearsed(self, edges: Edges) -> _Recorded | None:
+    def _rehearsed(self, edges: Edges) -> Recorded | None:
         """The commands for calls with these edges, which nobody has asked for yet."""
         try:
-            return self._record(edges)
+            with self.device.current():
+                return self._record(edges)
         except Exception:  # what such a call raises
             return None
 
@@ -352,7 +362,7 @@ class DeviceProgram:
         """How calls with arrays of these dims run, in words."""
         if not self.program.launches:
             return
-        edges = self._doors.blank(dims)
+        edges = self.doors.blank(dims)
         if edges is None:
             kinds = [recorded is not None for recorded in self.recorded.values()]
             if kinds:
@@ -363,7 +373,28 @@ class DeviceProgram:
             yield "gone through launch by launch, as it reads back what kernels compute, or is long"
 
 
-def _peak(recorded: _Recorded, edges: Edges) -> int:
+def _laid_out(plan: Plan, given: Collection[int], results: Collection[int]) -> Recorded:
+    """Where what a call brings lies in its block.
+
+    Args:
+        given: positions of what has memory of its own already.
+        results: of what becomes the caller's. It lies in the block, too, unless one who keeps a
+            result would keep much more.
+    """
+    sizes = [aligned(memory.size) for memory in plan.outside]
+    whole = plan.arena.size + sum(size for i, size in enumerate(sizes) if i not in given)
+    least = min((sizes[i] for i in results), default=0)
+    apart = results if whole > max(SMALL, least * 5 // 4) else ()
+    starts: list[int | None] = []
+    end = 0
+    for i, size in enumerate(sizes):
+        is_apart = i in given or i in apart
+        starts.append(None if is_apart else end)
+        end += 0 if is_apart else size
+    return Recorded(plan, starts, end, end + plan.arena.size)
+
+
+def _peak(recorded: Recorded, edges: Edges) -> int:
     """The arena, results, and the head."""
     sizes = [aligned(memory.size) for memory in recorded.plan.outside]
     given = [i for i, p in enumerate(edges.places) if i and not p.is_result]

@@ -31,7 +31,10 @@ from jitnet.runtime.devices.plan import NotStraightError, Plan, Planned, Recorde
 GONE_THROUGH = 2
 """Rounds before one is recorded: what the first ones are given may be of another kind."""
 
-_CHANGING = (S.TAPE_PUSH, S.TAPE_REACH, S.TAPE_FREE)
+_CHANGING = (
+    *(S.TAPE_PUSH, S.TAPE_REACH, S.TAPE_FREE),
+    *(S.TAPE_SET, S.TAPE_CUT, S.TAPE_PREPEND, S.TAPE_COPY),
+)
 """Statements that change what the host has."""
 
 

@@ -6,10 +6,12 @@
 //   round n: every thread goes on to the next one, in the order asked for
 //
 // A barrier that some threads of a block reach and others do not is an error, as it is on a GPU.
+// Threads that wait for their warp go on as soon as all of it does.
 
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -83,12 +85,15 @@ struct Waiting {
   unsigned int thread;
   int fiber;
   int line;
+  bool of_warp;  // for the other threads of the warp, not for the block's
 };
 
 std::vector<Fiber*> fibers;
 std::vector<int> idle;          // fibers that wait for work
 std::vector<Waiting> waiting;   // threads at a barrier
 std::vector<unsigned int> order;  // of the threads of a block
+std::vector<unsigned int> gathered;  // of each warp, how many threads wait for each other
+std::vector<unsigned int> whole;  // warps of which all do
 Context scheduler;
 int running = -1;               // the fiber
 unsigned int next = 0;          // of `order`, the first thread that has not begun
@@ -149,11 +154,48 @@ void resume(int fiber) {
   go(scheduler, fibers[fiber]->context);
 }
 
+unsigned int size_of_warp(unsigned int warp) {
+  return std::min<size_t>(32, order.size() - warp * 32);
+}
+
+// Takes the threads of a warp all of which wait for each other out of `waiting`.
+std::vector<Waiting> whole_warp() {
+  std::vector<Waiting> ready, rest;
+  if (whole.empty()) return ready;
+  for (const Waiting& w : waiting) (w.of_warp && w.thread / 32 == whole.back() ? ready : rest).push_back(w);
+  for (const Waiting& w : ready)
+    if (w.line != ready[0].line) fail("threads of a warp wait at different barriers, lines " + std::to_string(ready[0].line) + " and " + std::to_string(w.line));
+  gathered[whole.back()] = 0;
+  whole.pop_back();
+  waiting.swap(rest);
+  return ready;
+}
+
+// Each warp runs as far ahead of the others as barriers let it.
+void go_on_warps(int schedule) {
+  for (;;) {
+    std::vector<Waiting> ready = whole_warp();
+    if (ready.empty() || !error.empty()) return;
+    arrange(ready, schedule);
+    for (const Waiting& w : ready) {
+      threadIdx.x = w.thread;
+      resume(w.fiber);
+    }
+  }
+}
+
 void run_block(int schedule) {
   next = ended = 0;
   waiting.clear();
-  while (next < order.size()) resume(idle_fiber());
+  whole.clear();
+  gathered.assign((order.size() + 31) / 32, 0);
+  while (next < order.size() && error.empty()) {
+    resume(idle_fiber());
+    go_on_warps(schedule);
+  }
   while (!waiting.empty() && error.empty()) {
+    for (const Waiting& w : waiting)
+      if (w.of_warp) fail("a thread waits for others of its warp in line " + std::to_string(w.line) + ", which do not come");
     if (ended) fail("a thread ends while others wait at a barrier in line " + std::to_string(waiting[0].line));
     for (const Waiting& w : waiting)
       if (w.line != waiting[0].line) fail("threads of a block wait at different barriers, lines " + std::to_string(waiting[0].line) + " and " + std::to_string(w.line));
@@ -164,6 +206,8 @@ void run_block(int schedule) {
     for (const Waiting& w : ready) {
       threadIdx.x = w.thread;
       resume(w.fiber);
+      go_on_warps(schedule);
+      if (!error.empty()) break;
     }
   }
 }
@@ -181,9 +225,11 @@ void forget_fibers() {  // those that hang at a barrier after an error
 
 extern "C" {
 
-void shim_barrier(int line) {
+void shim_barrier(int line, bool of_warp) {
   int fiber = running;
-  waiting.push_back(Waiting{threadIdx.x, fiber, line});
+  waiting.push_back(Waiting{threadIdx.x, fiber, line, of_warp});
+  unsigned int warp = threadIdx.x / 32;
+  if (of_warp && ++gathered[warp] == size_of_warp(warp)) whole.push_back(warp);
   go(fibers[fiber]->context, scheduler);
 }
 

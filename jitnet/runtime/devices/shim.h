@@ -15,10 +15,11 @@ struct Index3 {
 
 extern "C" {
 extern Index3 threadIdx, blockIdx, blockDim, gridDim;
-void shim_barrier(int line);
+void shim_barrier(int line, bool of_warp);
 }
 
-#define __syncthreads() shim_barrier(__LINE__)
+#define __syncthreads() shim_barrier(__LINE__, false)
+#define __syncwarp() shim_barrier(__LINE__, true)
 
 static inline int __float_as_int(float x) { int y; __builtin_memcpy(&y, &x, 4); return y; }
 static inline float __int_as_float(int x) { float y; __builtin_memcpy(&y, &x, 4); return y; }
@@ -43,6 +44,18 @@ static inline float __powf(float x, float y) { return powf(x, y); }
 #undef FAST
 #undef UNARY
 #undef BINARY
+
+// Fibers change places at barriers alone, so that what each does in between is atomic.
+#define ATOMIC(name, result) \
+  template <class T> static inline T name(T* at, T x) { const T old = *at; *at = result; return old; }
+ATOMIC(atomicAdd, old + x) ATOMIC(atomicMin, x < old ? x : old) ATOMIC(atomicMax, x > old ? x : old)
+ATOMIC(atomicAnd, old & x) ATOMIC(atomicOr, old | x) ATOMIC(atomicXor, old ^ x)
+#undef ATOMIC
+template <class T> static inline T atomicCAS(T* at, T seen, T x) {
+  const T old = *at;
+  if (old == seen) *at = x;
+  return old;
+}
 
 // SHIM_EXPORT(f) makes `call_f(void** arguments)` of a kernel, as the driver's launch takes them.
 template <int... I> struct shim_numbers {};

@@ -18,16 +18,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jitnet.codegen.signature import AliasOutput, BufferOutput, ScalarOutput
+from jitnet.codegen.signature import AliasOutput, ScalarOutput
 from jitnet.runtime.dispatch.arguments import check_arguments, check_surroundings, fill_inputs
 from jitnet.runtime.dispatch.helpers import declarations, symbols
-from jitnet.runtime.dispatch.results import allocate, build_result, is_large, run_program
+from jitnet.runtime.dispatch.results import (
+    allocate,
+    build_result,
+    is_large,
+    run_program,
+    take_over,
+)
 from jitnet.runtime.dispatch.spec import (
     Argument,
     ArrayLeaf,
     Branch,
     CallSpec,
+    Chosen,
     Constant,
+    Extent,
     NumberLeaf,
     Result,
     ScalarLeaf,
@@ -43,8 +51,10 @@ __all__ = [
     "ArrayLeaf",
     "Branch",
     "CallSpec",
+    "Chosen",
     "Constant",
     "Entry",
+    "Extent",
     "NumberLeaf",
     "Result",
     "ScalarLeaf",
@@ -96,11 +106,13 @@ def _emit(
     if release or passed or any(map(is_large, outputs)):  # threads may drop what lists hold
         for x in dict.fromkeys([*read, *(leaf.object for leaf in e.leaves)]):
             e.hold(x)
-    arrays = [allocate(e, output) for output in outputs]
+    made = [leaf for leaf in _leaves(e.spec.result) if isinstance(leaf, Result)]
+    turned = {leaf.output for leaf in made if leaf.by_columns}
+    arrays = [allocate(e, output, n in turned) for n, output in enumerate(outputs)]
     run_program(e, release)
     if calls is not None:
         _count(e, calls)
-    root = build_result(e, arrays)
+    root = build_result(e, take_over(e, arrays, turned))
     w.add(f"call void @Py_IncRef(ptr {root})")
     w.add(f"call void @drop(ptr %objects, i64 {e.objects})")
     w.add(f"ret ptr {root}")
@@ -155,8 +167,8 @@ def _ways_out(e: Emitter, slow: Any, otherwise: Entry | None) -> None:
 
 
 def is_supported(spec: CallSpec, program: NativeProgram) -> bool:
-    """Whether `compile_entry` can do this: results of extents known only at run time, results that
-    are inputs, and containers other than tuple, list, dict and NamedTuple go through Python."""
+    """Whether `compile_entry` can do this: results that are copies of inputs, and containers other
+    than tuple, list, dict and NamedTuple go through Python."""
     signature = program.signature
     leaves: list[Any] = []
     for tree in (*spec.args, *(tree for _, tree in spec.kwargs)):
@@ -165,12 +177,12 @@ def is_supported(spec: CallSpec, program: NativeProgram) -> bool:
         NativeCallable is not object
         and None not in leaves
         and None not in _leaves(spec.result)
-        and all(isinstance(o, BufferOutput | ScalarOutput | AliasOutput) for o in signature.outputs)
         and not any(
             isinstance(signature.outputs[leaf.output], AliasOutput)
             for leaf in _leaves(spec.result)
             if isinstance(leaf, Result)
         )
+        and all(_is_flag(signature.outputs[n]) for n in _flags(spec.result))
         and all(
             not isinstance(source, int) or _is_passed(leaves[source], spec_of.dtype.name)
             for source, spec_of in zip(spec.sources, signature.inputs, strict=True)
@@ -178,9 +190,25 @@ def is_supported(spec: CallSpec, program: NativeProgram) -> bool:
     )
 
 
+def _is_flag(output: Any) -> bool:
+    return isinstance(output, ScalarOutput) and output.dtype.is_bool
+
+
+def _flags(tree: Any) -> Iterator[int]:
+    """The outputs that choose among results."""
+    if isinstance(tree, Chosen):
+        yield tree.output
+    sides = (tree.one, tree.other) if isinstance(tree, Chosen) else ()
+    for child in tree.children if isinstance(tree, Branch) else sides:
+        yield from _flags(child)
+
+
 def _leaves(tree: Any) -> Iterator[Any]:
     """The leaves, None for containers of a class that is not known."""
-    if not isinstance(tree, Branch):
+    if isinstance(tree, Chosen):
+        yield from _leaves(tree.one)
+        yield from _leaves(tree.other)
+    elif not isinstance(tree, Branch):
         yield tree
     elif tree.cls in (tuple, list, dict) or is_named_tuple(tree.cls):
         for child in tree.children:

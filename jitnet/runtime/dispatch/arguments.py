@@ -15,6 +15,7 @@ from jitnet.runtime.dispatch.spec import (
     ArrayLeaf,
     Branch,
     Constant,
+    Extent,
     NumberLeaf,
     ScalarLeaf,
 )
@@ -123,6 +124,10 @@ def fill_inputs(e: Emitter) -> list[str]:
     slots = sum(1 + i.strides for i in signature.inputs)
     e.stack("argv", 8 * (slots + len(signature.outputs) + 1))
     for spec, source in zip(signature.inputs, e.spec.sources, strict=True):
+        if isinstance(source, Extent):
+            extent = _extent(e, e.leaves[source.leaf], source.axis)
+            w.add(f"store i64 {extent}, ptr {e.next_slot()}")
+            continue
         if isinstance(source, int):
             leaf = e.leaves[source]
         else:
@@ -168,15 +173,25 @@ def _bounds(e: Emitter, leaf: Leaf) -> tuple[str, str]:
     if isinstance(tree, ScalarLeaf):
         return low, w.let(f"add i64 {low}, {size}")
     if tree.layout != "strided":
-        return low, w.let(f"add i64 {low}, {size * math.prod(tree.shape)}")
+        span = str(size * math.prod(extent for extent in tree.shape if extent is not None))
+        for axis, extent in enumerate(tree.shape):
+            if extent is None:
+                span = w.let(f"mul i64 {span}, {_extent(e, leaf, axis)}")
+        return low, w.let(f"add i64 {low}, {span}")
     high = w.let(f"add i64 {low}, {size}")
     steps = e.field("ptr", leaf.object, 40)
     for axis, extent in enumerate(tree.shape):
-        span = w.let(f"mul i64 {e.field('i64', steps, 8 * axis)}, {extent - 1}")
+        last = w.let(f"sub i64 {_extent(e, leaf, axis)}, 1") if extent is None else extent - 1
+        span = w.let(f"mul i64 {e.field('i64', steps, 8 * axis)}, {last}")
         is_down = w.let(f"icmp slt i64 {span}, 0")
         low = w.let(f"add i64 {low}, {w.let(f'select i1 {is_down}, i64 {span}, i64 0')}")
         high = w.let(f"add i64 {high}, {w.let(f'select i1 {is_down}, i64 0, i64 {span}')}")
     return low, high
+
+
+def _extent(e: Emitter, leaf: Leaf, axis: int) -> str:
+    """An array's extent, as it comes."""
+    return e.field("i64", e.field("ptr", leaf.object, 32), 8 * axis)
 
 
 def _strides(e: Emitter, spec: Input, leaf: Leaf) -> None:

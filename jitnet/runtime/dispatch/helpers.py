@@ -48,6 +48,9 @@ declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)
 declare ptr @PyArray_Scalar(ptr, ptr, ptr)
+declare i32 @PyArray_SetBaseObject(ptr, ptr)
+declare ptr @PyCapsule_New(ptr, ptr, ptr)
+declare ptr @PyCapsule_GetPointer(ptr, ptr)
 declare ptr @aligned_alloc(i64, i64)
 declare void @free(ptr)
 """
@@ -55,6 +58,7 @@ declare void @free(ptr)
 
 HELPERS = """\
 ; The data of an array of exactly this dtype, rank, extents and flags; null for anything else.
+; An extent of -1 stands for any that is more than 1.
 define ptr @array_data(ptr %x, ptr %array, ptr %descr, i32 %rank, ptr %dims, i32 %mask,
                                 i32 %wanted) {
   %class.at = getelementptr i8, ptr %x, i64 8
@@ -80,7 +84,7 @@ shape:
   %own.dims = load ptr, ptr %dims.at
   br label %head
 head:
-  %i = phi i32 [ 0, %shape ], [ %next, %axis ]
+  %i = phi i32 [ 0, %shape ], [ %next, %axis ], [ %next, %any ]
   %done = icmp eq i32 %i, %rank
   br i1 %done, label %yes, label %axis
 axis:
@@ -90,7 +94,12 @@ axis:
   %dim = load i64, ptr %dim.at
   %next = add i32 %i, 1
   %same = icmp eq i64 %own, %dim
-  br i1 %same, label %head, label %no
+  br i1 %same, label %head, label %any
+any:
+  %is.any = icmp eq i64 %dim, -1
+  %is.more = icmp sgt i64 %own, 1
+  %fits = and i1 %is.any, %is.more
+  br i1 %fits, label %head, label %no
 yes:
   %data.at = getelementptr i8, ptr %x, i64 16
   %data = load ptr, ptr %data.at
@@ -177,12 +186,41 @@ define void @fail(ptr %function, i32 %status, i64 %results) {
   ret void
 }
 
-; A new C-contiguous array. NumPy takes over the reference to the dtype.
-define ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims) {
+; A new array, by columns if so flagged. NumPy takes over the reference to the dtype.
+define ptr @new_array(ptr %array, ptr %descr, i32 %rank, ptr %dims, i32 %flags) {
   call void @Py_IncRef(ptr %descr)
   %x = call ptr @PyArray_NewFromDescr(ptr %array, ptr %descr, i32 %rank, ptr %dims, ptr null,
-                                      ptr null, i32 0, ptr null)
+                                      ptr null, i32 %flags, ptr null)
   ret ptr %x
+}
+
+; What is done with a kernel's memory when the array over it is gone.
+define void @release(ptr %capsule) {
+  %data = call ptr @PyCapsule_GetPointer(ptr %capsule, ptr null)
+  %block = getelementptr i8, ptr %data, i64 -64 ; codegen.heap.HEADER
+  call void @free(ptr %block)
+  ret void
+}
+
+; A new array over memory that a kernel has allocated, which it owns from then on.
+define ptr @array_over(ptr %array, ptr %descr, i32 %rank, ptr %dims, ptr %data, i32 %flags) {
+  %owner = call ptr @PyCapsule_New(ptr %data, ptr null, ptr @release)
+  %none = icmp eq ptr %owner, null
+  br i1 %none, label %failed, label %make
+make:
+  call void @Py_IncRef(ptr %descr)
+  %x = call ptr @PyArray_NewFromDescr(ptr %array, ptr %descr, i32 %rank, ptr %dims, ptr null,
+                                      ptr %data, i32 %flags, ptr null)
+  %unmade = icmp eq ptr %x, null
+  br i1 %unmade, label %drop.owner, label %own
+drop.owner:
+  call void @Py_DecRef(ptr %owner)
+  ret ptr null
+own:
+  %status = call i32 @PyArray_SetBaseObject(ptr %x, ptr %owner)
+  ret ptr %x
+failed:
+  ret ptr null
 }
 
 ; Call a method with arguments as a vectorcall has them.
@@ -244,7 +282,6 @@ drop:
 }
 """
 """What entries need more than once, compiled once."""
-
 _DEFINITION = re.compile(r"^define (\w+ @(\w+)\([^)]*\)) \{", re.MULTILINE)
 
 
@@ -274,5 +311,5 @@ def numpy_functions() -> dict[str, int]:
     )
     multiarray: Any = np._core.multiarray  # type: ignore[attr-defined]
     table = ctypes.cast(get(multiarray._ARRAY_API, None), ctypes.POINTER(ctypes.c_void_p))
-    places = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60}
+    places = {"PyArray_NewFromDescr": 94, "PyArray_Scalar": 60, "PyArray_SetBaseObject": 282}
     return {name: int(table[place] or 0) for name, place in places.items()}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from jitnet.codegen.signature import BufferOutput, ScalarOutput
+from jitnet.codegen.signature import BufferOutput, HeapOutput, ScalarOutput, Slot
 from jitnet.codegen.text import memory_type
 from jitnet.runtime.buffers import LARGE, empty
-from jitnet.runtime.dispatch.spec import Argument, Branch, Constant, Result, ResultTree
+from jitnet.runtime.dispatch.spec import Argument, Branch, Chosen, Constant, Result, ResultTree
 from jitnet.runtime.dispatch.text import Emitter
+
+_BY_ROWS, _BY_COLUMNS = 0x0501, 0x0502
+"""NumPy's flags for arrays in one piece that are aligned and writeable."""
 
 STACK_BYTES = 1 << 14
 """Workspaces of at most so many bytes lie on the stack."""
@@ -25,17 +29,23 @@ def is_large(output: Any) -> bool:
     return prod(output.dims) * output.dtype.itemsize >= LARGE
 
 
-def allocate(e: Emitter, output: Any) -> str:
+def allocate(e: Emitter, output: Any, by_columns: bool) -> str:
     """The new array of an output, with its address in the next slot; "" for scalars."""
     if not isinstance(output, BufferOutput):
         return ""
     if is_large(output):
-        make = e.address_of(partial(empty, output.dims, output.dtype.numpy))
+        make = e.address_of(partial(_large, output.dims, output.dtype.numpy, by_columns))
         made = e.own(e.w.let(f"call ptr @PyObject_CallNoArgs(ptr {make})"))
     else:
-        made = e.own(e.new_array(output.dtype, output.dims))
+        made = e.own(e.new_array(output.dtype, output.dims, by_columns))
     e.w.add(f"store ptr {e.field('ptr', made, 16)}, ptr {e.next_slot()}")
     return made
+
+
+def _large(dims: tuple[int, ...], dtype: np.dtype[Any], by_columns: bool) -> Any:
+    """An array whose memory comes from the pool."""
+    made = empty(dims, dtype)
+    return made.T if by_columns else made
 
 
 def run_program(e: Emitter, release: bool) -> None:
@@ -78,6 +88,35 @@ def _workspace(e: Emitter, size: int, release: bool) -> tuple[str, str]:
     return workspace, home
 
 
+def take_over(e: Emitter, arrays: list[str], turned: Container[int]) -> list[str]:
+    """The arrays of the outputs, those in memory that the program has allocated among them.
+
+    Args:
+        turned: outputs that are arrays by columns.
+    """
+    taken: dict[int, str] = {}  # results that are one buffer are one array
+    for n, output in enumerate(e.program.signature.outputs):
+        if isinstance(output, HeapOutput) and output.slot not in taken:
+            taken[output.slot] = e.own(_array_over(e, output, n in turned))
+    outputs = zip(e.program.signature.outputs, arrays, strict=True)
+    return [taken[o.slot] if isinstance(o, HeapOutput) else array for o, array in outputs]
+
+
+def _array_over(e: Emitter, output: HeapOutput, by_columns: bool) -> str:
+    w, rank = e.w, len(output.dims)
+    dims = e.stack(w.fresh("extents"), 8 * rank)
+    for axis, extent in enumerate(output.dims[::-1] if by_columns else output.dims):
+        value = str(extent)
+        if isinstance(extent, Slot):
+            value = e.field("i64", "%results", 8 * extent.index)
+        w.add(f"store i64 {value}, ptr {e.at(dims, 8 * axis)}")
+    array, descr = e.address_of(np.ndarray), e.address_of(output.dtype.numpy)
+    data = e.field("ptr", "%results", 8 * output.slot)
+    shape, flags = f"i32 {rank}, ptr {dims}", _BY_COLUMNS if by_columns else _BY_ROWS
+    found = f"ptr {array}, ptr {descr}, {shape}, ptr {data}, i32 {flags}"
+    return w.let(f"call ptr @array_over({found})")
+
+
 def build_result(e: Emitter, outputs: list[str]) -> str:
     """The object that the call returns, of whose parts the call holds references."""
     made: dict[tuple[int, str], str] = {}
@@ -89,6 +128,9 @@ def build_result(e: Emitter, outputs: list[str]) -> str:
             return e.address_of(tree.value)
         if isinstance(tree, Branch):
             return _container(e, tree, [build(child) for child in tree.children])
+        if isinstance(tree, Chosen):
+            one, other = build(tree.one), build(tree.other)
+            return e.w.let(f"select i1 {_flag(e, tree.output)}, ptr {one}, ptr {other}")
         if outputs[tree.output]:
             return outputs[tree.output]
         key = (tree.output, tree.flavour)
@@ -97,6 +139,13 @@ def build_result(e: Emitter, outputs: list[str]) -> str:
         return made[key]
 
     return build(e.spec.result)
+
+
+def _flag(e: Emitter, output: int) -> str:
+    """A bool that the program has computed."""
+    found = e.program.signature.outputs[output]
+    assert isinstance(found, ScalarOutput)
+    return e.w.let(f"icmp ne i8 {e.field('i8', '%results', 8 * found.slot)}, 0")
 
 
 def _scalar(e: Emitter, tree: Result) -> str:

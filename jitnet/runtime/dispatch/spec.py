@@ -25,10 +25,10 @@ from jitnet.ir import DType
 @dataclass(frozen=True)
 class ArrayLeaf:
     """An aligned ndarray with exactly this dtype, shape and layout class; where it is `written`,
-    not a read-only one."""
+    not a read-only one. An extent of None is any that is more than 1."""
 
     dtype: DType
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     layout: str = "C"
     written: bool = False
 
@@ -58,10 +58,12 @@ class Constant:
 @dataclass(frozen=True)
 class Result:
     """The program's output at this position; one of rank 0 comes as an "array", a NumPy "scalar"
-    or a "python" number. The same position twice is the same object twice."""
+    or a "python" number. The same position twice is the same object twice. `by_columns`: the array
+    has the output's axes in reverse, in the same memory."""
 
     output: int
     flavour: str = "array"
+    by_columns: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,23 @@ class Argument:
     """The leaf of the arguments, itself."""
 
     leaf: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """As a source: the extent of a leaf, an array, along an axis."""
+
+    leaf: int
+    axis: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One of two results: `one` where the program's output at this position, a bool, holds."""
+
+    output: int
+    one: Result | Argument | Constant | Chosen
+    other: Result | Argument | Constant | Chosen
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,7 @@ class Branch:
 
 
 ArgumentTree = ArrayLeaf | ScalarLeaf | NumberLeaf | Constant | Branch
-ResultTree = Result | Argument | Constant | Branch
+ResultTree = Result | Argument | Constant | Chosen | Branch
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +109,8 @@ class CallSpec:
 
     Attributes:
         args, kwargs: the arguments, keywords in the order in which they are given.
-        sources: for each input of the program a leaf, or an array captured from outside.
+        sources: for each input of the program a leaf, the extent of one, or an array captured from
+            outside.
         result: what the call returns.
         items: (dict, key, object) that must be so, by identity.
         cells: (closure cell, object) that must be so, by identity.

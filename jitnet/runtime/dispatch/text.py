@@ -95,12 +95,12 @@ class Emitter:
         self.w.add(f"store ptr {x}, ptr {self.at('%objects', 8 * self.objects)}")
         self.objects += 1
 
-    def extents(self, shape: tuple[int, ...]) -> str:
-        """A constant array of extents."""
+    def extents(self, shape: tuple[int | None, ...]) -> str:
+        """A constant array of extents, -1 for None."""
         if not shape:
             return "null"
         name = f"@dims.{len(self.globals)}"
-        values = ", ".join(f"i64 {extent}" for extent in shape)
+        values = ", ".join(f"i64 {-1 if extent is None else extent}" for extent in shape)
         self.globals.append(f"{name} = internal constant [{len(shape)} x i64] [{values}]")
         return name
 
@@ -114,18 +114,25 @@ class Emitter:
         self.slots += 1
         return self.at("%argv", 8 * (self.slots - 1))
 
-    def new_array(self, dtype: DType, dims: tuple[int, ...]) -> str:
-        """A new array, or null with a Python exception."""
+    def new_array(self, dtype: DType, dims: tuple[int, ...], by_columns: bool = False) -> str:
+        """A new array, or null with a Python exception; `by_columns`, of these axes in reverse."""
         array, descr = self.address_of(np.ndarray), self.address_of(dtype.numpy)
-        shape = f"i32 {len(dims)}, ptr {self.extents(dims)}"
+        extents = self.extents(dims[::-1] if by_columns else dims)
+        shape = f"i32 {len(dims)}, ptr {extents}, i32 {_F_FLAGS if by_columns else 0}"
         return self.w.let(f"call ptr @new_array(ptr {array}, ptr {descr}, {shape})")
 
     def check_array(
-        self, x: str, dtype: DType, shape: tuple[int, ...], layout: str, written: bool = False
+        self,
+        x: str,
+        dtype: DType,
+        shape: tuple[int | None, ...],
+        layout: str,
+        written: bool = False,
     ) -> str:
         """Leave unless x is such an aligned array; the address of its data."""
         always = _ALIGNED | (_WRITEABLE if written else 0)
-        mask = always | _C_FLAGS | (_F_FLAGS if layout != "C" else 0)
+        by_columns = layout != "C" and None not in shape  # else that is any strides
+        mask = always | _C_FLAGS | (_F_FLAGS if by_columns else 0)
         wanted = always | {"C": _C_FLAGS, "F": _F_FLAGS, "strided": 0}[layout]
         array, descr = self.address_of(np.ndarray), self.address_of(dtype.numpy)
         dims = f"i32 {len(shape)}, ptr {self.extents(shape)}"
