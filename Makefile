@@ -41,7 +41,7 @@ EXTRAS = $*
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
 	touch $@
 
-.venv/test: EXTRAS = test,examples
+.venv/test: EXTRAS = test,examples,nvrtc
 
 clean:
 	rm -rf .venv build *.egg-info

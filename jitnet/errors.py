@@ -270,6 +270,26 @@ class BatchingError(JitnetError, ValueError):
     code = "JN030"
 
 
+REFUSALS: tuple[type[JitnetError], ...] = (
+    ConcretizationError,
+    LeakedTracerError,
+    UnsupportedDTypeError,
+    UnsupportedFunctionError,
+    NotAvailableError,
+    MutationError,
+    ArgumentError,
+    DifferentiationError,
+    MemoryBudgetError,
+    FloatingPointStateError,
+    UnboundVariableError,
+    ReturnError,
+    DepthError,
+    BatchingError,
+)
+"""What says that a function cannot be compiled, where Python or NumPy would have gone on. No
+handler in the function takes these, though it may name their bases."""
+
+
 class VerificationError(JitnetError, RuntimeError):
     """`jit(fn, verify=True)`: what the compiled program computes is not what NumPy computes.
 

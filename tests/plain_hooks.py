@@ -23,6 +23,7 @@ class PlainHooks:
     """Runs one branch, iterates one loop, follows every signal. `used` counts the hooks met."""
 
     BREAK = "break"
+    REFUSALS = ()
     CONTINUE = "continue"
 
     class Return:

@@ -121,6 +121,28 @@ def test_values_needed_while_tracing(use):
     assert "remedy:" in text
 
 
+def test_no_handler_takes_what_only_jitnet_refuses():
+    def of_a_list(x):
+        try:
+            return [x[:1], x][x.astype(int)[0]].sum()
+        except TypeError:
+            return 5.0
+
+    def of_nothing(x):
+        k = None
+        if x[0] > 0.5:
+            k = 1
+        try:
+            y = k + 1
+        except TypeError:
+            y = 0
+        return y
+
+    for fn in (of_a_list, of_nothing):
+        text = failure(fn, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
+        assert "remedy:" in text
+
+
 def test_functions_that_jitnet_does_not_have():
     def f(x):
         return np.linalg.svd(x)

@@ -171,6 +171,29 @@ def default_argument(x):
     return g(x, s)
 
 
+def last_above(x):
+    best = None
+    for i in range(len(x)):
+        if x[i] > 0.5:
+            best = i
+    return best
+
+
+def steps_to_it(x):
+    k = last_above(x)
+    if k is None:
+        return 0.0, np.zeros(2)
+    total = 0.0
+    for i in range(k):
+        total += x[i]
+    return total, np.array([k, x[k]])
+
+
+def compared_and_kept(x):
+    k = last_above(x)
+    return k == 1, k != None, [k, None], {"k": k}, x[:k]  # noqa: E711
+
+
 def first_above(x):
     k = next((i for i, v in enumerate(x) if v > 0.5), None)
     return -1 if k is None else k
@@ -196,6 +219,8 @@ INPUTS = [
     [0.6, 0.4, 0.3, 0.8, 0.2, 0.25],
 ]
 FUNCTIONS = [
+    steps_to_it,
+    compared_and_kept,
     first_above,
     pair_of_bounds,
     least_of_some,
@@ -241,6 +266,18 @@ def test_it_is_pythons(fn: Callable[..., Any]) -> None:
 def test_where_it_is_known_no_check_is_left() -> None:
     text = jitnet.jit(least_of_some).lower(np.array(INPUTS[0])).stages["optimized"]
     assert "check" not in str(text)
+
+
+def test_what_is_asserted_is_known() -> None:
+    @jitnet.jit
+    def f(x):
+        k = last_above(x)
+        assert k is not None, "none is above"
+        return x[k]
+
+    assert f(np.array(INPUTS[0])) == 0.9
+    with pytest.raises(AssertionError, match="none is above"):
+        f(np.array(INPUTS[2]))
 
 
 def test_a_derivative_takes_the_path_that_is_taken() -> None:

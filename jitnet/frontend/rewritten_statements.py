@@ -317,11 +317,16 @@ class Statements(Assignments, ast.NodeTransformer):
 
     def _try(self, node: _Try, write: _Writer, orelse: list[ast.stmt]) -> ast.stmt:
         at = spot(node.body[0])
+        own = list(node.handlers)
         node.body, node.orelse = write("_jn_body", node.body), orelse
         if node.handlers:
             trying = ast.withitem(hook("trying", at), None)
             node.body = [ast.With([trying], node.body, **position(at))]
-        for handler in node.handlers:
+            if isinstance(node, ast.Try):
+                again = ast.Raise(None, None, **position(at))
+                refused = ast.ExceptHandler(member("REFUSALS", at), None, [again], **position(at))
+                node.handlers.insert(0, refused)
+        for handler in own:
             if handler.type is not None:
                 handler.type = self.expression(handler.type)
             handler.body = write("_jn_handler", handler.body)

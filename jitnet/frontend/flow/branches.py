@@ -134,6 +134,7 @@ def _branch(
         arm = _arm(world, name, thunk, condition)
         if isinstance(arm, Raised):
             _let_raise(condition if thunk is then else ops.logical_not(condition), arm)
+            note_fact(running_trace(), condition, holds=thunk is not then)
             return follow(normal(other() if other is not None else None), rest)
         outcomes.append(arm)
     falling = [i for i, (_, signal) in enumerate(outcomes) if signal.falls]

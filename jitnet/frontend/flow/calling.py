@@ -36,6 +36,7 @@ from jitnet.frontend.flow import (
     remedies,
     stacking,
     truth,
+    variants,
 )
 from jitnet.frontend.flow.comprehensions import (
     FOLDS,
@@ -87,6 +88,8 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return apart(function, lambda one: call(one, *args, **kwargs))
     if any(type(x) is Variants for x in (*args, *kwargs.values())) and not _takes_any(function):
         return _with_each(function, args, kwargs)
+    if _is_of_numpy(function) and any(map(variants.is_in, args)):
+        return variants.with_items(lambda known: call(function, *known, **kwargs), args)
     if args and type(args[0]) in (Steps, Filtered) and function in FOLDS:
         return FOLDS[function](*args, **kwargs)
     if args and function in (min, max):
@@ -158,6 +161,12 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
+def _is_of_numpy(function: Any) -> bool:
+    if isinstance(function, np.ufunc) or type(function).__module__.startswith("numpy"):
+        return True
+    return isinstance(function, BuiltinFunctionType) and function.__module__ == "numpy"
+
+
 _KEEPERS = frozenset(("append", "appendleft", "insert", "extend", "setdefault", "update"))
 
 
@@ -171,7 +180,8 @@ def _takes_any(function: Any) -> bool:
     if isinstance(function, (functools.partial, Wrapper)) or function is functools.partial:
         return True
     own = function if isinstance(function, type) else type(function)
-    return is_users(getattr(sys.modules.get(own.__module__), "__file__", None) or "<frozen>")
+    file = getattr(sys.modules.get(own.__module__), "__file__", None)
+    return own.__module__ == "__main__" if file is None else is_users(file)
 
 
 def _with_each(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

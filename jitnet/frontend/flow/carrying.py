@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AnySet
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import Any
 
 from jitnet.frontend.arrays import Place
@@ -198,6 +199,8 @@ class Finder:
         for x in (*known, *objects_of(before), *objects_of(after)):
             if self._is_object(x) and not any(is_one(x, other) for other in objects):
                 objects.append(x)
+        if any(_is_made_again(x, known) for x in objects[len(known) :]):
+            raise Conflict("a function that each step makes anew")
         if len(objects) > MOST_VARIANTS:
             raise Conflict(f"one of more than {MOST_VARIANTS} objects")
         value = self._value(before, after, old.value if isinstance(old, OneOf) else old)
@@ -281,6 +284,12 @@ class Finder:
         with resume(self.region):
             shape.number.last = number_among(after, shape.objects)
         return True
+
+
+def _is_made_again(x: Any, known: Sequence[Any]) -> bool:
+    """Whether a function is one of these, made another time."""
+    codes = {other.__code__ for other in known if isinstance(other, FunctionType)}
+    return isinstance(x, FunctionType) and x.__code__ in codes
 
 
 def is_around(dim: Dim | None) -> bool:

@@ -57,6 +57,7 @@ class Hooks:
 
     BREAK = signals.known(signals.BREAK)
     CONTINUE = signals.known(signals.CONTINUE)
+    REFUSALS = errors.REFUSALS
     slice = builtins.slice
 
     call = staticmethod(calling.call)

@@ -19,6 +19,7 @@ from jitnet.frontend.context import NeedStatic, Trace, integer_arguments_of, run
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow.signals import is_marked, mark_raised
 from jitnet.frontend.flow.truth import truth
+from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.rewriting import is_thunk
 from jitnet.ir import Eqn, Frame, Loc, Value
 from jitnet.ops.control import CHECK
@@ -177,3 +178,4 @@ def assert_(test: Any, message: Callable[[], Any] | None = None) -> None:
         raise raised(AssertionError(*([text()] if message is not None else [])))
     note_place()
     check_not(ops.logical_not(condition), AssertionError(text()))
+    note_fact(running_trace(), condition, holds=True)

@@ -291,6 +291,29 @@ def with_key(do: Callable[[Any], Any], key: Any) -> Any:
     return with_key(lambda known: with_key(do, (*key[:at], known, *key[at + 1 :])), key[at])
 
 
+def is_in(x: Any, depth: int = 4) -> bool:
+    """Whether variants are among the items of lists and tuples, for NumPy to make an array of."""
+    if not isinstance(x, (list, tuple)) or not depth:
+        return False
+    return any(type(item) is Variants or is_in(item, depth - 1) for item in x)
+
+
+def with_items(do: Callable[[Any], Any], x: Any) -> Any:
+    """`do(x)` of a tuple or list with variants in it."""
+    k = next((k for k, item in enumerate(x) if type(item) is Variants or is_in(item)), None)
+    if k is None:
+        return do(x)
+
+    def without(known: Any) -> Any:
+        return with_items(do, _replaced(x, k, known))
+
+    return apart(x[k], without) if type(x[k]) is Variants else with_items(without, x[k])
+
+
+def _replaced(x: Any, k: int, item: Any) -> Any:
+    return type(x)([*x[:k], item, *x[k + 1 :]])
+
+
 _METHODS = (FunctionType, MethodDescriptorType, WrapperDescriptorType, classmethod, staticmethod)
 
 
