@@ -52,7 +52,10 @@ MOST_KEPT = 64 << 20
 ZONE = 256
 """Bytes in front of memory and behind it that nothing may write to."""
 
-_FLAGS = ("-std=c++17", "-shared", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing")
+_FLAGS = (
+    *("-std=c++17", "-shared", "-fPIC", "-w", "-ffp-contract=off", "-fno-strict-aliasing"),
+    *("-fsanitize=undefined", "-fno-sanitize-recover=all"),  # says what is undefined, and ends
+)
 _KERNEL = re.compile(r"__global__ void __launch_bounds__\([\d, ]+\) (\w+)\(")
 _LOCK = threading.RLock()
 _SCHEDULE = threading.local()
