@@ -23,7 +23,6 @@ class PlainHooks:
     """Runs one branch, iterates one loop, follows every signal. `used` counts the hooks met."""
 
     BREAK = "break"
-    REFUSALS = ()
     CONTINUE = "continue"
 
     class Return:
@@ -75,9 +74,18 @@ class PlainHooks:
         return self.then(orelse() if orelse is not None else None, rest)
 
     @contextmanager
+    def handling(self):
+        self._use("handling")
+        yield
+
+    @contextmanager
     def trying(self):
         self._use("trying")
         yield
+
+    def managed(self, manager):
+        self._use("managed")
+        return manager
 
     def assert_(self, condition, message=None):
         self._use("assert_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import enum
 import inspect
@@ -121,12 +122,90 @@ def test_values_needed_while_tracing(use):
     assert "remedy:" in text
 
 
+def refused(x):
+    """What jitnet refuses with a TypeError, and NumPy computes."""
+    return [x[:1], x][x.astype(int)[0]].sum()
+
+
+class Swallowing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return True
+
+
+@contextlib.contextmanager
+def catching():
+    with contextlib.suppress(TypeError):
+        yield
+
+
 def test_no_handler_takes_what_only_jitnet_refuses():
-    def of_a_list(x):
+    def by_class(x):
         try:
-            return [x[:1], x][x.astype(int)[0]].sum()
+            return refused(x)
         except TypeError:
             return 5.0
+
+    def by_none(x):
+        try:
+            y = refused(x)
+        except:  # noqa: E722
+            y = 5.0
+        return y
+
+    def by_another_error(x):
+        try:
+            return refused(x)
+        except TypeError as error:
+            raise ValueError("no") from error
+
+    def by_finally(x):
+        try:
+            return refused(x)
+        finally:
+            return 5.0  # noqa: B012, SIM107
+
+    def by_finally_after_handler(x):
+        try:
+            raise ValueError
+        except ValueError:
+            return refused(x)
+        finally:
+            return 5.0  # noqa: B012, SIM107
+
+    def by_group(x):
+        y = 5.0
+        try:
+            y = refused(x)
+        except* TypeError:
+            y = 6.0
+        return y
+
+    def by_suppress(x):
+        y = 5.0
+        with contextlib.suppress(TypeError):
+            y = refused(x)
+        return y
+
+    def by_manager(x):
+        with Swallowing(), contextlib.suppress(ValueError):
+            return refused(x)
+        return 5.0
+
+    def by_generator(x):
+        y = 5.0
+        with catching():
+            y = refused(x)
+        return y
+
+    def by_stack(x):
+        y = 5.0
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(catching())
+            y = refused(x)
+        return y
 
     def of_nothing(x):
         k = None
@@ -138,9 +217,76 @@ def test_no_handler_takes_what_only_jitnet_refuses():
             y = 0
         return y
 
-    for fn in (of_a_list, of_nothing):
-        text = failure(fn, np.ones(3), raises=errors.ConcretizationError, also=TypeError)
-        assert "remedy:" in text
+    for fn in (
+        *(by_class, by_none, by_another_error, by_finally, by_finally_after_handler, by_group),
+        *(by_suppress, by_manager, by_generator, by_stack, of_nothing),
+    ):
+        with pytest.raises(errors.ConcretizationError, match="remedy:"):
+            jit(fn)(np.ones(3))
+
+
+def test_handlers_take_what_python_raises():
+    def suppressed(x):
+        y = x
+        with contextlib.suppress(ValueError, IndexError):
+            y = y * 2
+            y = y * float("no number")
+        return y
+
+    def swallowed(x):
+        total = 0.0
+        with Swallowing():
+            total = total + x[2]
+            total = total + x[3]
+        return total
+
+    def rolled(x):
+        for k in range(40):
+            with contextlib.suppress(TypeError):
+                x = x * [0.5, 2.0][k % 2]  # by the number of the step: the loop is unrolled
+            try:
+                x = x + (x, x.sum())[k % 2]
+            except TypeError:
+                x = x * 0
+        return x
+
+    x = np.array([0.5, 1.5, 2.5])
+    for fn in (suppressed, swallowed, rolled):
+        np.testing.assert_array_equal(jitnet.jit(fn)(x), fn(x))
+
+
+def test_methods_of_context_managers_are_traced():
+    class Scaled:
+        def __init__(self, x):
+            self.x = x
+
+        def __enter__(self):
+            if self.x.sum() > 0:
+                self.x = self.x * 2
+            return self
+
+        def __exit__(self, *error):
+            if self.x[0] > 0:
+                self.x = self.x + 1
+
+    def f(x):
+        with Scaled(x) as scaled:
+            scaled.x = scaled.x - 1
+        return scaled.x
+
+    for x in (np.array([2.0, 3.0]), np.array([-2.0, 3.0]), np.array([-2.0, -3.0])):
+        np.testing.assert_array_equal(jitnet.jit(f)(x), f(x))
+
+
+def test_what_suppress_would_have_to_take_is_an_error():
+    def f(n):
+        with contextlib.suppress(ZeroDivisionError):
+            return 1 // int(n[0])
+        return 3
+
+    assert jitnet.jit(f)(np.array([1])) == 1
+    text = failure(f, np.array([0]), raises=errors.DivisionByZeroError, also=ZeroDivisionError)
+    assert "no handler sees this error" in text
 
 
 def test_functions_that_jitnet_does_not_have():

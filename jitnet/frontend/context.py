@@ -94,6 +94,8 @@ class Trace:
         globals: the modules' variables that the traced function may change.
         exact: arrays in loops are told by their places, rather than by what they hold.
         trying: how many `try` statements with handlers the program is in.
+        refusal: what a handler that runs must not take; see `flow.handling`; of the whole
+            function's trace.
         stack: the user's frames that are running; of the whole function's trace.
         target: the variable that the current operation's result is stored to, or ''.
         active: False once the trace has ended.
@@ -130,6 +132,7 @@ class Trace:
         self.globals: Callable[[], Sequence[Globals]] = tuple if parent is None else parent.globals
         self.exact = False
         self.trying = 0
+        self.refusal: BaseException | None = None
         self.stack = source.Stack()
         self.target = ""
         self.active = True
@@ -310,11 +313,12 @@ def give_name(trace: Trace, value: Value) -> None:
 # -- values that are needed while tracing ----------------------------------------------------------
 
 
-class NeedStatic(BaseException):
-    """The trace needs these arguments' values: jit starts it again with them static.
+class Interruption(BaseException):
+    """The trace cannot go on so, and is to be taken up in another way by who asked for it."""
 
-    Not an Exception, so that no handler in the user's function takes it.
-    """
+
+class NeedStatic(Interruption):
+    """The trace needs these arguments' values: jit starts it again with them static."""
 
     def __init__(self, leaves: frozenset[int]) -> None:
         super().__init__(f"arguments {sorted(leaves)} are needed as values")

@@ -22,6 +22,7 @@ from types import CellType, MemberDescriptorType, SimpleNamespace
 from typing import Any, NoReturn
 
 from jitnet import errors
+from jitnet.frontend.context import Interruption
 from jitnet.frontend.pytree import NodeKind, declare_node, node_kind
 from jitnet.source import is_users
 
@@ -345,11 +346,8 @@ Item = Variables | Content | Appended
 """One of a function's places."""
 
 
-class NeedPlaces(BaseException):
-    """The function changes these: jit starts its trace again with them beside the arguments.
-
-    Not an Exception, so that no handler in the user's function takes it.
-    """
+class NeedPlaces(Interruption):
+    """The function changes these: jit starts its trace again with them beside the arguments."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         super().__init__("variables and containers from outside are changed")

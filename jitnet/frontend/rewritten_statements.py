@@ -304,6 +304,9 @@ class Statements(Assignments, ast.NodeTransformer):
 
     def _with(self, node: ast.With | ast.AsyncWith, write: _Writer) -> ast.stmt:
         node.items = [self.visit(item) for item in node.items]
+        if isinstance(node, ast.With):
+            for item in node.items:
+                item.context_expr = hook("managed", item.context_expr, item.context_expr)
         node.body = write("_jn_body", node.body)
         return node
 
@@ -317,21 +320,23 @@ class Statements(Assignments, ast.NodeTransformer):
 
     def _try(self, node: _Try, write: _Writer, orelse: list[ast.stmt]) -> ast.stmt:
         at = spot(node.body[0])
-        own = list(node.handlers)
         node.body, node.orelse = write("_jn_body", node.body), orelse
         if node.handlers:
-            trying = ast.withitem(hook("trying", at), None)
-            node.body = [ast.With([trying], node.body, **position(at))]
-            if isinstance(node, ast.Try):
-                again = ast.Raise(None, None, **position(at))
-                refused = ast.ExceptHandler(member("REFUSALS", at), None, [again], **position(at))
-                node.handlers.insert(0, refused)
-        for handler in own:
+            node.body = [self._inside("trying", node.body, at)]
+        for handler in node.handlers:
             if handler.type is not None:
                 handler.type = self.expression(handler.type)
             handler.body = write("_jn_handler", handler.body)
+        returns = self.summaries.all(node.finalbody).leaves
         node.finalbody = write("_jn_finally", node.finalbody)
-        return node
+        if returns:
+            tried = type(node)(node.body, node.handlers, node.orelse, [], **position(node))
+            body: list[ast.stmt] = [tried] if node.handlers else node.body
+            node.body, node.handlers, node.orelse = [self._inside("trying", body, at)], [], []
+        return self._inside("handling", [node], at) if node.handlers or returns else node
+
+    def _inside(self, manager: str, body: list[ast.stmt], at: ast.AST) -> ast.stmt:
+        return ast.With([ast.withitem(hook(manager, at), None)], body, **position(at))
 
     def visit_With(self, node: ast.With) -> ast.stmt:
         return self._with(node, self._in_place(node))

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.context import running_trace
+from jitnet.frontend.context import Interruption, running_trace
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow import inner_lists
 from jitnet.frontend.flow.joins import Kind, KindOf, brought_to, common, kind_of, stores_of
@@ -46,11 +46,11 @@ MANY = 16
 """More items than this, if known in front of a loop, are put on a tape in a loop of their own."""
 
 
-class Outgrown(Exception):  # noqa: N818
+class Outgrown(Interruption):
     """The step of a loop over a list changes the list: it is asked for its length in each step."""
 
 
-class Grows(Exception):  # noqa: N818
+class Grows(Interruption):
     """A list has to be on a tape from here on.
 
     Attributes:

@@ -39,6 +39,7 @@ from jitnet.frontend.flow import (
     variants,
 )
 from jitnet.frontend.flow.comparing import compared
+from jitnet.frontend.flow.handling import handling, managed, trying
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.variants import Variants
@@ -57,7 +58,6 @@ class Hooks:
 
     BREAK = signals.known(signals.BREAK)
     CONTINUE = signals.known(signals.CONTINUE)
-    REFUSALS = errors.REFUSALS
     slice = builtins.slice
 
     call = staticmethod(calling.call)
@@ -66,7 +66,9 @@ class Hooks:
     while_ = staticmethod(loops.while_)
     assert_ = staticmethod(raising.assert_)
     raised = staticmethod(raising.raised)
-    trying = staticmethod(raising.trying)
+    handling = staticmethod(handling)
+    trying = staticmethod(trying)
+    managed = staticmethod(managed)
     comprehension = staticmethod(comprehensions.comprehension)
     compared = staticmethod(compared)
 

@@ -7,22 +7,19 @@ if x < 0:                           %0 = lt %x, 0.0
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from jitnet import errors, ops
 from jitnet.frontend import texts
-from jitnet.frontend.context import NeedStatic, Trace, integer_arguments_of, running_trace
+from jitnet.frontend.context import Trace, running_trace
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow.signals import is_marked, mark_raised
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.rewriting import is_thunk
-from jitnet.ir import Eqn, Frame, Loc, Value
-from jitnet.ops.control import CHECK
+from jitnet.ir import Frame, Loc, Value
 from jitnet.source import is_users
 
 
@@ -73,36 +70,6 @@ def unbound_local(error: BaseException) -> UnboundLocalError | None:
 def of_program(error: BaseException) -> BaseException | None:
     """What the program raises where tracing it has raised this; None where it cannot be traced."""
     return error if is_raised_by_user(error) else unbound_local(error)
-
-
-@contextmanager
-def trying() -> Iterator[None]:
-    """The body of a `try` with handlers.
-
-    Raises:
-        NeedStatic: where ints among the arguments decide on what may be raised in it.
-    """
-    trace = running_trace()
-    eqns = trace.builder.eqns
-    start = len(eqns)
-    trace.trying += 1
-    try:
-        yield
-    finally:
-        trace.trying -= 1
-    for k in range(start, len(eqns)):
-        if eqns[k].op is CHECK:
-            leaves = integer_arguments_of(trace, eqns[k].operands[0])
-            if leaves is not None:
-                raise NeedStatic(leaves)
-            eqns[k] = _with_remedy(eqns[k])
-
-
-def _with_remedy(check: Eqn) -> Eqn:
-    """A check of what a handler was to catch, which it does not."""
-    message, _, _ = check.attrs["message"].partition(errors.REMEDY)
-    message += f"{errors.REMEDY}an if in the place of try and except: no handler sees this error"
-    return dataclasses.replace(check, attrs={**check.attrs, "message": message})
 
 
 def check_not(condition: Value, error: BaseException) -> None:
