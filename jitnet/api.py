@@ -92,6 +92,7 @@ def jit(
     fast_math: bool = ...,
     async_errors: bool = ...,
     deterministic: bool = ...,
+    loader: str = ...,
 ) -> Jitted: ...
 @overload
 def jit(
@@ -104,6 +105,7 @@ def jit(
     fast_math: bool = ...,
     async_errors: bool = ...,
     deterministic: bool = ...,
+    loader: str = ...,
 ) -> Callable[[Function], Jitted]: ...
 def jit(
     fn: Function | None = None,
@@ -115,6 +117,7 @@ def jit(
     fast_math: bool = False,
     async_errors: bool = False,
     deterministic: bool = True,
+    loader: str = "nvrtc",
 ) -> Jitted | Callable[[Function], Jitted]:
     """Compile a NumPy function for each kind of arguments it is called with.
 
@@ -146,14 +149,24 @@ def jit(
             faster where targets are large or indices are many; sums of floats may then differ by
             rounding from run to run, and float32's denormals become zero in them. Integers,
             minima and maxima, and `x[i] = v`, are what they were. Nothing changes on the CPU.
+        loader: what compiles and loads the kernels of a GPU: "nvrtc", NVIDIA's compiler, anew in
+            each process; or "rawmodule", CuPy's `RawModule`, which asks the same compiler, and
+            keeps what it made in CuPy's cache on the disk (`CUPY_CACHE_DIR`, by default
+            `~/.cupy/kernel_cache`), where other processes find it as long as the function's text,
+            its line in its file and the kinds of arguments are the same. RawModule makes float32's
+            denormals zero, whatever it is told: such arguments, results and what lies between are
+            not NumPy's. Calls and graphs are the same. Nothing changes on the CPU.
 
     Raises:
         NotAvailableError: for options that this version does not have; and for a device that is
             not there, when the function is called.
+        ValueError: for a device or loader of another name; for the loader "rawmodule" together
+            with device="cpu" or "cpusim", where CuPy loads nothing.
         TypeError: when fn is not callable.
     """
     _refuse_options(device, threads)
-    options = Options(device, fast_math, async_errors, deterministic)
+    _refuse_loader(loader, device)
+    options = Options(device, fast_math, async_errors, deterministic, loader)
     chosen = (static,) if isinstance(static, (int, str)) else tuple(static)
 
     def of(fn: Function) -> Jitted:
@@ -174,6 +187,17 @@ def _refuse_options(device: str | None, threads: int | None) -> None:
         raise errors.NotAvailableError(
             f"jit(threads={threads!r}) is not available in this version",
             remedy="leave the option out",
+        )
+
+
+def _refuse_loader(loader: str, device: str | None) -> None:
+    if loader not in ("nvrtc", "rawmodule"):
+        raise ValueError(f"loader must be 'nvrtc' or 'rawmodule', not {loader!r}")
+    if loader == "rawmodule" and device in ("cpu", "cpusim"):
+        compiler = {"cpu": "LLVM", "cpusim": "g++"}[device]
+        raise ValueError(
+            f"loader='rawmodule' is CuPy's, for kernels of a GPU: with device={device!r} there are "
+            f"none, {compiler} compiles for this machine's CPU"
         )
 
 

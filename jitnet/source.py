@@ -13,7 +13,7 @@ import itertools
 import os
 import sys
 from enum import Enum
-from types import CodeType, FrameType
+from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -229,3 +229,13 @@ def _local_name(code: CodeType, slot: int) -> str:
     names += code.co_freevars
     name = names[slot] if slot < len(names) else ""
     return "" if name.startswith("_jn_") else name  # a temporary variable of rewritten code
+
+
+def user_traceback(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without jitnet's and NumPy's own frames."""
+    if traceback is None:
+        return None
+    rest = user_traceback(traceback.tb_next)
+    if not is_users(traceback.tb_frame.f_code.co_filename):
+        return rest
+    return TracebackType(rest, traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)

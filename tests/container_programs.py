@@ -33,7 +33,6 @@ def f(x, a, rows):
     t = x[0] * 1.0
 """
 _NAMES = ("a", "b", "c", "m")
-_ITEMS = ("rows[0]", "rows[1]", "box['k']")
 _RETURNED = (
     "a, b, c, m, rows, box, t",
     "a[0], a[1], b[0], b[1], c[0], c[1], m[0], m[1], rows[0][0], rows[1][1], box['k'][0], t",
@@ -65,7 +64,7 @@ class _Program:
         if kind == 0:
             return self.element()
         if kind < 4:
-            return f"{self.object()}[{self.rng.randrange(2)}]"
+            return f"{self.object()}[{self.place()}]"
         if kind == 4:
             return str(self.rng.choice((0.5, 1.5, -1.0, 2.0)))
         return "t" if kind == 5 else f"({self.number()} {self.rng.choice('+-*')} 0.5)"
@@ -73,13 +72,19 @@ class _Program:
     def element(self) -> str:
         return f"x[{self.rng.randrange(3)}]"
 
+    def place(self) -> str:
+        """Which of two items: data decides, now and then."""
+        if self.rng.randrange(6) == 0:
+            return f"int({self.element()} > {self.rng.choice(('t', '1.0', self.element()))})"
+        return str(self.rng.randrange(2))
+
     def object(self) -> str:
         """A list that is there."""
         kind = self.rng.randrange(12)
         if kind < 9:
             return self.rng.choice(_NAMES)
         if kind == 9:
-            return f"rows[{self.rng.randrange(2)}]"
+            return f"rows[{self.place()}]"
         if kind == 10:
             return "box['k']"
         one, other = self.rng.choice(_NAMES), self.rng.choice(_NAMES)
@@ -122,14 +127,15 @@ class _Program:
             self.emit(f"{rng.choice(_NAMES)} = {self.some_object()}")
         elif kind < 8:
             operator = rng.choice(("=", "+="))
-            self.emit(f"{self.object()}[{rng.randrange(2)}] {operator} {self.number()}")
+            self.emit(f"{self.object()}[{self.place()}] {operator} {self.number()}")
         elif kind == 8:
             self.emit(f"t = t * 0.5 + {self.number()}")
         elif kind == 9:
             one, other = rng.sample(_NAMES, 2)
             self.emit(f"{one}, {other} = {other}, {one}")
         elif kind == 10:
-            self.emit(f"{rng.choice(_ITEMS)} = {self.some_object()}")
+            item = rng.choice((f"rows[{self.place()}]", "box['k']"))
+            self.emit(f"{item} = {self.some_object()}")
         elif kind == 11:
             self.emit(f"bump({self.object()}, {self.number()})")
         elif kind < 15 and self.depth < 4:

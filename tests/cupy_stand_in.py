@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
@@ -23,9 +22,8 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg.lapack as lapack
-from stand_in import Held
+from stand_in import Held, modules_standing_in
 
-from jitnet.runtime.devices import executable
 from jitnet.runtime.devices.cpusim import CpuSim, _library, _Module
 
 H2D, D2H, D2D = 1, 2, 3
@@ -56,6 +54,10 @@ class ndarray(Held):  # noqa: N801
         self.gpu = 0 if memptr is None else memptr.device_id
 
     device = property(lambda self: SimpleNamespace(id=self.gpu))
+
+    @property
+    def data(self) -> Pointer:
+        return self._owner + (self._host.ctypes.data - self._owner.ptr)
 
     def copy(self) -> ndarray:
         """On the current device, as CuPy's is."""
@@ -179,6 +181,7 @@ class StandIn:
         self.capability = "90"
         self.done = True  # whether the GPU has come to where events were recorded
         self.ndarray = ndarray
+        self.RawModule = lambda **given: _RawModule(self, **given)
         self.runtime = SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             memcpyHostToDevice=H2D,
@@ -277,8 +280,9 @@ class StandIn:
     # -- arrays
 
     def array(self, x: Any) -> Any:
-        x = np.asarray(x, order="C")
-        made = self.empty(x.shape, x.dtype)
+        """In the order in which it lies, as CuPy has it."""
+        x = np.array(x)
+        made = ndarray(x.shape, x.dtype, self._placed(max(x.nbytes, 1)), x.strides)
         made._host[...] = x
         return made
 
@@ -313,6 +317,34 @@ class _Loaded:
         kernel = self._module.kernel(name), name, params.count(",") + 1, self._gpu
         self._cupy.kernels.append(kernel)
         return SimpleNamespace(ptr=len(self._cupy.kernels) - 1)
+
+
+class _RawModule:
+    """CuPy's RawModule: compiled when something of it is asked for, and then for each GPU."""
+
+    BY_ITSELF = ("-default-device", "--device-as-default-execution-space", "-ftz", "-arch")
+    """What may not be said a second time."""
+
+    def __init__(self, cupy: StandIn, *, code: str, options: tuple[str, ...]) -> None:
+        assert isinstance(options, tuple)
+        assert not [option for option in options if option.startswith(self.BY_ITSELF)]
+        self._cupy, self._code, self.options = cupy, code, options
+        self._modules: dict[int, _Loaded] = {}
+
+    def compile(self) -> None:
+        self._module()
+
+    def _module(self) -> _Loaded:
+        gpu = self._cupy.gpu
+        if gpu not in self._modules:
+            self._cupy.log.append(f"RawModule {' '.join(self.options)}")
+            self._modules[gpu] = _Loaded(self._cupy)
+            self._modules[gpu].load(self._code.encode())
+        return self._modules[gpu]
+
+    def get_function(self, name: str) -> Any:
+        """A RawKernel, whose `kernel` is a Function."""
+        return SimpleNamespace(kernel=self._module().get_function(name))
 
 
 class _Nvrtc:
@@ -477,15 +509,5 @@ def cupy_standing_in(driver: int = 13000, gpus: int = 1) -> Iterator[StandIn]:
         "cupy_backends.cuda.libs": libs,
         "nvmath": None,  # importing it fails: see nvmath_stand_in
     }
-    saved = {name: sys.modules.get(name) for name in names}
-    sys.modules.update(names)
-    executable.open_device.cache_clear()
-    try:
+    with modules_standing_in(names):
         yield cupy
-    finally:
-        for name, module in saved.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
-        executable.open_device.cache_clear()

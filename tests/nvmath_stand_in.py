@@ -16,7 +16,6 @@ from __future__ import annotations
 import ctypes
 import enum
 import hashlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -24,9 +23,9 @@ from typing import Any
 
 import numpy as np
 from cupy_stand_in import StandIn
+from stand_in import modules_standing_in
 
 from jitnet.ir.types import bfloat16
-from jitnet.runtime.devices import executable
 
 
 class CudaDataType(enum.IntEnum):
@@ -391,15 +390,5 @@ def nvmath_standing_in(cupy: StandIn) -> Iterator[CublasLt]:
         "nvmath.bindings.cublas": cublas,
         "nvmath.bindings.cublasLt": found,
     }
-    saved = {name: sys.modules.get(name) for name in names}
-    sys.modules.update(names)
-    executable.open_device.cache_clear()
-    try:
+    with modules_standing_in(names):
         yield found
-    finally:
-        for name, module in saved.items():
-            if module is None:
-                sys.modules.pop(name, None)
-            else:
-                sys.modules[name] = module
-        executable.open_device.cache_clear()

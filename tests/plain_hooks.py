@@ -18,6 +18,22 @@ _COMPARISONS = {
     "not in": lambda a, b: a not in b,
 }
 
+_OPERATORS = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "truediv",
+    "//": "floordiv",
+    "%": "mod",
+    "**": "pow",
+    "@": "matmul",
+    "&": "and",
+    "|": "or",
+    "^": "xor",
+    "<<": "lshift",
+    ">>": "rshift",
+}
+
 
 class PlainHooks:
     """Runs one branch, iterates one loop, follows every signal. `used` counts the hooks met."""
@@ -113,6 +129,30 @@ class PlainHooks:
     def setitem(self, x, key, value):
         self._use("setitem")
         x[key] = value
+
+    def binary(self, symbol, a, b):
+        self._use("binary")
+        return getattr(operator, f"__{_OPERATORS[symbol]}__")(a, b)
+
+    def in_place(self, symbol, a, b):
+        self._use("in_place")
+        return getattr(operator, f"__i{_OPERATORS[symbol]}__")(a, b)
+
+    def unary(self, symbol, x):
+        self._use("unary")
+        return {"-": operator.neg, "+": operator.pos, "~": operator.invert}[symbol](x)
+
+    def attribute(self, x, name):
+        self._use("attribute")
+        return getattr(x, name)
+
+    def set_attribute(self, x, name, value):
+        self._use("set_attribute")
+        setattr(x, name, value)
+
+    def iterable(self, x):
+        self._use("iterable")
+        return x
 
     def text(self, *parts):
         self._use("text")

@@ -1,4 +1,4 @@
-"""Helpers for tests of the device "cpusim": kernels and programs run by the CUDA shim."""
+"""Helpers for tests of devices: kernels and programs run by the CUDA shim, or on a GPU."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SCHEDULES = (0, 1, 2, 3)
 """Threads as they are numbered, the other way round, and in two random orders."""
 
 
-def run_kernel(f: Function, args: Sequence[Any]) -> list[Any]:
-    """Run a kernel Function on the simulated device: arrays, which are C-contiguous, are changed in
-    place, and the results are its scalars."""
-    device = open_device("cpusim")
+def run_kernel(f: Function, args: Sequence[Any], name: str) -> list[Any]:
+    """Run a kernel Function on a device: arrays, which are C-contiguous, are changed in place, and
+    the results are its scalars."""
+    device = open_device(name)
     made = cut(f)
     inputs = tuple(Input(p.dtype, p.rank, written=isinstance(p.type, BufferType)) for p in f.params)
     outputs = tuple(

@@ -10,7 +10,8 @@ The arrays have what CuPy's have of NumPy's, and refuse, as CuPy's do, to become
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -64,6 +65,9 @@ class Held:
 
     def item(self) -> Any:
         return self._host.item()
+
+    def tolist(self) -> Any:
+        return self._host.tolist()
 
     def __float__(self) -> float:
         return float(self._host)
@@ -171,6 +175,23 @@ def standing_in() -> Iterator[Device]:
     finally:
         del executable._DEVICES[NAME]
         device_arrays._DECLARED.pop(Held)
+        executable.open_device.cache_clear()
+
+
+@contextmanager
+def modules_standing_in(modules: Mapping[str, Any]) -> Iterator[None]:
+    """Imports give these meanwhile, or fail where one is None; devices are opened anew."""
+    saved = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)
+    executable.open_device.cache_clear()
+    try:
+        yield
+    finally:
+        for name, module in saved.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
         executable.open_device.cache_clear()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import DEVICE
 from simulated import SCHEDULES, needs_compiler
 
 from jitnet import grad, jit
@@ -47,7 +48,7 @@ def agrees(fn: Callable[..., Any], *args: Any) -> None:
 
     with np.errstate(invalid="ignore"):
         expected = results(fn)
-    compiled = jit(fn, device="cpusim", deterministic=False)
+    compiled = jit(fn, device=DEVICE, deterministic=False)
     for schedule in SCHEDULES:
         with scheduled(schedule):
             got = results(compiled)
@@ -156,7 +157,7 @@ def test_gradients_of_gathers() -> None:
     np.add.at(expected, INDEX, w)
     for schedule in SCHEDULES:
         with scheduled(schedule):
-            got = jit(back, device="cpusim", deterministic=False)(x, INDEX, w)
+            got = jit(back, device=DEVICE, deterministic=False)(x, INDEX, w)
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 

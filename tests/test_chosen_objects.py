@@ -7,6 +7,7 @@ is compared, for arguments that decide in different ways.
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 import jitnet
 from jitnet import errors
+from jitnet.frontend.flow import holders, world
 
 
 @dataclass
@@ -584,7 +586,75 @@ def bound_in_a_loop(x):
     return rows
 
 
+def dicts_held_by_others(x):
+    rows = [{"v": 1.0}, {"v": 2.0}]
+    pairs = (("a", {"v": 3.0}), ("b", {}))
+    row, other = rows[0], pairs[0][1]
+    if x[0] > x[1]:
+        row, other = {"v": 5.0}, {"v": 6.0}
+    row["v"] = other["v"] = 7.0
+    return rows, pairs, row, other
+
+
+TABLE = list(range(5000))
+PAIRS = [(k, float(k)) for k in range(5000)]
+
+
+def beside_great_tables(x):
+    a, b = [TABLE[1], PAIRS[1][1]], [x[0], x[1]]
+    y = np.zeros(3)
+    for i in range(len(x)):
+        if x[i] > 0.5:
+            a, b = b, a
+        else:
+            a = [x[i], PAIRS[2][0]]
+        y[i] = a[0]
+    return a, b, y
+
+
+def turn_in_a_dict(x):
+    scores, state = [[0.0], [1.0]], {"turn": 0}
+    for v in x:
+        scores[state["turn"]][0] += v
+        if v > 0.5:
+            state["turn"] = 1 - state["turn"]
+    return scores, state["turn"]
+
+
+def turn_in_an_object(x):
+    scores, state = [[0.0], [1.0]], Particle(0, None)
+    for v in x:
+        scores[state.x][0] += v
+        if v > 0.5:
+            state.x = 1 - state.x
+    return scores, state.x
+
+
+def turn_in_a_tuple(x):
+    scores, turns = [[0.0], [1.0]], (0, 1)
+    for v in x:
+        scores[turns[0]][0] += v
+        if v > 0.5:
+            turns = turns[1], turns[0]
+    return scores, turns
+
+
+def counters(x):
+    parts, state, k, total = [x, x[1:], x[:1], x, x[2:], x], {"at": 5}, 0, 0.0
+    for i in range(6):
+        total += parts[k][0] * parts[state["at"]].sum() + parts[5 - i].sum()
+        k += 1
+        state["at"] -= 1
+    return total, k, state["at"]
+
+
+TURNS = [turn_in_a_dict, turn_in_an_object, turn_in_a_tuple]
+
 ONE = [
+    *TURNS,
+    counters,
+    dicts_held_by_others,
+    beside_great_tables,
     state_machine,
     greatest_item_of_a_dict,
     named_functions,
@@ -681,6 +751,22 @@ def test_the_list_that_is_meant_is_returned_itself() -> None:
     one, other = [1.0], [2.0]
     assert compiled(one, other, np.array([0.0, 1.0])) is one
     assert compiled(one, other, np.array([1.0, 0.0])) is other
+
+
+@pytest.mark.parametrize("fn", TURNS, ids=lambda fn: fn.__name__)
+def test_loops_stay_loops_where_data_decides_whose_turn_it_is(fn: Callable[..., Any]) -> None:
+    few, many = (jitnet.jit(fn).lower(np.ones(n)).stages["traced"] for n in (8, 50))
+    assert len(str(few).splitlines()) == len(str(many).splitlines())
+
+
+def test_great_tables_are_not_gone_through_item_by_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    gc.collect()  # from then on it does not follow tuples of numbers
+    asked = []
+    for module, name in ((holders, "_children"), (world, "leading_on")):
+        ask = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, ask=ask: (asked.append(1), ask(*args))[1])
+    jitnet.jit(beside_great_tables).lower(np.array(INPUTS[0]))
+    assert 0 < len(asked) < len(TABLE)
 
 
 def test_nothing_has_no_attributes() -> None:

@@ -19,6 +19,7 @@ from jitnet import (
     transforms,
     value_and_grad,
     vjp,
+    vmap,
 )
 from jitnet.testing import check_grads
 
@@ -193,6 +194,45 @@ def test_loops_branches_and_writes() -> None:
     check_grads(lambda a: (a @ a).T @ a[0], (Z[:4].reshape(2, 2),))
     check_grads(lambda a, b: np.linalg.solve(a, b), (Z[:4].reshape(2, 2), Z[:2]))
     check_grads(checkpoint(lambda z: np.exp(z) * z), (Z[:3],))
+
+
+@pytest.mark.parametrize(
+    "shapes", [((9,), (9, 7)), ((9, 8), (8,)), ((9, 8), (8, 7)), ((2, 9, 8), (2, 8, 7))]
+)
+def test_products_that_are_no_loops(shapes) -> None:
+    """Too large to be written out as real products: BLAS multiplies complex numbers."""
+    a, b = (RNG.normal(size=s) + 1j * RNG.normal(size=s) for s in shapes)
+    check_grads(lambda a, b: np.abs(a @ b).sum(), (a, b))
+    check_grads(lambda a: (a @ b).real, (a.real,))
+    check_grads(lambda b: np.vdot(a @ b, a @ b), (b,))
+
+    def along(a, b):
+        return np.abs(a @ b).sum()
+
+    stacked = np.stack([a, a * 1j, a + 1.0]), np.stack([b, b - 1j, b])
+    for axes in ((0, 0), (0, None), (None, 0)):
+        args = [s if axis == 0 else s[0] for s, axis in zip(stacked, axes)]
+        got = vmap(grad(along, argnums=(0, 1)), in_axes=axes)(*args)
+        for k in range(3):
+            lane = [s[k if axis == 0 else 0] for s, axis in zip(stacked, axes)]
+            for g, expected in zip(got, grad(along, argnums=(0, 1))(*lane)):
+                np.testing.assert_allclose(g[k], expected, rtol=1e-11, atol=1e-12)
+
+
+def test_products_of_pieces_with_extents_of_the_program() -> None:
+    basis = np.exp(-2j * np.pi * np.outer(np.arange(6), np.arange(4)) / 6)
+
+    def spectrogram(x, hop, width):
+        power = np.empty((1 + (len(x) - width) // hop, 4))
+        for t in range(len(power)):
+            power[t] = np.abs(x[t * hop : t * hop + width] @ basis) ** 2
+        return power
+
+    check_grads(lambda x: spectrogram(x, 3, 6), (RNG.normal(size=24),))
+    x, hop, width = RNG.normal(size=24), np.int64(3), np.int64(6)
+    slope = grad(lambda x, hop, width: spectrogram(x, hop, width).sum())(x, hop, width)
+    np.testing.assert_allclose(slope, grad(lambda x: spectrogram(x, 3, 6).sum())(x), rtol=1e-12)
+    assert np.abs(slope).max() > 1
 
 
 def test_in_the_ir() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from agreement import agree
 
+from jitnet import jit
+
 X = np.array([1.0, -2.0, 3.0, 0.5])
 Y = np.array([0.25, 4.0, -1.0, 2.0])
 A = np.arange(12.0).reshape(3, 4) - 4.0
@@ -797,3 +799,26 @@ IDS = [fn.__name__ for fn, _, _ in CASES]
 def test_agrees_with_python(case: Case) -> None:
     fn, calls, widens = case
     agree(fn, *calls, widens=widens)
+
+
+def test_the_first_step_computes_with_fewer_bits():
+    def squares(narrow, wide):
+        found, value = np.zeros(len(wide)), narrow[0]
+        for k in range(len(wide)):
+            found[k] = value * value
+            value = wide[k]
+        return found, value
+
+    def until(narrow, wide):
+        total, value, k = 0.0, narrow[0], 0
+        while k < len(wide) and total < 3:
+            total += value * value
+            value = wide[k]
+            k += 1
+        return total, value
+
+    narrow, wide = np.array([1.1], np.float32), np.linspace(0.1, 1, 7)
+    for fn in (squares, until):
+        expected, found = fn(narrow, wide), jit(fn)(narrow, wide)
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert found[1] == expected[1]

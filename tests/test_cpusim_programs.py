@@ -1,7 +1,8 @@
-"""Whole programs, their gradients and random programs on the device "cpusim".
+"""Whole programs, their gradients and random programs on the device.
 
-A sample of the corpus: the rest takes as long again as the suite may. Every second program of it is
-cut as if its arrays were large, so that what lies in one block elsewhere is spread over the grid.
+On cpusim a sample of the corpus: the rest takes as long again as the suite may. On a GPU all of it.
+Every second program is cut as if its arrays were large, so that what lies in one block elsewhere is
+spread over the grid.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from backends import Backend
+from devices import DEVICE, IS_GPU
 from differentiable import Loss
 from hypothesis import HealthCheck, given, settings
 from op_functions import assert_same
@@ -43,8 +45,8 @@ from jitnet.runtime.devices.cpusim import scheduled
 
 pytestmark = needs_compiler
 
-SAMPLE = list(PROGRAMS)[3::9]
-GRADIENTS = [name for name in list(PROGRAMS)[2::31] if Loss(PROGRAMS[name]).floats]
+SAMPLE = list(PROGRAMS) if IS_GPU else list(PROGRAMS)[3::9]
+GRADIENTS = [n for n in list(PROGRAMS)[2 :: 5 if IS_GPU else 31] if Loss(PROGRAMS[n]).floats]
 SPREAD = [
     *((cut, "TINY", 0), (cut, "LARGE", 64), (cut, "BLOCK_WORK", 8), (drives, "LARGE", 64)),
     *((split, "LONG", 64), (split, "PART", 16), (split, "FEWEST_ROUNDS", 2), (merge, "ROWS", 2)),
@@ -75,7 +77,7 @@ def spread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_program(name: str, spread: None) -> None:
     program = PROGRAMS[name]
-    compiled = jitnet.jit(program.fn, device="cpusim")
+    compiled = jitnet.jit(program.fn, device=DEVICE)
     for seed in (0, 1):
         plain, given = program.arguments("test", seed), program.arguments("test", seed)
         with quietly():
@@ -92,7 +94,7 @@ def test_gradient(name: str) -> None:
     loss = Loss(PROGRAMS[name])
     both = jitnet.value_and_grad(loss.fn)
     with quietly():
-        value, gradient = jitnet.jit(lambda *args: both(*args), device="cpusim")(
+        value, gradient = jitnet.jit(lambda *args: both(*args), device=DEVICE)(
             loss.floats, loss.rest
         )
         expected, wanted = both(loss.floats, loss.rest)
@@ -104,7 +106,7 @@ def test_gradient(name: str) -> None:
 
 def simulated(f: Function, args: Sequence[Any]) -> Sequence[Any]:
     """The results of the first run; those of replays, which are the same."""
-    device = devices.open_device("cpusim")
+    device = devices.open_device(DEVICE)
     run = devices.compile(f, ["C"] * len(f.params), {}, device).run
     first = run(args)
     for _ in range(3):

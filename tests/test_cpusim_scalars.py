@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import DEVICE
 from kernels import build, native, same_bits, type_of
 from scalar_samples import ROWS, combinations, conversions, samples
 from simulated import needs_compiler, run_kernel
@@ -23,7 +24,7 @@ GROUPS = 4
 
 def both(cases: list[tuple[Any, list[np.ndarray], T.DType]]) -> list[tuple[Any, Any]]:
     """Elementwise `(emit, operands, result dtype)`, all in one kernel Function: the results of the
-    simulated device and of the CPU."""
+    device and of the CPU."""
     arrays = [x for _, operands, _ in cases for x in operands]
     outputs = [np.zeros(len(operands[0]), dtype.numpy) for _, operands, dtype in cases]
 
@@ -39,7 +40,7 @@ def both(cases: list[tuple[Any, list[np.ndarray], T.DType]]) -> list[tuple[Any, 
 
     f = build([type_of(x) for x in (*arrays, *outputs)], body)
     found = [x.copy() for x in outputs]
-    run_kernel(f, [*arrays, *found])
+    run_kernel(f, [*arrays, *found], DEVICE)
     native(f)([*arrays, *outputs])
     return list(zip(found, outputs))
 

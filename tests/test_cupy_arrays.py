@@ -1,7 +1,7 @@
 """Real arrays of CuPy as arguments and results, where CuPy is installed; no GPU is needed.
 
-Their memory is the host's, and kernels run on cpusim: what is tested is that CuPy's arrays are
-taken for what they are, with their layouts, views and owners.
+Where none is, their memory is the host's, and kernels run on cpusim: what is tested is that CuPy's
+arrays are taken for what they are, with their layouts, views and owners.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cupy_stand_in import StandIn
+from devices import DEVICE, IS_GPU
 from simulated import assert_same, needs_compiler
 
 from jitnet import errors, jit
@@ -39,15 +41,18 @@ class OnHost(CpuSim):
 
 @pytest.fixture(autouse=True)
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(executable._DEVICES, "cuda", lambda number=0: OnHost())
+    if DEVICE == "cpusim":
+        monkeypatch.setitem(executable._DEVICES, "cuda", lambda number=0: OnHost())
     executable.open_device.cache_clear()
     yield
     executable.open_device.cache_clear()
 
 
 def given(x: Any) -> Any:
-    """An array of CuPy in memory of the host's."""
+    """An array of CuPy; without a GPU in memory of the host's."""
     x = np.array(x)
+    if DEVICE != "cpusim":
+        return cupy.array(x)
     memory = cupy.cuda.UnownedMemory(x.ctypes.data, x.nbytes, x, 0)
     pointer = cupy.cuda.MemoryPointer(memory, 0)
     return cupy.ndarray(x.shape, x.dtype, memptr=pointer, strides=x.strides)
@@ -56,6 +61,8 @@ def given(x: Any) -> Any:
 def taken(x: Any) -> np.ndarray:
     """A copy of what an array of CuPy holds."""
     assert type(x) is cupy.ndarray
+    if DEVICE != "cpusim":
+        return x.get()
     span = sum((n - 1) * max(s, 0) for n, s in zip(x.shape, x.strides)) + x.itemsize
     memory = (ctypes.c_uint8 * span).from_address(x.data.ptr)
     return np.ndarray(x.shape, x.dtype, memory, 0, x.strides).copy()
@@ -114,6 +121,29 @@ def test_what_is_told_apart() -> None:
     assert_same(taken(mixed), x + x)
     w = given(x)
     assert_same(taken(jit(lambda x: np.sqrt(x) * w)(w)), np.sqrt(x) * x)
+
+
+def test_the_loader_of_cupy() -> None:
+    x = np.array([1e-40, 3.0], np.float32)
+    for loader, least in (("nvrtc", x[0] * 2), ("rawmodule", 0 if IS_GPU else x[0] * 2)):
+        f = jit(lambda x: x * 2, loader=loader)
+        for _ in range(4):
+            assert_same(taken(f(given(x))), np.array([least, 6], np.float32))
+
+
+def test_the_stand_in_has_what_it_stands_for() -> None:
+    made = StandIn()
+    pairs = [(cupy.cuda, made.cuda)]
+    for name in ("runtime", "nvrtc", "driver", "function", "device", "memory"):
+        pairs.append((getattr(cupy.cuda, name), getattr(made.cuda, name)))
+    for theirs, ours in pairs:
+        for name in {name for name in dir(ours) if name[0] != "_"} - {"options"}:
+            assert hasattr(theirs, name), name
+            if isinstance(getattr(ours, name), int):
+                assert getattr(theirs, name) == getattr(ours, name), name
+    for name in ("ndarray", "RawModule", "array", "asarray", "empty", "where", "argsort"):
+        assert hasattr(cupy, name)
+        assert hasattr(made, name)
 
 
 def test_calls_that_come_often() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cupy_stand_in import StandIn, cupy_standing_in
+from devices import DEVICE
 from simulated import assert_same, needs_compiler
 from stand_in import Device, Held, given, standing_in
 
@@ -70,7 +71,7 @@ def two_launches(x, s):
 
 
 def test_replays_are_never_stale() -> None:
-    f = jit(two_launches, device="cpusim")
+    f = jit(two_launches, device=DEVICE)
     kept = []
     for n in range(8):
         x, s = normal(300, 200), 0.5 + n
@@ -120,7 +121,7 @@ def test_integers_that_the_host_works_with_are_told_apart() -> None:
             x[1:-1] = (x[:-2] + x[2:]) / 2
         return x
 
-    compiled, x = jit(f, device="cpusim"), normal(20_000)
+    compiled, x = jit(f, device=DEVICE), normal(20_000)
     for steps in (3, 3, 3, 5, 5, 0, 0, 5, 3):
         assert_same(compiled(x.copy(), steps), f(x.copy(), steps))
     kinds = program_of(compiled).recorded
@@ -132,7 +133,7 @@ def test_integers_that_only_kernels_read_are_not() -> None:
     def f(x, t):
         return (x / (1 - 0.9**t)).sum(axis=1) * t
 
-    compiled, x = jit(f, device="cpusim"), normal(300, 200)
+    compiled, x = jit(f, device=DEVICE), normal(300, 200)
     for t in range(1, 6):
         np.testing.assert_allclose(compiled(x, t), f(x, t), rtol=1e-12)
     assert len(program_of(compiled).recorded) == 1
@@ -144,12 +145,12 @@ def test_what_kernels_decide_is_not_recorded() -> None:
             x = np.sort(x)[::-1] / 2
         return x
 
-    compiled = jit(halved, device="cpusim")
+    compiled = jit(halved, device=DEVICE)
     for n in range(4):
         x = np.abs(normal(900)) * 10**n
         np.testing.assert_allclose(compiled(x), halved(x), rtol=1e-12)
     assert list(program_of(compiled).recorded.values()) == [None]
-    masked = jit(lambda x: x[x > 0] * 2, device="cpusim")
+    masked = jit(lambda x: x[x > 0] * 2, device=DEVICE)
     for n in range(4):  # how many they are is asked for at the end
         x = normal(3000) + n
         assert_same(masked(x), x[x > 0] * 2)
@@ -160,11 +161,11 @@ def test_long_loops_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "MOST_COMMANDS", 20)
 
     def f(x):
-        for _ in range(15):
+        for _ in range(25):
             x[1:-1] = (x[:-2] + x[2:]) / 2
         return x
 
-    compiled, x = jit(f, device="cpusim"), normal(20_000)
+    compiled, x = jit(f, device=DEVICE), normal(20_000)
     for _ in range(3):
         assert_same(compiled(x.copy()), f(x.copy()))
     assert list(program_of(compiled).recorded.values()) == [None]
@@ -630,7 +631,7 @@ def test_fortran_order_is_kept() -> None:
     x = np.asfortranarray(normal(6, 5))
     plain = x.copy("K")
     f(plain)
-    jit(f, device="cpusim")(x)
+    jit(f, device=DEVICE)(x)
     assert_same(x, plain)
 
 
@@ -648,7 +649,7 @@ def rounds_of(f: Callable[..., Any], *args: Any, monkeypatch: pytest.MonkeyPatch
         init(self, *given)
 
     monkeypatch.setattr(Rounds, "__init__", noted)
-    compiled = jit(f, device="cpusim")
+    compiled = jit(f, device=DEVICE)
     for scale in (1, 3, 10, 1):
         plain = [x * scale if isinstance(x, np.ndarray) else x for x in args]
         own = [x * scale if isinstance(x, np.ndarray) else x for x in args]
@@ -733,6 +734,28 @@ def test_rounds_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds_of(kept, normal(30), monkeypatch=monkeypatch)
 
 
+def test_rounds_with_checks_of_what_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def history(x, norms, start):
+        n = start
+        while x.sum() > 1:
+            x = np.sort(x) / 2
+            norms[n] = x.max()
+            n += 1
+        return x, norms
+
+    x = np.abs(normal(900))
+    found = rounds_of(history, x, np.zeros(40), 3, monkeypatch=monkeypatch)
+    assert found
+    assert all(found)
+    compiled = jit(history, device=DEVICE)
+    for start in (0, 2):
+        with pytest.raises(IndexError, match="index 7 is out of bounds for axis 0 with size 7"):
+            compiled(x, np.zeros(7), start)
+    got, expected = compiled(x, np.zeros(30), 2), history(x, np.zeros(30), 2)
+    for a, b in zip(got, expected):
+        assert_same(a, b)
+
+
 def test_rounds_with_errors() -> None:
     def f(x, i):
         n = 0
@@ -742,7 +765,7 @@ def test_rounds_with_errors() -> None:
             n += 7
         return x
 
-    compiled, x = jit(f, device="cpusim"), np.abs(normal(60))
+    compiled, x = jit(f, device=DEVICE), np.abs(normal(60))
     np.testing.assert_allclose(compiled(x, 1), f(x.copy(), 1), rtol=1e-12)
     with pytest.raises(IndexError) as got:
         compiled(x * 1e9, 1)

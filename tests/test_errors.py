@@ -124,7 +124,7 @@ def test_values_needed_while_tracing(use):
 
 def refused(x):
     """What jitnet refuses with a TypeError, and NumPy computes."""
-    return [x[:1], x][x.astype(int)[0]].sum()
+    return [x, np.outer(x, x)][x.astype(int)[0]].sum()
 
 
 class Swallowing:
@@ -510,7 +510,7 @@ REMEDIES = [
     (lambda x: sorted(x[x > 0], key=lambda v: -v), (np.ones(3),), "np.argsort"),
     (lambda x: [1, "two", 3.0][int(x[0])], (np.ones(3),), "elif"),
     (lambda x: range(3, 6)[int(x[0])], (np.ones(3),), "np.array(items)[i]"),
-    (lambda x: [x, -x][int(x[0])], (np.ones(3),), "np.stack(items)[i]"),
+    (lambda x: ([x] * 65)[int(x[0])], (np.ones(3),), "np.stack(items)[i]"),
     (lambda x: {v for v in x}, (np.ones(3),), "np.unique"),  # noqa: C416
     (lambda x: set(x), (np.ones(3),), "np.unique"),
     (lambda x: {1.0: 2}[x[0]], (np.ones(3),), "an array of keys"),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cupy_stand_in import cupy_standing_in
+from devices import DEVICE
 from simulated import assert_same, needs_compiler
 
 import jitnet
@@ -111,7 +112,7 @@ def test_a_gpu_has_approximations_of_its_own() -> None:
     assert "__expf(" not in jit(f, device="cpusim").lower(x, y).stages["cuda"]
     wide = jit(f, device="cpusim", fast_math=True).lower(x.astype(float), y).stages["cuda"]
     assert "exp_f64(" in wide
-    for got, want in zip(jit(f, device="cpusim", fast_math=True)(x, y), f(x, y)):
+    for got, want in zip(jit(f, device=DEVICE, fast_math=True)(x, y), f(x, y)):
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
     with cupy_standing_in() as cupy:
         jit(f, fast_math=True)(cupy.array(x), cupy.array(y))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import DEVICE
 from gpu_functions import CASES, Case, adam, normal, parameters
 from simulated import SCHEDULES, assert_same, hosts_program, needs_compiler
 
@@ -42,7 +43,7 @@ def close(x: Any, y: Any) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_results_and_launches(case: Case) -> None:
     expected = jit(case.fn)(*map(copied, case.args))
-    compiled = jit(case.fn, device="cpusim")
+    compiled = jit(case.fn, device=DEVICE)
     first = None
     for schedule in SCHEDULES[1:]:
         with scheduled(schedule):
@@ -78,7 +79,7 @@ def test_parts_with_blocks_of_their_own() -> None:
 
     args = normal(70, 300), normal(9000), normal(100)
     assert hosts_program(f, *args).count("launch ") == 1
-    for x, y in zip(jit(f, device="cpusim")(*args), jit(f)(*args)):
+    for x, y in zip(jit(f, device=DEVICE)(*args), jit(f)(*args)):
         close(x, y)
 
 
@@ -90,7 +91,7 @@ def test_one_that_reads_what_another_one_writes_is_launched_after_it() -> None:
     args = normal(100, 30), normal(30, 90)
     for schedule in SCHEDULES:
         with scheduled(schedule):
-            for x, y in zip(jit(f, device="cpusim")(*args), jit(f)(*args)):
+            for x, y in zip(jit(f, device=DEVICE)(*args), jit(f)(*args)):
                 close(x, y)
 
 
@@ -104,10 +105,10 @@ def test_checks_are_made_before_what_they_guard() -> None:
     for schedule in SCHEDULES:
         with scheduled(schedule):
             with pytest.raises(IndexError, match="index 3000 is out of bounds"):
-                jit(f, device="cpusim")(x, y, i + 1, 2.0)
+                jit(f, device=DEVICE)(x, y, i + 1, 2.0)
             with pytest.raises(OverflowError):
-                jit(f, device="cpusim")(x, y, i, -1e9)
-            close(jit(f, device="cpusim")(x, y, i, 2.0)[0], jit(f)(x, y, i, 2.0)[0])
+                jit(f, device=DEVICE)(x, y, i, -1e9)
+            close(jit(f, device=DEVICE)(x, y, i, 2.0)[0], jit(f)(x, y, i, 2.0)[0])
 
 
 def test_library_calls_wait_for_what_they_need_only() -> None:
@@ -138,7 +139,7 @@ def test_arrays_that_are_read_elsewhere_stay() -> None:
     x = normal(80, 90)
     for schedule in SCHEDULES:
         with scheduled(schedule):
-            for got, expected in zip(jit(f, device="cpusim")(x), jit(f)(x)):
+            for got, expected in zip(jit(f, device=DEVICE)(x), jit(f)(x)):
                 close(got, expected)
 
 
@@ -151,7 +152,16 @@ def test_sums_of_columns_go_in_parts() -> None:
     assert text.count("launch ") == 2
     assert "_parts" in text
     for f in (lambda x: x.sum(axis=0), lambda x: x.max(axis=0), lambda x: (x > 3).any(axis=0)):
-        close(jit(f, device="cpusim")(x), f(x))
+        close(jit(f, device=DEVICE)(x), f(x))
+
+
+def test_many_columns_of_few_rows_have_a_thread_each() -> None:
+    x = normal(100, 5000)
+    for f in (lambda x: x.sum(axis=0), lambda x: (np.tanh(x) * x).max(axis=0)):
+        text = hosts_program(f, x)
+        assert text.count("launch ") == 1
+        assert "alloc" not in text
+        close(jit(f, device=DEVICE)(x), f(x))
 
 
 def test_the_users_own_sums_keep_their_order() -> None:
@@ -162,8 +172,8 @@ def test_the_users_own_sums_keep_their_order() -> None:
         return total
 
     x = normal(2000, 30).astype(np.float64)
-    assert_same(jit(f, device="cpusim")(x), f(x))
-    assert_same(jit(lambda x: f(x), device="cpusim")(x), jit(f)(x))
+    assert_same(jit(f, device=DEVICE)(x), f(x))
+    assert_same(jit(lambda x: f(x), device=DEVICE)(x), jit(f)(x))
 
 
 # -- scans -----------------------------------------------------------------------------------------
@@ -173,7 +183,7 @@ def test_scans_of_ints_are_exact() -> None:
     for n in (31, 1000, 5000, 40_000):
         x = RNG_INTS[:n]
         for f in (np.cumsum, lambda x: np.cumsum(x[::-1]), lambda x: np.cumprod(x % 3 + 1)):
-            assert_same(jit(f, device="cpusim")(x), f(x))
+            assert_same(jit(f, device=DEVICE)(x), f(x))
 
 
 RNG_INTS = np.random.default_rng(1).integers(-100, 100, 40_000)
@@ -188,12 +198,12 @@ def test_scans_of_the_users_keep_their_order() -> None:
         return y
 
     x = normal(5000).astype(np.float64) * 1e8
-    assert_same(jit(f, device="cpusim")(x), jit(f)(x))
+    assert_same(jit(f, device=DEVICE)(x), jit(f)(x))
 
 
 def test_scans_that_begin_with_minus_zero() -> None:
     x = np.full(100, -0.0)
-    assert np.signbit(jit(np.cumsum, device="cpusim")(x)).all()
+    assert np.signbit(jit(np.cumsum, device=DEVICE)(x)).all()
 
 
 # -- scatters --------------------------------------------------------------------------------------
@@ -217,7 +227,7 @@ def test_scatters_have_the_bits_of_a_loop_in_order(rows: tuple[int, ...]) -> Non
         assert "rounds of this block" in cuda(f, x.copy(), i, v)
         for schedule in SCHEDULES:
             with scheduled(schedule):
-                assert_same(jit(f, device="cpusim")(x.copy(), i, v), f(x.copy(), i, v))
+                assert_same(jit(f, device=DEVICE)(x.copy(), i, v), f(x.copy(), i, v))
 
 
 def test_histograms_of_the_users() -> None:
@@ -229,7 +239,7 @@ def test_histograms_of_the_users() -> None:
         return counts
 
     values = np.random.default_rng(3).integers(-10, 60, 2000)
-    assert_same(jit(f, device="cpusim")(values), f(values))
+    assert_same(jit(f, device=DEVICE)(values), f(values))
 
 
 # -- tiles, products, widths -----------------------------------------------------------------------
@@ -249,12 +259,12 @@ def test_transposes_go_through_tiles(dtype: Any) -> None:
         assert "__shared__" in cuda(f, array)
         for schedule in SCHEDULES:
             with scheduled(schedule):
-                assert_same(jit(f, device="cpusim")(array), f(array))
+                assert_same(jit(f, device=DEVICE)(array), f(array))
 
 
 def test_a_matrix_and_its_transpose() -> None:
     x = normal(120, 120)
-    assert_same(jit(lambda x: x - x.T, device="cpusim")(x), x - x.T)
+    assert_same(jit(lambda x: x - x.T, device=DEVICE)(x), x - x.T)
 
 
 def test_small_products_are_kernels_and_large_ones_calls() -> None:
@@ -266,7 +276,7 @@ def test_small_products_are_kernels_and_large_ones_calls() -> None:
         assert text.count("product ") == calls
     stack = normal(20, 33, 30), normal(20, 30, 31)
     assert "product " not in hosts_program(product, *stack)
-    close(jit(product, device="cpusim")(*stack), product(*stack))
+    close(jit(product, device=DEVICE)(*stack), product(*stack))
 
 
 def test_small_states_stay_in_one_kernel() -> None:
@@ -280,9 +290,7 @@ def test_small_states_stay_in_one_kernel() -> None:
     u, w = normal(4, 8).astype(np.float64), normal(8, 8).astype(np.float64)
     assert hosts_program(f, u, w, 5).count("launch ") == 1
     for steps in (0, 1, 4):
-        for got, expected in zip(
-            jit(f, device="cpusim")(u.copy(), w, steps), f(u.copy(), w, steps)
-        ):
+        for got, expected in zip(jit(f, device=DEVICE)(u.copy(), w, steps), f(u.copy(), w, steps)):
             close(got, expected)
 
 
@@ -298,7 +306,7 @@ def test_rows_of_sixteen_bytes() -> None:
         def g(x, b, start=start):
             return f(x[1:, start:128], b[start:128])
 
-        assert_same(jit(g, device="cpusim")(x, b), g(x, b))
+        assert_same(jit(g, device=DEVICE)(x, b), g(x, b))
 
 
 def test_indices_are_short_in_all_kinds_of_kernels() -> None:

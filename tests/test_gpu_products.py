@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import DEVICE
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from simulated import SCHEDULES, assert_same, hosts_program, needs_compiler, run_kernel
@@ -32,6 +33,7 @@ from jitnet.kernel import scalars as s
 from jitnet.kernel import statements as S
 from jitnet.kernel.externs import EXTERNS, NO_TRANS, TRANS
 from jitnet.runtime.devices.cpusim import CpuSim, SimulatedError, scheduled
+from jitnet.runtime.devices.cuda import CudaDevice
 
 pytestmark = needs_compiler
 
@@ -58,8 +60,8 @@ def launches(fn: Callable[..., Any], *args: Any) -> int:
 
 
 def in_all_orders(fn: Callable[..., Any], *args: Any) -> Any:
-    """The results on cpusim, which are the same in any order of threads."""
-    compiled, first = jit(fn, device="cpusim"), None
+    """The results on the device, which are the same in any order of threads."""
+    compiled, first = jit(fn, device=DEVICE), None
     for schedule in SCHEDULES:
         with scheduled(schedule):
             found = compiled(*args)
@@ -80,7 +82,7 @@ def has_the_bits_of_loops(fn: Callable[..., Any], *args: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cutting, "find_product", lambda *_: None)
         assert not TILE.search(text_of(fn, *args))
-        for x, y in zip(leaves(found), leaves(jit(fn, device="cpusim")(*args)), strict=True):
+        for x, y in zip(leaves(found), leaves(jit(fn, device=DEVICE)(*args)), strict=True):
             assert_same(x, y)
     for x, y in zip(leaves(found), leaves(jit(fn)(*args)), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4 * np.abs(y).max(initial=1))
@@ -153,7 +155,7 @@ def test_factors_and_distances_of_rows(dtype: T.DType, flags: tuple[int, int]) -
     for schedule in SCHEDULES:
         found = z.copy()
         with scheduled(schedule):
-            run_kernel(f, [x, y, found])
+            run_kernel(f, [x, y, found], DEVICE)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -234,7 +236,8 @@ def no_library(there_is_one: bool = False) -> Iterator[None]:
     """No library of products: all products of halves are generated kernels."""
     with pytest.MonkeyPatch.context() as patch:
         if not there_is_one:
-            patch.setattr(CpuSim, "abilities", lambda self: frozenset())
+            for device in (CpuSim, CudaDevice):
+                patch.setattr(device, "abilities", lambda self: frozenset())
         yield
 
 
@@ -320,7 +323,7 @@ def test_nothing_of_a_row_gets_into_others(dtype: Any) -> None:
     x, y = normal(40, 50, dtype=dtype), normal(50, 60, dtype=dtype)
     x[3], y[:, 7], x[5, 2] = np.nan, np.inf, -np.inf
     with no_library(), np.errstate(invalid="ignore"):
-        found = jit(np.dot, device="cpusim")(x, y).astype(float)
+        found = jit(np.dot, device=DEVICE)(x, y).astype(float)
         expected = x.astype(np.float32) @ y.astype(np.float32)
     assert np.array_equal(np.isfinite(found), np.isfinite(expected))
     assert np.array_equal(np.isnan(found), np.isnan(expected))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import DEVICE
 from test_half_derivatives import halves, in_a_loop, point
 
 import jitnet
@@ -21,7 +22,7 @@ def softmax(x: Any) -> Any:
 
 
 def same(fn: Callable[..., Any], *args: Any, ulp: int = 0) -> None:
-    found, expected = (np.asarray(jitnet.jit(fn, device=d)(*args)) for d in ("cpusim", "cpu"))
+    found, expected = (np.asarray(jitnet.jit(fn, device=d)(*args)) for d in (DEVICE, "cpu"))
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
     if ulp and found.itemsize == 2:
@@ -73,6 +74,6 @@ def test_errors_show_halves(dtype: Any) -> None:
             raise ValueError(f"{x[0]} is too large")
         return x
 
-    for device in ("cpu", "cpusim"):
+    for device in ("cpu", DEVICE):
         with pytest.raises(ValueError, match=r"1\.5 is too large"):
             jitnet.jit(checked, device=device)(np.array([1.5, 2.0], dtype))

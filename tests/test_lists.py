@@ -555,14 +555,6 @@ def _a_slice_assigned(x: Any) -> Any:
     return s
 
 
-def _a_sum_of_lists(x: Any) -> Any:
-    s = []
-    for v in x:
-        if v > 0.5:
-            s.append(v)
-    return s + [1.0]
-
-
 def _a_deque_changed_in_its_loop(x: Any) -> Any:
     s = deque(np.flatnonzero(x > 0.5))
     for k in s:
@@ -586,7 +578,6 @@ REFUSED = [
     (_other_shapes, errors.ConcretizationError, "not all alike"),
     (_changed_after_it_was_appended, errors.MutationError, "rows[i] = [a, b]"),
     (_a_slice_assigned, errors.UnsupportedFunctionError, "item by item"),
-    (_a_sum_of_lists, errors.UnsupportedFunctionError, "y.extend(more)"),
     (_a_deque_changed_in_its_loop, errors.ConcretizationError, "popleft"),
     (_sorted_in_place, errors.UnsupportedFunctionError, "np.array(x)"),
 ]

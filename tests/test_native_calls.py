@@ -68,6 +68,28 @@ def pairs(p: Pair, *, scale: float = 1.0) -> Any:
     return Pair({"y": p.x * scale, "n": None, "s": "text"}, [p.x.sum(), *p.rest, (p.x,), {}])
 
 
+def halved(n: int) -> list[int]:
+    found = []
+    while n > 0:
+        found.append(n)
+        n //= 2
+    return found
+
+
+def grown(x: Any) -> Any:
+    """Lists of Python's and NumPy's numbers, bools, tuples and arrays; one of them is empty."""
+    sums, signs, steps, rows, none = [], [], [], [], []
+    for k, v in enumerate(x):
+        if v > 0:
+            sums.append(float(v) + 0.5)
+            signs.append(bool(v > 2))
+            steps.append((k, v, 2j * v))
+            rows.append(np.array([v, -v]))
+        if v > 10:
+            none.append(v)
+    return {"sums": sums, "rest": (signs, steps, rows, none, halved(len(steps)))}
+
+
 @pytest.mark.parametrize(
     ("fn", "args", "kwargs"),
     [
@@ -89,6 +111,13 @@ def pairs(p: Pair, *, scale: float = 1.0) -> Any:
         (lambda x: x + 1, (np.zeros(1 << 17),), {}),
         (pairs, (Pair(X, [1.5, None, 3]),), {"scale": 2.5}),
         (lambda *a, **k: (a[0], {**a[1]}, k["z"] * a[0]), (X, {"a": X}), {"z": 2}),
+        (halved, (1000,), {}),
+        (halved, (0,), {}),
+        (grown, (X - 1.5,), {}),
+        (grown, (X.astype(np.float32),), {}),
+        (lambda z: (z * 2, abs(z), z.real), (1.5 - 2j,), {}),
+        (lambda z: (z * 2, z + X), (np.complex64(1.5 - 2j),), {}),
+        (lambda z, x: (x.__setitem__(0, z), z * x.sum())[1], (2j, X.astype(complex)), {}),
     ],
 )
 def test_results_are_the_same(fn: Any, args: Any, kwargs: Any) -> None:
@@ -176,6 +205,19 @@ def test_a_changed_global_is_seen() -> None:
             for _ in range(3):
                 same(f(X), X * scale + weights)
     scale, weights = 2.0, np.ones(5)
+
+
+def test_a_builtin_that_is_hidden_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = warm(jit(lambda x: x + len(x)), X)
+    assert f._entry is not None
+    assert is_native(f, X)
+    monkeypatch.setitem(globals(), "len", lambda x: 100)
+    assert not is_native(f, X)
+    same(f(X), X + 100)
+    monkeypatch.undo()
+    monkeypatch.setattr(jitted, "NATIVE_AFTER", 1)
+    assert is_native(f, X)
+    same(f(X), X + 5)
 
 
 def test_changed_cells_containers_attributes_and_shapes_are_seen() -> None:

@@ -106,7 +106,7 @@ CASES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
 def unit(fn: Callable[..., Any], args: tuple[Any, ...], **options: Any) -> str:
     """The CUDA C++ of a function."""
     f = jitnet.trace(fn)(*args)
-    return cut(lowered(f, ["C"] * len(f.params)).program.kernel, **options).text
+    return cut(lowered(f, ["C"] * len(f.params), sinks=True).program.kernel, **options).text
 
 
 def compiled(text: str, generation: str) -> str:
@@ -305,7 +305,7 @@ def test_a_sample_of_random_programs() -> None:
     )
     def collect(program: tuple[Function, list[Any]]) -> None:
         f, _ = program
-        texts.append(cut(lowered(f, ["C"] * len(f.params)).program.kernel).text)
+        texts.append(cut(lowered(f, ["C"] * len(f.params), sinks=True).program.kernel).text)
 
     collect()
     for line in spilled([text for text in texts if "__global__" in text]):

@@ -125,10 +125,10 @@ def list_index_by_data(x):
 
 @refused(errors.ConcretizationError, "parts[i % 3]", X, 1_000_000)
 def list_index_in_a_huge_loop(x, n):
-    parts = [x[:1], x[:2], x]
+    parts = [x, np.outer(x, x), 3.0 * x]
     total = 0.0
     for i in range(n):
-        total += len(parts[i % 3])
+        total += parts[i % 3].sum()
     return total
 
 
@@ -156,7 +156,7 @@ def dict_filled_by_traced_keys(x):
 
 @refused(errors.ConcretizationError, "items[i % 2]", X, np.int64(3))
 def a_loop_that_only_data_ends_and_that_needs_its_step(x, n):
-    items, i, s = [x[:1], x[:2]], 0, 0.0
+    items, i, s = [x, np.outer(x, x)], 0, 0.0
     while True:
         if n <= 0:
             break
@@ -299,7 +299,7 @@ def endless_and_known(x):
 
 @refused(errors.ConcretizationError, "parts[i % 2]", X)
 def very_many_steps_one_by_one(x):
-    parts = [x[:1], x]
+    parts = [np.outer(x, x), x]
     for i in range(10**9):
         part = parts[i % 2]
     return x, part

@@ -221,7 +221,7 @@ def test_asserts_that_pytest_has_rewritten():
     assert [copy(3), copy(6)] == [3, -6]
     with pytest.raises(AssertionError, match="negative"):
         copy(0)
-    assert hooks.used == {"assert_": 3, "if_": 2, "then": 2}
+    assert hooks.used == {"assert_": 3, "if_": 2, "then": 2, "compared": 5, "unary": 1}
 
 
 # What the copy is
@@ -325,6 +325,10 @@ def test_every_construct_meets_its_hook():
         y["a"] += (1 if n else 2) + x[0][1:2][0]
         if x and len(y) > 1:
             del y["b"]
+        nullcontext.kept = -n
+        first, *_ = nullcontext.__dict__
+        y["c"] = nullcontext.kept, first
+        del nullcontext.kept
         return y if (z := x) else z
 
     f = compiled_from(dedent(inspect.getsource(f)))["f"]  # as it was before pytest saw it

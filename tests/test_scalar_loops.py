@@ -366,10 +366,48 @@ def blurred(x):
 def test_innermost_loops_begin_at_boundaries() -> None:
     text = llvm(blurred, np.ones((30, 40)))
     marks = re.findall(r"!llvm\.loop (!\d+)$", text, re.MULTILINE)
-    nodes = re.findall(r"^(!\d+) = distinct !\{\1, !0\}$", text, re.MULTILINE)
-    assert marks == nodes
-    assert len(set(marks)) == len(marks) < len(re.findall(r"^loop\.\d+:", text, re.MULTILINE))
+    nodes = dict(re.findall(r"^(!\d+) = distinct !\{\1, (.*)\}$", text, re.MULTILINE))
+    assert marks == list(nodes)
+    assert len(marks) == len(re.findall(r"^loop\.\d+:", text, re.MULTILINE))
+    assert set(nodes.values()) == {"!0, !1", "!0, !3", "!1"}  # innermost, short, and around these
     assert '!0 = !{!"llvm.loop.align", i32 32}' in text
+    assert '!1 = !{!"llvm.loop.unroll.disable"}' in text
+
+
+def congruential(x, n):
+    for _ in range(n):
+        x = x * np.uint32(1664525) + np.uint32(1013904223)
+    return x
+
+
+def gathered(v, which):
+    total = 0
+    for k in which:
+        total += v[k]
+    return total
+
+
+def least_of(v):
+    least = v[0]
+    for x in v:
+        least = min(least, x)
+    return least
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 7, 8, 9, 100])
+def test_unrolled_loops_end_where_they_should(n: int) -> None:
+    with np.errstate(over="ignore"):
+        agrees(congruential, np.uint32(3), n)
+    agrees(gathered, np.arange(10), np.arange(n) * 7 % 10 - 5)
+    agrees(gathered, np.arange(10), np.arange(n) * 7 % 12)  # out of bounds in the end
+
+
+def test_short_rounds_are_unrolled_unless_they_choose() -> None:
+    unrolled = re.compile(r"distinct !\{!\d+, !0, ![23]\}")
+    assert unrolled.search(llvm(congruential, np.uint32(3), 5))
+    assert unrolled.search(llvm(gathered, np.arange(10), np.arange(99)))
+    assert not unrolled.search(llvm(least_of, np.arange(99)))
+    agrees(least_of, (100 * np.cos(np.arange(99))).astype(np.int64))
 
 
 # -- arms and divisions ----------------------------------------------------------------------------

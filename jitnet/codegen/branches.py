@@ -23,7 +23,7 @@ from jitnet.kernel import statements as k
 from jitnet.ops import floordiv, rem
 from jitnet.ops.control import CHECK
 from jitnet.ops.primitive import Element
-from jitnet.ops.tape import ragged_axes
+from jitnet.ops.tape import is_packed, ragged_axes, tape_type
 from jitnet.passes.members import primitive
 
 if TYPE_CHECKING:
@@ -165,14 +165,15 @@ def _lower_arm(body: Body, operands: Sequence[Value], region: Function, plan: _B
 
 
 def lower_check(body: Body, eqn: Eqn, taken: Value | None = None) -> None:
-    """`taken`: where it does not hold the check is not made. It is asked after the check itself,
-    which a processor foresees to hold; it need not guess whether the arm is taken."""
+    """`taken`: where it does not hold the check is not made. It is asked where the check fails: a
+    processor foresees that it does not, and need not guess whether the arm is taken."""
     ok, *values = [body.scalar(v) for v in eqn.operands]
     error, message = eqn.attrs["error"], eqn.attrs["message"]
-    fails = s.logical_not(ok)
-    if taken is not None:
-        fails = s.bitwise_and(fails, taken)
-    k.branch(fails, lambda: k.raise_error(error, message, values))
+
+    def fail() -> None:
+        k.raise_error(error, message, values)
+
+    k.branch(s.logical_not(ok), fail if taken is None else lambda: k.branch(taken, fail))
 
 
 def lower_const(body: Body, eqn: Eqn) -> None:
@@ -210,8 +211,7 @@ def _reach(tape: Value, length: Value) -> None:
 
 
 def _ragged(tape: Value) -> list[tuple[int, int]]:
-    assert isinstance(tape.type, TapeType)
-    return ragged_axes(tape.type)
+    return ragged_axes(tape_type(tape))
 
 
 def _push(body: Body, tape: Value, values: Sequence[Value]) -> None:
@@ -258,8 +258,13 @@ def lower_tape_prepend(body: Body, eqn: Eqn) -> None:
 
 
 def lower_tape_copy(body: Body, eqn: Eqn) -> None:
+    """Those of a log that is not packed are found by its table, one by one."""
     tape, source = (body.scalar(v) for v in eqn.operands)
-    k.tape_copy(tape, source)
+    if is_packed(tape_type(source)):
+        k.tape_copy(tape, source)
+    else:
+        k.tape_cut(tape, ix.ZERO, ix.ZERO)
+        k.loop(0, k.tape_length(source), lambda i: k.tape_push(tape, k.tape_get(source, i, ())))
     body.env[eqn.result] = tape
 
 

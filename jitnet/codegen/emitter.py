@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from jitnet.codegen.lists import LIST_EMITTERS
-from jitnet.codegen.loops import emit_loop, emit_while
+from jitnet.codegen.loops import RARELY, emit_loop, emit_while
 from jitnet.codegen.rows import emit_scalar_eqn, is_scalar_op
 from jitnet.codegen.state import (
     ErrorSite,
@@ -28,6 +28,7 @@ from jitnet.codegen.state import (
 )
 from jitnet.codegen.tapes import TAPE_EMITTERS
 from jitnet.codegen.text import Index, value_type
+from jitnet.codegen.unrolling import rounds_at_once
 from jitnet.codegen.vectorize import emit_vector_loop
 from jitnet.codegen.workspace import planned_bytes
 from jitnet.ir import BufferType, Eqn, Function, Literal, Op, Value
@@ -115,14 +116,17 @@ def _emit_for(k: State, eqn: Eqn) -> None:
         def emit_body(index: str, names: list[str]) -> list[str]:
             return emit_region(k, body, [index, *names])
 
-        return emit_loop(k.w, low, high, 1, carries, emit_body, body.params[0].name)
+        name = body.params[0].name
+        return emit_loop(k.w, low, high, 1, carries, emit_body, name, rounds=rounds)
 
     size = _size(body)
-    finals = None
+    finals, rounds = None, 1
     if eqn.attrs["kind"] == "vector":
         finals = emit_vector_loop(k, eqn, scalar_loop)
     if finals is None:
         _note_scalar_loop(k, eqn)
+        rounds = rounds_at_once(body)
+        k.unrolls |= rounds > 1
         low, high = (k.index(v) for v in eqn.operands[:2])
         finals = scalar_loop(low, high, [k.text(v) for v in eqn.operands[2:]])
     _bind_results(k, eqn, finals)
@@ -197,7 +201,8 @@ def _emit_if(k: State, eqn: Eqn) -> None:
     w, (then, orelse) = k.w, eqn.regions
     labels = [w.fresh("then"), w.fresh("else")]
     join = w.fresh("join")
-    w.branch(k.text(eqn.operands[0]), *labels)
+    said = RARELY if _raises(then) else ""
+    w.branch(k.text(eqn.operands[0]), labels[0], labels[1], said)
     ends: list[tuple[list[str], str]] = []
     for label, region in zip(labels, (then, orelse)):
         w.label(label)
@@ -209,6 +214,18 @@ def _emit_if(k: State, eqn: Eqn) -> None:
         type = value_type(result.type)
         phi = f"phi {type} [ {a}, %{ends[0][1]} ], [ {b}, %{ends[1][1]} ]"
         bind(k, result, w.let(phi, result.name))
+
+
+def _raises(region: Function) -> bool:
+    """Whether what a region does is to raise, perhaps under one more condition."""
+    return bool(region.eqns) and (
+        region.eqns[-1].op is S.RAISE
+        or (
+            len(region.eqns) == 1
+            and region.eqns[0].op is S.IF
+            and _raises(region.eqns[0].regions[0])
+        )
+    )
 
 
 # -- calls and errors ------------------------------------------------------------------------------

@@ -1,14 +1,15 @@
-"""Lists as LLVM IR: tapes whose records are replaced and taken off, one after the other in memory.
+"""Lists as LLVM IR: tapes whose records are one after the other in memory.
 
     %length = load i64, ptr %list                  tape_get %list, %i
     %data = load ptr, ptr (%list + 16)               record %first + %i of 16 bytes at %data
     %first = load i64, ptr (%list + 24)
 
-A list is a block { i64 length, i64 capacity, ptr data, i64 first }. Records are of one size, laid
-out as `codegen.tapes` lays them out, so a record is found without a table, and what is taken off an
-end makes room there. A list that is full gets twice the memory, or moves to its front where that is
-half empty: each record is moved a few times in the mean, however many come and go. Arrays are
-copied out, since records move.
+So are those that are replaced and taken off, and logs of a few scalars (`is_packed`). A list is a
+block { i64 length, i64 capacity, ptr data, i64 first }. Records are of one size, laid out as
+`codegen.tapes` lays them out, so a record is found without a table, and what is taken off an end
+makes room there. A list that is full gets twice the memory, a whole block of the heap, or moves to
+its front where that is half empty: each record is moved a few times in the mean, however many come
+and go. Arrays are copied out, since records move.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from jitnet.codegen.tapes import TAPE_EMITTERS, address_in, record_layout, tape_
 from jitnet.codegen.text import Index
 from jitnet.ir import Eqn, Op, Value
 from jitnet.kernel import statements as S
+from jitnet.ops.tape import is_packed
 
 LIST = """\
 
@@ -88,7 +90,14 @@ shift:
   ret ptr %data
 grow:
   %more = shl i64 %capacity, 1
-  %wanted = call i64 @llvm.smax.i64(i64 %more, i64 16)
+  %most = call i64 @llvm.smax.i64(i64 %more, i64 16)
+  %data.bytes = mul i64 %most, %bytes
+  %last = add i64 %data.bytes, 63
+  %zeros = call i64 @llvm.ctlz.i64(i64 %last, i1 false)
+  %block = lshr i64 -9223372036854775808, %zeros
+  %twofold = shl i64 %block, 1
+  %usable = sub i64 %twofold, 64
+  %wanted = udiv i64 %usable, %bytes
   %new = call ptr @list_move(ptr %heap, ptr %list, i64 %wanted, i64 0, i64 %bytes)
   ret ptr %new
 }
@@ -330,7 +339,7 @@ def _by_kind(op: Op, of_list: Callable[[State, Eqn], None]) -> Callable[[State, 
 
     def emit(k: State, eqn: Eqn) -> None:
         tape = eqn.result if op is S.TAPE_NEW else eqn.operands[0]
-        (of_list if tape_type(tape).changes else of_tape)(k, eqn)
+        (of_list if is_packed(tape_type(tape)) else of_tape)(k, eqn)
 
     return emit
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from jitnet.codegen import heap, lists
 from jitnet.codegen.emitter import emit_eqns
-from jitnet.codegen.loops import aligned
+from jitnet.codegen.loops import numbered
 from jitnet.codegen.rows import Callee, Module
 from jitnet.codegen.state import ErrorSite, State, bind
 from jitnet.codegen.text import memory_type, value_type
@@ -26,6 +26,7 @@ from jitnet.codegen.workspace import plan_workspaces, planned_bytes
 from jitnet.ir import ArrayType, BufferType, Function
 from jitnet.kernel import statements as S
 from jitnet.kernel.target import Target
+from jitnet.ops.tape import is_packed
 
 ENTRY = "entry"
 PASSES = ("", "function", "module")
@@ -43,6 +44,7 @@ class LlvmModule:
     passes: LLVM's passes that make it faster: "" for none, as explicit vectors need none;
         "function" for scalar loops; "module", twice as many, where such a loop reads what an
         earlier step wrote.
+    unrolls: there are loops that LLVM shall unroll.
     """
 
     text: str
@@ -52,6 +54,7 @@ class LlvmModule:
     slots: int
     externs: tuple[str, ...]
     passes: str
+    unrolls: bool = False
 
 
 def emit(
@@ -72,13 +75,14 @@ def emit(
     module = Module(casts_halves=target.casts_halves, fast_math=fast_math)
     sites: list[ErrorSite] = []
     functions: list[str] = []
-    passes = {""}
+    passes, unrolls = {""}, False
     for f in (*reversed(kernel.callees()), kernel):
         k = State(target, module, plans[id(f)], sites=sites)
         functions.append(_emit_function(k, f, may_alias if f is kernel else None))
         passes.add(k.passes)
+        unrolls = unrolls or k.unrolls
     eqns = (eqn for f in (kernel, *kernel.callees()) for eqn in f.walk())
-    tapes = {eqn.attrs["type"].changes for eqn in eqns if eqn.op is S.TAPE_NEW}
+    tapes = {is_packed(eqn.attrs["type"]) for eqn in eqns if eqn.op is S.TAPE_NEW}
     uses_heap = _uses_heap(kernel, module)
     helpers = [heap.SHARED, heap.HEAP] if uses_heap else []
     helpers += [heap.TAPE] if False in tapes else []
@@ -98,13 +102,14 @@ def emit(
     slots = [len(f.results) for f in (kernel, *kernel.callees())]
     slots += [len(site.dtypes) for site in sites]
     return LlvmModule(
-        aligned(text),
+        numbered(text),
         ENTRY,
         tuple(sites),
         plans[id(kernel)].size,
         max(slots),
         (*module.externs, *([heap.POOL] if uses_heap else [])),
         max(passes, key=PASSES.index),
+        unrolls,
     )
 
 

@@ -9,6 +9,7 @@ for i in range(low, high):             br i1 (low < high), label %pre, label %en
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from jitnet.codegen.text import Index, Writer
@@ -19,7 +20,10 @@ Carry = tuple[str, str]
 ALIGNMENT = 32
 """Bytes. A round of a few instructions that crosses such a boundary may take twice the time."""
 
-_MARK = ", !llvm.loop"
+_MARK = re.compile(", !llvm.loop (inner|outer|unrolled [48])\n")
+
+RARELY = ", !prof !4"
+"""At the end of a jump: its condition rarely holds."""
 
 Body = Callable[[str, list[str]], Sequence[str]]
 
@@ -33,6 +37,7 @@ def emit_loop(
     body: Body,
     name: str = "i",
     hoisted: list[str] | None = None,
+    rounds: int = 1,
 ) -> list[str]:
     """`for i in range(low, high, step)`, tested at the end of each round.
 
@@ -40,6 +45,7 @@ def emit_loop(
         carries: (type, initial value) of each.
         body: `(index, carries) -> next carries`, writes one round.
         hoisted: lines that `body` writes to; they are put before the first round.
+        rounds: as many as LLVM is to write out of an innermost loop: 1, 4 or 8.
     """
     initial = [text for _, text in carries]
     if isinstance(low, int) and isinstance(high, int) and low + step >= high:
@@ -62,7 +68,7 @@ def emit_loop(
     following = w.let(f"add nsw i64 {index}, {step}")
     last = w.block
     again = w.let(f"icmp slt i64 {following}, {high}")
-    w.add(f"br i1 {again}, label %{round_}, label %{end}{_mark(w, inside)}")
+    w.add(f"br i1 {again}, label %{round_}, label %{end}{_mark(w, inside, rounds)}")
     w.lines[phis] = f"  {index} = phi i64 [ {low}, %{start} ], [ {following}, %{last} ]"
     for n, ((type, first), carry, value) in enumerate(zip(carries, names, values)):
         w.lines[phis + 1 + n] = (
@@ -115,22 +121,34 @@ def emit_while(
     return names
 
 
-def _mark(w: Writer, inside: int) -> str:
-    """What the jump back says of a loop, if it is an innermost one: if no loop was written since
-    there were that many."""
+def _mark(w: Writer, inside: int, rounds: int = 1) -> str:
+    """What the jump back says of a loop: it is an innermost one if no loop was written since there
+    were that many."""
     w.loops += 1
-    return _MARK if w.loops == inside + 1 else ""
+    if w.loops > inside + 1:
+        return ", !llvm.loop outer"
+    return f", !llvm.loop {'inner' if rounds == 1 else f'unrolled {rounds}'}"
 
 
-def aligned(module: str) -> str:
-    """The text of a module; each loop that is marked gets a number, and begins at a multiple of
-    `ALIGNMENT`."""
-    first, *rest = module.split(_MARK + "\n")
+def numbered(module: str) -> str:
+    """The text of a module whose loops have numbers, under which it is said what LLVM shall do:
+    innermost ones begin at a multiple of `ALIGNMENT`, and none is unrolled but those marked so."""
+    first, *rest = _MARK.split(module)
     parts = [first]
     nodes: list[str] = []
-    for n, part in enumerate(rest):
-        parts.append(f"{_MARK} !{n + 1}\n{part}")
-        nodes.append(f"!{n + 1} = distinct !{{!{n + 1}, !0}}\n")
-    if nodes:
-        nodes.insert(0, f'!0 = !{{!"llvm.loop.align", i32 {ALIGNMENT}}}\n')
+    for n, (kind, part) in enumerate(zip(rest[::2], rest[1::2]), 5):
+        parts.append(f", !llvm.loop !{n}\n{part}")
+        nodes.append(f"!{n} = distinct !{{!{n}, {_NODES[kind]}}}\n")
+    if nodes or RARELY in module:
+        nodes.insert(0, _SAID)
     return "".join(parts + nodes)
+
+
+_NODES = {"inner": "!0, !1", "outer": "!1", "unrolled 4": "!0, !2", "unrolled 8": "!0, !3"}
+_SAID = f"""\
+!0 = !{{!"llvm.loop.align", i32 {ALIGNMENT}}}
+!1 = !{{!"llvm.loop.unroll.disable"}}
+!2 = !{{!"llvm.loop.unroll.count", i32 4}}
+!3 = !{{!"llvm.loop.unroll.count", i32 8}}
+!4 = !{{!"branch_weights", i32 1, i32 2000}}
+"""

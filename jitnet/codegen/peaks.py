@@ -1,6 +1,6 @@
 """How much memory a call takes at its peak, read off its kernel.
 
-    %tape = tape_new                 for 1000 rounds of 8 bytes and two addresses:  24,000
+    %tape = tape_new                 for 1000 rounds of 8 bytes, which may have moved:  16,000
     for 0, 1000 {
       tape_push %tape, %x
       %a = alloc %k {heap=true}      at most so many bytes live at once:  8 * the largest %k
@@ -25,7 +25,7 @@ from jitnet.codegen.workspace import plan_workspace, planned_bytes
 from jitnet.ir import BufferType, Dim, Eqn, Facts, Function, Literal, Op, TapeType, Value, facts
 from jitnet.kernel import statements as S
 from jitnet.kernel.scalars import ScalarOp
-from jitnet.ops.tape import ragged_axes
+from jitnet.ops.tape import is_packed, ragged_axes
 
 LARGEST = 2**40
 """An integer of which no more is known than that it is below this or above is not known."""
@@ -208,8 +208,8 @@ class _Walk:
 
     def tape_push(self, eqn: Eqn) -> None:
         tape, *values = eqn.operands
-        size = ADDRESSES + sum(-(-self.bytes_of(v) // 8) * 8 for v in values)
         assert isinstance(tape.type, TapeType)
+        size = _with_room(tape.type, sum(-(-self.bytes_of(v) // 8) * 8 for v in values))
         if tape.type.changes:  # how many records it has at a time is data
             self.is_known = False
         ragged = ragged_axes(tape.type)
@@ -232,7 +232,7 @@ class _Walk:
             self.is_known = False
             return
         fields = [prod(d or 0 for d in dims) * t.itemsize for t, dims in tape.type.fields]
-        wanted = count * (ADDRESSES + sum(-(-n // 8) * 8 for n in fields))
+        wanted = count * _with_room(tape.type, sum(-(-n // 8) * 8 for n in fields))
         key = self.homes[tape]
         self.change(key, max(0.0, wanted - self.live.get(key, 0.0)))
 
@@ -319,6 +319,11 @@ class _Walk:
             self._enter(callee.params, eqn.operands)
             self.region(callee)
             self._enter(eqn.results, callee.results)
+
+
+def _with_room(tape: TapeType, size: float) -> float:
+    """What a record of so many bytes takes, and what was there before there were more of them."""
+    return 2 * size if is_packed(tape) else size + ADDRESSES
 
 
 def _mean(left: Sequence[Mapping[Key, float]]) -> dict[Key, float]:

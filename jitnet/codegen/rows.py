@@ -31,7 +31,7 @@ FAST = "reassoc nsz arcp contract afn"
 
 _ARITHMETIC = ("fadd", "fsub", "fmul", "fdiv")
 
-INLINE_EQNS = 12
+INLINE_EQNS = 16
 """Expansions of at most so many equations are written in place on one lane."""
 
 

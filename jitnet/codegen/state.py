@@ -44,7 +44,7 @@ class State:
         sites: errors so far; a program's status is the position in it, from 1.
         exits: (block, status) of the jumps to the way out.
         allocas: lines for the head of the function.
-        passes: those of LLVM that scalar loops gain from, see `LlvmModule`.
+        passes, unrolls: what scalar loops gain from, see `LlvmModule`.
     """
 
     target: Target
@@ -58,6 +58,7 @@ class State:
     exits: list[tuple[str, int | str]] = field(default_factory=list)
     allocas: list[str] = field(default_factory=list)
     passes: str = ""
+    unrolls: bool = False
 
     def text(self, value: Value) -> str:
         """A scalar, or the address of a buffer or tape."""

@@ -105,8 +105,8 @@ class Writer:
     def jump(self, label: str) -> None:
         self.add(f"br label %{label}")
 
-    def branch(self, condition: str, then: str, orelse: str) -> None:
-        self.add(f"br i1 {condition}, label %{then}, label %{orelse}")
+    def branch(self, condition: str, then: str, orelse: str, said: str = "") -> None:
+        self.add(f"br i1 {condition}, label %{then}, label %{orelse}{said}")
 
     @contextmanager
     def into(self, lines: list[str], known: dict[str, str]) -> Iterator[None]:

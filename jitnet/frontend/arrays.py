@@ -12,6 +12,7 @@ runs the trace can undo it and hand the final value on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -462,7 +463,7 @@ def followed(dummy: np.ndarray, step: Step) -> np.ndarray | None:
         return dummy
     if _same_but_for_units(eqn.result.dims, eqn.operands[0].dims) is not None:
         return _with_units(dummy, dims)
-    if int(np.prod(dims)) != dummy.size:
+    if math.prod(dims) != dummy.size:
         return _strided(dummy, (), ()) if dummy.flags.c_contiguous else None
     shaped = dummy.reshape(dims)
     return shaped if not shaped.size or np.may_share_memory(shaped, dummy) else None

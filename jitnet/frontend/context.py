@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from jitnet import errors, source
-from jitnet.ir import UNKNOWN, ArrayType, Builder, Frame, Literal, Loc, Type, Value, as_dim
+from jitnet.ir import UNKNOWN, ArrayType, Builder, Eqn, Frame, Literal, Loc, Type, Value, as_dim
 from jitnet.ir.loc import MOST_FRAMES
 
 Result = TypeVar("Result")
@@ -84,10 +84,12 @@ class Trace:
         containers: the containers and objects that came in, by identity.
         snapshots: containers that may not be written to; see `flow.snapshots`.
         tests: what conditions say of variants, and `facts` what a region knows of some: by identity
-            of its number, that and the numbers that it may be; see `flow.variants`.
+            of its number, that and the numbers that it may be; see `flow.conditions`.
         iterated: memory of the arrays that running loops go over.
         copies: how often the part of the program that is traced will be, in a nest of short loops.
         unrollable: how many loops around are traced step by step if they need their counters.
+        decided: params of a loop's step that stand for what data decides; see `flow.counters`.
+        picked: arrays that data has picked from lists, by identity; see `flow.picking`.
         inner_lists: containers that are items of lists on tapes; see `flow.inner_lists`.
         worlds: what the running branches and loops can change; see `flow.world`.
         bring_in: the copy of something from outside that the traced function is to see.
@@ -126,6 +128,8 @@ class Trace:
         self.iterated: list[Any] = []
         self.copies = 1
         self.unrollable = 0
+        self.decided: set[Value] = set()
+        self.picked: dict[int, Any] = {}
         self.inner_lists: dict[int, Any] = {}
         self.worlds: list[Any] = []
         self.bring_in: Callable[[Any], Any] = _as_it_is if parent is None else parent.bring_in
@@ -327,30 +331,29 @@ class NeedStatic(Interruption):
 
 def integer_arguments_of(trace: Trace, value: Value) -> frozenset[int] | None:
     """The outermost trace's int arguments that `value` is computed from, if from nothing else."""
-    producers = {r: eqn for eqn in trace.builder.eqns for r in eqn.results}
+    producers: dict[int, dict[Value, Eqn]] = {}
     leaves: set[int] = set()
-    pending, seen = [value], {value}
+    pending, seen = [(trace, value)], {value}
     while pending:
-        v = pending.pop()
+        here, v = pending.pop()
         if isinstance(v, Literal):
             continue
-        if v in producers:
-            fresh = [o for o in producers[v].operands if o not in seen]
-            seen.update(fresh)
-            pending += fresh
+        if id(here) not in producers:
+            producers[id(here)] = {r: eqn for eqn in here.builder.eqns for r in eqn.results}
+        eqn, leaf = producers[id(here)].get(v), here.arguments.get(v)
+        if eqn is not None:
+            sources = [(here, o) for o in eqn.operands]
+        elif leaf is not None:
+            if leaf not in here.static_candidates:
+                return None
+            leaves.add(leaf)
             continue
-        found = _argument_leaves(trace, v)
-        if found is None:
-            return None
-        leaves |= found
+        else:
+            outer = here.captured(v)
+            if not isinstance(outer, Value) or here.parent is None:
+                return None
+            sources = [(here.parent, outer)]
+        fresh = [(where, o) for where, o in sources if o not in seen]
+        seen.update(o for _, o in fresh)
+        pending += fresh
     return frozenset(leaves) if leaves else None
-
-
-def _argument_leaves(trace: Trace, param: Value) -> frozenset[int] | None:
-    leaf = trace.arguments.get(param)
-    if leaf is not None:
-        return frozenset((leaf,)) if leaf in trace.static_candidates else None
-    outer = trace.captured(param)
-    if not isinstance(outer, Value) or trace.parent is None:
-        return None
-    return integer_arguments_of(trace.parent, outer)

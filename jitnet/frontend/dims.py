@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors, ops
-from jitnet.frontend.context import integer_arguments_of, running_trace
+from jitnet.frontend.context import NeedStatic, integer_arguments_of, running_trace
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Dim, Literal, Value, as_dim, as_value
 from jitnet.ir import types as T
@@ -92,10 +92,15 @@ def static_shape(x: Tracer, what: str) -> tuple[int, ...]:
     """The shape as ints.
 
     Raises:
+        NeedStatic: where the caller's int arguments determine it.
         ConcretizationError: where an extent is only known when the program runs.
     """
     if x.value.array_type.is_static:
         return x.value.shape
+    unknown = [d for d in x.value.dims if isinstance(d, Value)]
+    leaves = [integer_arguments_of(running_trace(), d) for d in unknown]
+    if None not in leaves:
+        raise NeedStatic(frozenset[int]().union(*(found for found in leaves if found)))
     raise errors.ConcretizationError(
         f"{what} of an array of shape {show(x.value.dims)}",
         why="it needs the extents while the function is traced, and one depends on data",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from jitnet import errors
-from jitnet.frontend.grown import grown
+from jitnet.frontend.grown import Grown, grown
 from jitnet.frontend.places import (
     ABSENT,
     Appended,
@@ -38,10 +38,6 @@ class Known(NamedTuple):
     path: Path
 
 
-class Items(list[Any]):
-    """The items of a list that has grown in the program."""
-
-
 class Effect(NamedTuple):
     """A container of the arguments that is changed.
 
@@ -50,13 +46,16 @@ class Effect(NamedTuple):
         keys: of a dict, or the names of a dataclass's fields, or of variables that are other ones
             now; None for a list.
         trees, outputs: its new items, their leaves one after the other.
+        deleted: variables that are there no longer.
+        grows: it has grown in the program: the one output is a list of its items.
     """
 
     path: Path
     keys: tuple[Any, ...] | None
     trees: tuple[TreeDef, ...]
     outputs: tuple[Any, ...]
-    deleted: tuple[str, ...] = ()
+    deleted: tuple[str, ...]
+    grows: bool
 
 
 class Change(NamedTuple):
@@ -66,6 +65,11 @@ class Change(NamedTuple):
     keys: tuple[Any, ...] | None
     items: tuple[Any, ...]
     deleted: tuple[str, ...] = ()
+
+    @property
+    def grows(self) -> bool:
+        """Whether the one item stands for all."""
+        return len(self.items) == 1 and type(self.items[0]) is Grown
 
 
 class Containers:
@@ -188,13 +192,8 @@ def carry_out(effects: Sequence[Effect], arguments: Any, hand_out: Callable[[Any
         items = []
         for tree in effect.trees:
             leaves = [next(outputs) for _ in range(tree.leaf_count)]
-            items.append(
-                unflatten(
-                    tree,
-                    [hand_out(leaf) for leaf in leaves],
-                )
-            )
-        contents.append(items)
+            items.append(unflatten(tree, [hand_out(leaf) for leaf in leaves]))
+        contents.append(items[0] if effect.grows else items)
     for target, effect, items in zip(targets, effects, contents):
         _fill(target, effect, items)
 
@@ -241,11 +240,10 @@ def _fill(target: Any, effect: Effect, items: Sequence[Any]) -> None:
         for name in effect.deleted:
             write(target.original, name, ABSENT)
     elif keys is None:
-        new = items[0] if len(items) == 1 and isinstance(items[0], Items) else items
         if isinstance(target, Appended):
-            target.original.extend(new)
+            target.original.extend(items)
         else:
-            target[:] = new
+            target[:] = items
     elif isinstance(target, dict):
         target.clear()
         target.update(zip(keys, items))

@@ -112,10 +112,10 @@ def _as(x: Operand, dtype: DType) -> Value:
 
 
 def _held(x: Operand, dtype: DType) -> Value | None:
-    """The number in that dtype; None where this would be another number."""
+    """The number in that dtype, as branches have it; None where this would be another number."""
     if isinstance(x, Tracer):
-        counted = x.flavour == "python" and not x.value.dtype.is_inexact
-        value = ops.convert(x.value, dtype) if counted and dtype.is_float else x.value
+        is_real = x.flavour == "python" and not x.value.dtype.is_complex
+        value = ops.convert(x.value, dtype) if is_real and dtype.is_float else x.value
         return value if value.dtype == dtype else None
     if type(x) is complex and not dtype.is_complex:
         return None

@@ -22,7 +22,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jitnet import errors, ir
-from jitnet.frontend import aliasing, guards, signature
+from jitnet.frontend import aliasing, signature
 from jitnet.frontend.closures import Wrapper
 from jitnet.frontend.collector import resting
 from jitnet.frontend.context import NeedStatic, current_trace
@@ -40,6 +40,7 @@ from jitnet.frontend.traced import (
 from jitnet.frontend.varying import MOST_VALUES, Varying, shape_of
 from jitnet.runtime.options import Options
 from jitnet.runtime.vectorcall import NativeCallable, enable, set_entry
+from jitnet.source import user_traceback
 
 if TYPE_CHECKING:
     from jitnet.frontend.device_entries import Entry as DeviceEntry
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 CACHE_SIZE = 256
 
-NATIVE_AFTER = 50
+NATIVE_AFTER = 16
 """Calls of a specialisation before it gets a native entry, which takes 5 to 30 ms to make."""
 
 REPLAYED_AFTER = 4
@@ -89,7 +90,8 @@ class Lowered:
     def cost(self) -> Mapping[str, int]:
         """Rough work of one call: "kernels", "flops", "bytes" of arguments and results, "copies";
         "peak_bytes", the memory that it takes beside its arguments, and "peak_is_known", 0 where
-        that is a lower bound."""
+        that is a lower bound. On a device, where a call can be planned, also "launches" of kernels,
+        "calls" of libraries, and "moved_bytes", which these read and write."""
         return self._specialisation.executable.cost
 
     def compile(self) -> Callable[..., Any]:
@@ -168,7 +170,7 @@ class Jitted(Wrapper, NativeCallable):  # type: ignore[misc]
                 return verifying.run(self.__wrapped__, specialisation, leaves, arguments)
             result = specialisation.run(leaves, arguments)
         except errors.JitnetError as error:
-            raise error.with_traceback(guards.user_traceback(error.__traceback__)) from None
+            raise error.with_traceback(user_traceback(error.__traceback__)) from None
         calls = next(specialisation.calls)
         if specialisation.executable.device is not None:
             if calls >= REPLAYED_AFTER and calls.bit_count() == 1:

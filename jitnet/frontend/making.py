@@ -24,7 +24,7 @@ from jitnet.frontend.promotion import (
     result_type,
 )
 from jitnet.frontend.tracer import Tracer, supported_dtype, wrap
-from jitnet.ir import DType, Literal
+from jitnet.ir import DType, Literal, Value
 from jitnet.ir import types as T
 
 
@@ -34,7 +34,7 @@ def _plan(a: Any, dtype: Any, shape: Any) -> tuple[DType, Dims]:
     return wanted, x.value.dims if shape is None else extents(shape)
 
 
-def _constant_like(number: int) -> Callable[..., Tracer]:
+def _made_like(make: Callable[[DType, Dims], Value]) -> Callable[..., Tracer]:
     def like(
         a: Any,
         dtype: Any = None,
@@ -45,13 +45,14 @@ def _constant_like(number: int) -> Callable[..., Tracer]:
         device: Any = None,
     ) -> Tracer:
         wanted, dims = _plan(a, dtype, shape)
-        return _like(wrap(filled(Literal(number, wanted), dims)), order, a)
+        return _like(wrap(make(wanted, dims)), order, a)
 
     return like
 
 
-zeros_like = _constant_like(0)
-ones_like = _constant_like(1)
+zeros_like = _made_like(lambda dtype, dims: filled(Literal(0, dtype), dims))
+ones_like = _made_like(lambda dtype, dims: filled(Literal(1, dtype), dims))
+empty_like = _made_like(lambda dtype, dims: ops.empty(dims, dtype))
 
 
 def full_like(
@@ -213,7 +214,7 @@ TABLE: dict[Any, Callable[..., Any]] = {
     np.zeros_like: zeros_like,
     np.ones_like: ones_like,
     np.full_like: full_like,
-    np.empty_like: zeros_like,
+    np.empty_like: empty_like,
     np.copy: copy,
     np.linspace: linspace,
     np.geomspace: geomspace,

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from jitnet import errors
-from jitnet.codegen.signature import BufferOutput, HeapOutput
+from jitnet.codegen.signature import AliasOutput, BufferOutput, HeapOutput
 from jitnet.frontend.context import RUNNING
 from jitnet.frontend.effects import Known
-from jitnet.frontend.guards import Guards, user_traceback
+from jitnet.frontend.guards import Guards
+from jitnet.frontend.places import ABSENT
 from jitnet.frontend.pytree import LEAF, is_registered
 from jitnet.frontend.signature import LeafType, Static
 from jitnet.frontend.traced import Chosen, Input, Output, Spread, Traced
@@ -32,6 +33,7 @@ from jitnet.ir import Effect, Function, effect_of
 from jitnet.runtime import dispatch
 from jitnet.runtime.dispatch import Branch, CallSpec, Constant, Entry
 from jitnet.runtime.native import NativeProgram
+from jitnet.source import user_traceback
 
 RELEASE_SECONDS = 15e-6
 """Programs that take longer, ctypes included, let other threads run."""
@@ -115,7 +117,8 @@ def _call_spec(
         kwargs=tuple(zip(keywords.keys, keywords.children, strict=True)),
         sources=tuple(_source(given, places) for given in traced.inputs),
         result=_tree(iter(traced.out_tree.tokens), iter(results)),
-        items=items,
+        items=tuple(item for item in items if item[2] is not ABSENT),
+        absent=tuple((names, name) for names, name, held in items if held is ABSENT),
         cells=((RUNNING, 0), *cells),
         kinds=kinds,
         condition=condition,
@@ -143,6 +146,8 @@ def _argument(leaf: LeafType, is_stored: bool) -> Any:
         return dispatch.ArrayLeaf(leaf.dtype, shape, leaf.layout, is_stored)
     if leaf.flavour == "scalar":
         return dispatch.ScalarLeaf(leaf.dtype)
+    if leaf.dtype.is_complex:
+        return dispatch.NumberLeaf(complex)
     return dispatch.NumberLeaf(float if leaf.dtype.is_float else int)
 
 
@@ -170,8 +175,10 @@ def _result(
         if one is None or other is None:
             return None
         return dispatch.Chosen(computed[output.result], one, other)
-    if isinstance(output, (Known, Spread)):
+    if isinstance(output, Known):
         return None
+    if isinstance(output, Spread):
+        return _listing(output, program, computed)
     if output.result is None:
         return None if isinstance(output.value, np.ndarray) else Constant(output.value)
     if output.view is not None:
@@ -183,9 +190,34 @@ def _result(
         return dispatch.Argument(_places(structure)[source.leaf])
     place = computed[output.result]
     made = program.signature.outputs[place]
-    if isinstance(made, BufferOutput | HeapOutput) and not made.dims:
-        return None  # an array, whatever the flavour
-    return dispatch.Result(place, output.flavour, output.by_columns)
+    if isinstance(made, BufferOutput | HeapOutput) and made.dims:
+        return dispatch.Result(place, "array", output.by_columns)
+    return dispatch.Result(place, output.flavour) if _is_made(made, output.flavour) else None
+
+
+def _is_made(made: Any, flavour: str) -> bool:
+    """Whether there are objects of rank 0 for such an output: Python's complex numbers are pairs of
+    float64."""
+    return not isinstance(made, AliasOutput) and (flavour != "python" or made.dtype.name != "c64")
+
+
+def _listing(
+    output: Spread, program: NativeProgram, computed: Mapping[int, int]
+) -> dispatch.Listing | None:
+    """A list of numbers, NumPy's scalars, arrays of known extents, or tuples of such."""
+    first, *rest = output.tree.tokens
+    if first is not LEAF and not (first[0] is tuple and all(token is LEAF for token in rest)):
+        return None
+    parts = []
+    for result, flavour in zip(output.results, output.flavours, strict=True):
+        made = program.signature.outputs[computed[result]]
+        if not isinstance(made, BufferOutput | HeapOutput):
+            return None
+        extents = made.dims[1:]
+        if not all(isinstance(d, int) for d in extents) or not _is_made(made, flavour):
+            return None
+        parts.append(dispatch.Result(computed[result], "array" if extents else flavour))
+    return dispatch.Listing(tuple(parts), first is not LEAF) if parts else None
 
 
 # -- trees -----------------------------------------------------------------------------------------

@@ -19,8 +19,10 @@ from jitnet import errors, ops
 from jitnet.frontend.creating import is_traced
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flats import unflattened
-from jitnet.frontend.flow.variants import MOST_VARIANTS, has_identity, picked
-from jitnet.frontend.flow.world import Content, is_held_elsewhere
+from jitnet.frontend.flow.containers import has_identity
+from jitnet.frontend.flow.holders import is_held_elsewhere
+from jitnet.frontend.flow.variants import MOST_VARIANTS, picked
+from jitnet.frontend.flow.world import Content
 from jitnet.frontend.pytree import flatten, unflatten
 from jitnet.frontend.sorting import lexicographic
 from jitnet.frontend.tracer import Flavour, Tracer, lift, wrap

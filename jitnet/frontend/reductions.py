@@ -101,12 +101,8 @@ def sum(
     refuse_out(out)
     x = as_array(a).value
     x = ops.convert(x, _accumulate_dtype(x, dtype))
-    axes = reduced_axes(axis, x.rank)
-    if x.dtype.is_bool:
-        folded = ops.reduce_any(_masked(x, where, Literal(False, T.bool_)), axes)
-        return _with_initial(np.logical_or, _finish(folded, x, axes, keepdims), initial)
-    folded = ops.reduce_sum(_masked(x, where, Literal(0, x.dtype)), axes)
-    return _with_initial(np.add, _finish(folded, x, axes, keepdims), initial)
+    fold, add = (ops.reduce_any, np.logical_or) if x.dtype.is_bool else (ops.reduce_sum, np.add)
+    return _folded(x, axis, keepdims, initial, where, Literal(0, x.dtype), fold, add)
 
 
 def prod(
@@ -122,12 +118,25 @@ def prod(
     refuse_out(out)
     x = as_array(a).value
     x = ops.convert(x, _accumulate_dtype(x, dtype))
+    of_bools, of_numbers = (ops.reduce_all, np.logical_and), (ops.reduce_prod, np.multiply)
+    fold, multiply = of_bools if x.dtype.is_bool else of_numbers
+    return _folded(x, axis, keepdims, initial, where, Literal(1, x.dtype), fold, multiply)
+
+
+def _folded(
+    x: Value,
+    axis: Any,
+    keepdims: Any,
+    initial: Any,
+    where: Any,
+    unit: Literal,
+    fold: Fold,
+    more: np.ufunc,
+) -> Tracer:
+    """What `fold` makes of x, `unit` where it is masked, and `more` of that and of `initial`."""
     axes = reduced_axes(axis, x.rank)
-    if x.dtype.is_bool:
-        folded = ops.reduce_all(_masked(x, where, Literal(True, T.bool_)), axes)
-        return _with_initial(np.logical_and, _finish(folded, x, axes, keepdims), initial)
-    folded = ops.reduce_prod(_masked(x, where, Literal(1, x.dtype)), axes)
-    return _with_initial(np.multiply, _finish(folded, x, axes, keepdims), initial)
+    folded = fold(_masked(x, where, unit), axes)
+    return _with_initial(more, _finish(folded, x, axes, keepdims), initial)
 
 
 def _extremum(a: Any, axis: Any, keepdims: Any, initial: Any, where: Any, name: str) -> Tracer:

@@ -17,6 +17,7 @@ import warnings
 from types import CellType, CodeType, FunctionType
 
 from jitnet.frontend import sources
+from jitnet.frontend.desugaring import desugared
 from jitnet.frontend.rewritten_expressions import Expressions, UnrewritableError
 from jitnet.frontend.rewritten_statements import function
 from jitnet.frontend.scopes import Summaries
@@ -81,7 +82,7 @@ def _rewritten_code(code: CodeType, file: str) -> CodeType | None:
             if isinstance(node, ast.Lambda):
                 node.body = Expressions(Summaries(), None, in_class).expression(node.body)
             else:
-                node = function(node, in_class)
+                node = function(desugared(node), in_class)
             made = sources.compiled(node, code, HOOKS)
         except (UnrewritableError, RecursionError):  # hundreds of early returns nest too deep
             return None

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import ast
 
-from jitnet.frontend.rewritten_expressions import Expressions
+from jitnet.frontend.rewritten_expressions import Expressions, symbol
 from jitnet.frontend.scopes import Summaries
-from jitnet.frontend.syntax import assign, hook, load, position, store
+from jitnet.frontend.syntax import assign, hook, load, position, start, store
 
 
 class Assignments(Expressions, ast.NodeTransformer):
@@ -25,8 +25,9 @@ class Assignments(Expressions, ast.NodeTransformer):
         self.temporaries = 0  # of the statement that is being rewritten
 
     def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
-        if not any(map(_has_subscript, node.targets)):
+        if not any(map(_stores, node.targets)):
             self.generic_visit(node)
+            node.value = _gone_over(node.value, node.targets)
             return node
         value = self.expression(node.value)
         if len(node.targets) == 1:
@@ -45,17 +46,25 @@ class Assignments(Expressions, ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt | list[ast.stmt]:
         target = node.target
-        if not isinstance(target, ast.Subscript):
-            self.generic_visit(node)
-            return node
+        if isinstance(target, ast.Name):
+            before = ast.Name(target.id, ast.Load(), **position(target))
+            changed = self._changed(node, before)
+            return ast.Assign([target], changed, **position(node))
         keep_base, base = self._keep(self.expression(target.value))
+        if isinstance(target, ast.Attribute):
+            whose = ast.Attribute(load(base, target), target.attr, ast.Load(), **position(target))
+            keep_item, name = self._keep(self._changed(node, self.visit_Attribute(whose)))
+            into = ast.Attribute(load(base, target), target.attr, ast.Store(), **position(target))
+            return [keep_base, keep_item, *self.write(into, load(name, target))]
         keep_key, key = self._keep(self.key(target.slice))
         item = hook("getitem", target, load(base, target), load(key, target))
-        keep_item, name = self._keep(item)
-        operand = self.expression(node.value)
-        change = ast.AugAssign(store(name, target), node.op, operand, **position(node))
+        keep_item, name = self._keep(self._changed(node, item))
         args = (load(base, target), load(key, target), load(name, target))
-        return [keep_base, keep_key, keep_item, change, _set_item(target, *args)]
+        return [keep_base, keep_key, keep_item, _set_item(target, *args)]
+
+    def _changed(self, node: ast.AugAssign, item: ast.expr) -> ast.expr:
+        """What an operator in place makes of an item."""
+        return hook("in_place", node, symbol(node.op, node), item, self.expression(node.value))
 
     def visit_Delete(self, node: ast.Delete) -> ast.stmt | list[ast.stmt]:
         if not any(isinstance(target, ast.Subscript) for target in node.targets):
@@ -76,7 +85,10 @@ class Assignments(Expressions, ast.NodeTransformer):
             return self.write(target.value, value)
         if isinstance(target, ast.Subscript):
             return self._write_item(target, value)
-        if not _has_subscript(target):
+        if isinstance(target, ast.Attribute) and _stores(target):
+            return self._write_attribute(target, value)
+        value = _gone_over(value, [target])
+        if not _stores(target):
             return [ast.Assign([self.expression(target)], value, **position(target))]
         assert isinstance(target, ast.Tuple | ast.List)
         names = [self._temporary() for _ in target.elts]
@@ -100,6 +112,16 @@ class Assignments(Expressions, ast.NodeTransformer):
         base, key = self.expression(target.value), self.key(target.slice)
         return [*before, _set_item(target, base, key, value)]
 
+    def _write_attribute(self, target: ast.Attribute, value: ast.expr) -> list[ast.stmt]:
+        """Of an object whose class may say what becomes of it."""
+        before: list[ast.stmt] = []
+        if not isinstance(value, ast.Constant | ast.Name) or _may_rebind(target):
+            keep, name = self._keep(value)
+            before, value = [keep], load(name, target)
+        name_of = ast.Constant(target.attr, **start(target))
+        call = hook("set_attribute", target, self.expression(target.value), name_of, value)
+        return [*before, ast.Expr(call, **position(target))]
+
     def _keep(self, value: ast.expr) -> tuple[ast.stmt, str]:
         """A value in a temporary variable."""
         name = self._temporary()
@@ -114,13 +136,23 @@ def _set_item(target: ast.Subscript, *args: ast.expr) -> ast.stmt:
     return ast.Expr(hook("setitem", target, *args), **position(target))
 
 
-def _has_subscript(target: ast.expr) -> bool:
-    """Whether an assignment to this target stores an item."""
+def _stores(target: ast.expr) -> bool:
+    """Whether an assignment to this target stores an item or an attribute, or unpacks an item.
+    Names that Python makes longer, `self.__x`, stay where it sees them."""
     if isinstance(target, ast.Tuple | ast.List):
-        return any(map(_has_subscript, target.elts))
+        return any(isinstance(t, ast.Tuple | ast.List) or _stores(t) for t in target.elts)
     if isinstance(target, ast.Starred):
-        return _has_subscript(target.value)
-    return isinstance(target, ast.Subscript)
+        return _stores(target.value)
+    is_attribute = isinstance(target, ast.Attribute) and not target.attr.startswith("__")
+    return is_attribute or isinstance(target, ast.Subscript)
+
+
+def _gone_over(value: ast.expr, targets: list[ast.expr]) -> ast.expr:
+    """A value that is unpacked: an object may say what its items are."""
+    is_unpacked = any(isinstance(target, ast.Tuple | ast.List) for target in targets)
+    if not is_unpacked or isinstance(value, ast.Tuple | ast.List):
+        return value
+    return hook("iterable", value, value)
 
 
 def _may_rebind(target: ast.expr) -> bool:

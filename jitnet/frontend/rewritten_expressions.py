@@ -24,7 +24,7 @@ _LOCALS = {"locals": 1, "vars": 1, "dir": 1, "eval": 2, "exec": 2}
 _CONSUMERS = frozenset(
     ("sum", "min", "max", "any", "all", "list", "tuple", "set", "frozenset", "dict", "sorted")
 )
-_SYMBOLS = {
+_SYMBOLS: dict[type[ast.AST], str] = {
     ast.Lt: "<",
     ast.LtE: "<=",
     ast.Gt: ">",
@@ -35,7 +35,28 @@ _SYMBOLS = {
     ast.IsNot: "is not",
     ast.In: "in",
     ast.NotIn: "not in",
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Mult: "*",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.Mod: "%",
+    ast.Pow: "**",
+    ast.MatMult: "@",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.BitXor: "^",
+    ast.LShift: "<<",
+    ast.RShift: ">>",
+    ast.USub: "-",
+    ast.UAdd: "+",
+    ast.Invert: "~",
 }
+
+
+def symbol(op: ast.AST, at: ast.AST) -> ast.expr:
+    """An operator, as the hooks are told of it."""
+    return ast.Constant(_SYMBOLS[type(op)], **start(at))
 
 
 class UnrewritableError(Exception):
@@ -80,7 +101,13 @@ class Expressions(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         empty = not (node.args or node.keywords)
-        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute):  # a method: no property is asked for
+            node.func.value = self.expression(node.func.value)
+        else:
+            node.func = self.expression(node.func)
+        node.args = [self.expression(arg) for arg in node.args]
+        for keyword in node.keywords:
+            keyword.value = self.expression(keyword.value)
         if name in _FRAME_BUILTINS:
             if empty and name == "super" and self.in_class and self.first is not None:
                 # In a thunk, super() would find neither the class nor the first argument.
@@ -113,6 +140,20 @@ class Expressions(ast.NodeTransformer):
         ends = (node.lower, node.upper, node.step)
         return hook("slice", node, *(self.expression(end) if end else none(node) for end in ends))
 
+    # Attributes and items of the user's objects
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load) or node.attr.startswith("__"):
+            return node
+        return hook("attribute", node, node.value, ast.Constant(node.attr, **start(node)))
+
+    def visit_Starred(self, node: ast.Starred) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load):
+            node.value = hook("iterable", node.value, node.value)
+        return node
+
     # Texts
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
@@ -130,12 +171,14 @@ class Expressions(ast.NodeTransformer):
         return hook("text", node, *parts)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        """`"..." % values`."""
+        """Operators of two operands, and `"..." % values`."""
         self.generic_visit(node)
-        is_text = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
-        if not (is_text and isinstance(node.op, ast.Mod)):
+        if isinstance(node.left, ast.Constant) and isinstance(node.right, ast.Constant):
             return node
-        return hook("percent", node, node.left, node.right)
+        is_text = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str)
+        if is_text and isinstance(node.op, ast.Mod):
+            return hook("percent", node, node.left, node.right)
+        return hook("binary", node, symbol(node.op, node), node.left, node.right)
 
     # Conditions
 
@@ -175,7 +218,9 @@ class Expressions(ast.NodeTransformer):
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
         if not isinstance(node.op, ast.Not):
             self.generic_visit(node)
-            return node
+            if isinstance(node.operand, ast.Constant):
+                return node
+            return hook("unary", node, symbol(node.op, node), node.operand)
         return hook("not_", node, self.condition(node.operand))
 
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
@@ -190,19 +235,14 @@ class Expressions(ast.NodeTransformer):
             return node
         links: list[ast.expr] = []
         for op, right in zip(node.ops, node.comparators):
-            symbol = ast.Constant(_SYMBOLS[type(op)], **start(right))
-            links.append(ast.Tuple([symbol, thunk(right)], ast.Load(), **position(right)))
+            how = symbol(op, right)
+            links.append(ast.Tuple([how, thunk(right)], ast.Load(), **position(right)))
         return hook("compare", node, node.left, *links)
 
     def _single_comparison(self, node: ast.Compare) -> ast.expr:
         """Numbers and arrays compare themselves; tuples and lists of them cannot, nor does what is
-        one of several objects know which one it is."""
-        sides, op = (node.left, *node.comparators), node.ops[0]
-        is_of_numbers = any(isinstance(x, (ast.Constant, ast.BinOp, ast.UnaryOp)) for x in sides)
-        if is_of_numbers and not isinstance(op, (ast.Is, ast.IsNot)):
-            return node
-        symbol = ast.Constant(_SYMBOLS[type(op)], **position(node))
-        return hook("compared", node, symbol, *sides)
+        one of several objects know which one it is, and objects may say what order they have."""
+        return hook("compared", node, symbol(node.ops[0], node), node.left, *node.comparators)
 
     # Comprehensions
 

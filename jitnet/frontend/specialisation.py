@@ -21,7 +21,7 @@ import numpy as np
 from jitnet import config
 from jitnet.frontend import aliasing, signature
 from jitnet.frontend.device_arrays import device_for, device_of, home_of, is_array
-from jitnet.frontend.effects import Items, Known, carry_out, given
+from jitnet.frontend.effects import Known, carry_out, given
 from jitnet.frontend.pytree import LEAF, unflatten
 from jitnet.frontend.signature import Abstract, LeafType
 from jitnet.frontend.traced import Chosen, Input, Output, Slot, Spread, Traced, ViewStep
@@ -83,7 +83,6 @@ class Specialisation:
             return self._hand_out(output, results, flat, made)
 
         out = [hand_out(o) for o in self.traced.outputs]
-        out = [list(x) if isinstance(x, Items) else x for x in out]
         carry_out(self.traced.effects, arguments, hand_out)
         tree = self.traced.out_tree
         return out[0] if tree.tokens == (LEAF,) else unflatten(tree, out)
@@ -108,16 +107,16 @@ class Specialisation:
             whole = made[output.result]
         return whole if output.view is None else self._view(whole, output.view, results)
 
-    def _items(self, output: Spread, results: Sequence[Any]) -> Items:
+    def _items(self, output: Spread, results: Sequence[Any]) -> list[Any]:
         """The items of a list, each with objects of its own."""
         parts = [results[self.computed[r]] for r in output.results]
         columns = [_column(part, f) for part, f in zip(parts, output.flavours)]
         if output.tree.tokens == (LEAF,):
-            return Items(columns[0])
+            return columns[0]
         first, *rest = output.tree.tokens
         if first[0] is tuple and all(token is LEAF for token in rest):
-            return Items(zip(*columns))
-        return Items(unflatten(output.tree, row) for row in zip(*columns))
+            return list(zip(*columns))
+        return [unflatten(output.tree, row) for row in zip(*columns)]
 
     def _view(self, x: Any, steps: Sequence[ViewStep], results: Sequence[Any]) -> Any:
         if not steps:

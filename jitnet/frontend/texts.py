@@ -26,6 +26,7 @@ from jitnet.frontend.promotion import operand
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer, lift
 from jitnet.ir import types as T
+from jitnet.source import is_users
 
 
 class Field(NamedTuple):
@@ -161,6 +162,10 @@ def formatted(x: Any, conversion: str = "", spec: str = "") -> str:
         made = text(_representation(x))
         if type(made) is Text:
             return formatted(made, "", spec)
+    how: Any = type(x).__format__
+    if conversion == "" and type(how) is FunctionType and is_users(how.__code__.co_filename):
+        own: str = _Connected.call(how, x, spec)
+        return own
     shown = _by_the_user(x, conversion)
     if shown is not None:
         return formatted(shown, "", spec)

@@ -23,6 +23,7 @@ from jitnet.frontend import (
     assigning,
     effects,
     functions,
+    gathering,
     guards,
     indexing,
     outputs,
@@ -120,7 +121,7 @@ def _trace(
     places: Sequence[Any],
 ) -> Traced:
     statics = [leaf.value for leaf in leaves if isinstance(leaf, Static)]
-    held = guards.collect(fn, statics, places)
+    held = gathering.collect(fn, statics, places)
     _check_unread(places, held)
     copies_all = restartable and (held.may_change or bool(places))
     outside = Substitution(lift_array, places, copies_all, held.attributes, held.keys, held.stored)
@@ -293,6 +294,7 @@ def _freeze(
             tuple(tree for _, tree in items),
             tuple(next(remaining) for found, _ in items for _ in found),
             change.deleted,
+            change.grows,
         )
         for change, items in zip(changes, changed)
     )

@@ -1,7 +1,7 @@
 """Floor 0: the typed SSA IR. Types, container, builder, text, verifier, rewrites. Knows no op."""
 
 from jitnet.ir.builder import Builder, current, index, literal
-from jitnet.ir.core import Eqn, Function
+from jitnet.ir.core import Eqn, Function, moved
 from jitnet.ir.knowledge import Facts, facts
 from jitnet.ir.loc import UNKNOWN, Frame, Loc
 from jitnet.ir.op import Effect, Op, ResultDim, TypeRuleError, effect_of, register, registry
@@ -54,6 +54,7 @@ __all__ = [
     "facts",
     "index",
     "literal",
+    "moved",
     "parse",
     "print_eqn",
     "print_function",

@@ -40,6 +40,26 @@ class Eqn:
         return only
 
 
+def moved(
+    eqn: Eqn, operands: tuple[Value, ...], regions: tuple[Function, ...], env: dict[Value, Value]
+) -> Eqn:
+    """An equation on other operands and regions; itself where nothing changes.
+
+    Args:
+        env: what values have become; gets new results, in the place of those whose types change.
+    """
+    results: list[Value] = []
+    for r in eqn.results:
+        type = substitute_type(r.type, env)
+        results.append(r if type == r.type else Value(type, r.name))
+        if results[-1] is not r:
+            env[r] = results[-1]
+    before, after = (*eqn.operands, *eqn.regions, *eqn.results), (*operands, *regions, *results)
+    if all(a is b for a, b in zip(before, after)):
+        return eqn
+    return Eqn(eqn.op, operands, eqn.attrs, regions, tuple(results), eqn.loc)
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
     """Params, equations in program order, results. Immutable; built with a `Builder`."""

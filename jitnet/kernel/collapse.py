@@ -11,12 +11,13 @@ steps from one row to the next as it does inside of a row, so that no index has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from jitnet.ir import BufferType, Builder, Dim, Eqn, Function, Literal, Value, as_dim, as_value
-from jitnet.kernel.indices import ONE, ZERO, multiply
+from jitnet.kernel.indices import ONE, ZERO, multiply, quotient, remainder
+from jitnet.kernel.scalars import Conversion, ScalarOp
 from jitnet.kernel.statements import FOR, LOAD, STORE, view
 
 
@@ -55,6 +56,75 @@ def collapse(b: Builder) -> None:
     if len(merged) < len(levels):
         b.eqns.pop()
         _Rebuilt(b, merged).emit(nest, body)
+
+
+def joined(nest: Eqn) -> Sequence[Eqn] | None:
+    """A loop in order with nothing but another one inside, whatever both carry and whatever that
+    one does, as one loop over all of their elements, behind the views that it needs. What does not
+    step from one row to the next as inside of a row has its indices computed from the one that is
+    left; None where that would be so for what is written, as elements that are apart no longer look
+    so, or for what types name."""
+    inner = inside(nest)
+    if inner is None:
+        return None
+    (outer_body,), (body,) = nest.regions, inner.regions
+    i, (j, *carries), extent = outer_body.params[0], body.params, inner.operands[1]
+    body = replace(body, eqns=(*outer_body.eqns[:-1], *body.eqns), _hash=[])
+    rows, row = (_Level((v,), (loop.operands[1],), v) for v, loop in ((i, nest), (j, inner)))
+    everything = list(body.walk())
+    bound = {v for e in everything for v in (*e.results, *(p for r in e.regions for p in r.params))}
+    if any(v in bound_of.type.symbolic for bound_of in bound for v in (i, j)):
+        return None
+    followers = {
+        id(e)
+        for e in everything
+        if e.op in (LOAD, STORE)
+        and e.operands[0] not in bound
+        and _follows(rows, row, [e], {*e.operands[: _first_index(e)]})
+    }
+    if any(e.op is STORE and id(e) not in followers and {i, j} & {*e.operands} for e in everything):
+        return None
+    level = _Level((i, j), (*rows.extents, extent), i)
+    with Builder("joined", "kernel") as b, b.at(nest.loc):
+        with b.child("body") as round:
+            apart = {i: quotient(i, extent), j: remainder(i, extent)}
+        rebuilt = _Rebuilt(b, [level], followers, apart)
+        eqns = tuple(map(rebuilt.access, body.eqns))
+        results = tuple(apart.get(v, v) for v in body.results)
+        asked = {v for e in eqns for inner in (e, *_within(e)) for v in inner.operands}
+        asked.update(results, *(r.results for e in eqns for r in _regions(e)))
+        eqns = (*(e for e in round.eqns if e.result in asked), *eqns)
+        region = Function("body", (i, *carries), eqns, results, "kernel")
+        operands = (ZERO, multiply(*level.extents), *nest.operands[2:])
+        b.eqns.append(Eqn(FOR, operands, nest.attrs, (region,), nest.results, nest.loc))
+    return b.eqns
+
+
+def _regions(eqn: Eqn) -> list[Function]:
+    return [r for e in (eqn, *_within(eqn)) for r in e.regions]
+
+
+def _within(eqn: Eqn) -> Iterator[Eqn]:
+    for region in eqn.regions:
+        yield from region.walk()
+
+
+def inside(nest: Eqn) -> Eqn | None:
+    """The loop in order that is all that a loop in order does, scalars aside, both from 0 on; what
+    is carried goes through it."""
+    (body,) = nest.regions
+    if nest.attrs["kind"] != "seq" or nest.attrs["combine"] or not body.eqns:
+        return None
+    *scalars, inner = body.eqns
+    if inner.op is not FOR or inner.attrs != nest.attrs:
+        return None
+    if not all(isinstance(e.op, ScalarOp | Conversion) for e in scalars):
+        return None
+    inner_of = {body.params[0], *(e.result for e in scalars)}
+    if nest.operands[0] != ZERO or inner.operands[0] != ZERO or inner_of & {*inner.operands}:
+        return None
+    carried = (list(inner.operands[2:]), list(inner.results))
+    return inner if carried == (list(body.params[1:]), list(body.results)) else None
 
 
 def _levels(nest: Eqn) -> tuple[list[_Level], Sequence[Eqn]]:
@@ -107,10 +177,17 @@ def _is_contiguous(type: BufferType, axis: int, extent: Value) -> bool:
 
 @dataclass
 class _Rebuilt:
-    """The nest with fewer loops, and views of the buffers with fewer axes."""
+    """The nest with fewer loops, and views of the buffers with fewer axes.
+
+    Attributes:
+        followers: the accesses, by identity, for which loops can be one; None: all of them.
+        apart: for all others, what stands for the loops' indices.
+    """
 
     b: Builder
     levels: Sequence[_Level]
+    followers: Collection[int] | None = None
+    apart: Mapping[Value, Value] = field(default_factory=dict)
     views: dict[tuple[Value, tuple[int, ...]], Value] = field(default_factory=dict)
 
     def emit(self, nest: Eqn, body: Sequence[Eqn]) -> None:
@@ -128,6 +205,8 @@ class _Rebuilt:
     def access(self, eqn: Eqn) -> Eqn:
         first = _first_index(eqn)
         at = eqn.operands[first:]
+        if self.followers is not None and id(eqn) not in self.followers:
+            return self.taken_apart(eqn)
         if not at:
             return eqn
         dropped = {v for level in self.levels for v in level.indices[1:]}
@@ -136,8 +215,23 @@ class _Rebuilt:
             return eqn
         buffer = self.merged(eqn.operands[0], inner)
         kept = [v for v in at if v not in dropped]
-        operands = (buffer, *eqn.operands[1:first], *kept)
+        before = [self.apart.get(v, v) for v in eqn.operands[1:first]]
+        operands = (buffer, *before, *kept)
         return Eqn(eqn.op, operands, eqn.attrs, (), eqn.results, eqn.loc)
+
+    def taken_apart(self, eqn: Eqn) -> Eqn:
+        """With indices that are computed, where the loops' own stood."""
+        regions = [
+            replace(
+                r,
+                eqns=tuple(map(self.access, r.eqns)),
+                results=tuple(self.apart.get(v, v) for v in r.results),
+                _hash=[],
+            )
+            for r in eqn.regions
+        ]
+        operands = tuple(self.apart.get(v, v) for v in eqn.operands)
+        return replace(eqn, operands=operands, regions=tuple(regions))
 
     def merged(self, buffer: Value, inner: tuple[int, ...]) -> Value:
         """A view in which each of these axes is one with the axis before it."""

@@ -11,28 +11,24 @@ is not known to be the same, so that nothing finds out that the values were comp
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from jitnet.ir import (
     ArrayType,
-    Attrs,
     Builder,
     Dim,
     Eqn,
     Function,
     Literal,
-    Type,
     Value,
     current,
 )
 from jitnet.ops.complex_regions import from_memory, in_memory
 from jitnet.ops.lanes import Batched, batch_together, extent_operands
-from jitnet.ops.lift import accumulate, jvp_of_linear
+from jitnet.ops.lift import SAME, accumulate, jvp_of_linear
 from jitnet.ops.loop_derivatives import jvp_region, transpose_region, with_results
 from jitnet.ops.pairs import Split, each_half
 from jitnet.ops.primitive import (
     BatchTransform,
-    Element,
     Linear,
     Paired,
     Primitive,
@@ -41,23 +37,11 @@ from jitnet.ops.primitive import (
     Tangents,
     TransposeTransform,
 )
-from jitnet.ops.regions import Evaluate, check_params, no_samples, result_types
+from jitnet.ops.regions import evaluate_region, infer_region, no_samples
 from jitnet.ops.residuals import Parts, adopt, pick, separated
 from jitnet.ops.samples import identity_samples
 
 # -- checkpoint ------------------------------------------------------------------------------------
-
-
-def _infer_checkpoint(
-    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
-) -> tuple[Type, ...]:
-    env: dict[Value, Value] = {}
-    check_params("checkpoint", operands, regions[0].params, env)
-    return result_types(regions[0], env)
-
-
-def _numpy_checkpoint(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
-    return tuple(evaluate(eqn.regions[0], operands))
 
 
 def _split_checkpoint(
@@ -106,8 +90,8 @@ def _pairs_checkpoint(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Seq
 
 CHECKPOINT = Primitive(
     "checkpoint",
-    infer=_infer_checkpoint,
-    numpy=_numpy_checkpoint,
+    infer=infer_region("checkpoint"),
+    numpy=evaluate_region,
     jvp=jvp_region,
     transpose=transpose_region,
     batch=_batch_checkpoint,
@@ -145,14 +129,7 @@ BARRIER = Primitive(
     jvp=jvp_of_linear(lambda eqn, primals, tangents: tangents[0]),
     transpose=_same_on_transpose,
     batch=batch_together,
-    lower=[
-        Element(
-            lambda context, eqn, index: context.load(0, index),
-            view=True,
-            pointwise=True,
-            strided=lambda eqn, dim, offset, strides: (offset, strides),
-        )
-    ],
+    lower=[SAME],
     samples=identity_samples,
     pairs=each_half,
 )

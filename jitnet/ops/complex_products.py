@@ -16,22 +16,32 @@ from typing import Any
 
 import numpy as np
 
-from jitnet.ir import Attrs, Eqn, Function, Type, TypeRuleError, Value, current
+from jitnet.ir import Attrs, Dim, Eqn, Function, Type, TypeRuleError, Value, current
 from jitnet.ir import types as T
 from jitnet.ops import blas, products
 from jitnet.ops.complexes import interleave, taken_apart
-from jitnet.ops.lift import add, mul, sub
-from jitnet.ops.linalg import DOT, numpy_product, product_type
+from jitnet.ops.lanes import Batched
+from jitnet.ops.lift import add, mul, neg, sub
+from jitnet.ops.linalg import (
+    DOT,
+    dot,
+    numpy_product,
+    product_batched,
+    product_jvp,
+    product_transposed,
+    product_type,
+)
 from jitnet.ops.pairs import Split, pair
 from jitnet.ops.primitive import (
+    BatchTransform,
     Kernel,
+    Linear,
     Pair,
     Paired,
     Primitive,
     Sample,
-    lane_by_lane,
-    nondifferentiable,
-    not_linear,
+    Tangents,
+    TransposeTransform,
 )
 from jitnet.ops.reduce import reduce_sum
 from jitnet.ops.samples import generator, smooth
@@ -53,6 +63,28 @@ def _reference(eqn: Eqn, x: Any, y: Any) -> tuple[Any, ...]:
     return (np.stack([product.real, product.imag], axis=-1).astype(x.dtype),)
 
 
+def _transpose(
+    eqn: Eqn,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    transpose: TransposeTransform,
+) -> Sequence[Value | None]:
+    """As of a product of real numbers, with the conjugate of the other factor."""
+    factors = [v if isinstance(v, Linear) else _conjugate(v) for v in operands]
+    return product_transposed(eqn.attrs, factors, cotangents, accumulators, _product, inner=1)
+
+
+def _batch(
+    eqn: Eqn,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    extent: Dim,
+    batch: BatchTransform,
+) -> Batched:
+    return product_batched(eqn.attrs, operands, batched, _product, inner=1)
+
+
 def _samples() -> Iterator[Sample]:
     rng = generator("complex_dot")
     for dtype in (T.f64, T.f32):
@@ -60,16 +92,16 @@ def _samples() -> Iterator[Sample]:
             x, y = (np.shape(v) for v in sample.operands)
             if sample.operands[0].dtype == np.float64:
                 drawn = (smooth(rng, dtype, (*x, 2)), smooth(rng, dtype, (*y, 2)))
-                yield Sample(drawn, sample.attrs, differentiable=False)
+                yield Sample(drawn, sample.attrs)
 
 
 COMPLEX_DOT = Primitive(
     "complex_dot",
     infer=_infer,
     numpy=_reference,
-    jvp=nondifferentiable,  # complex numbers become pairs after all transforms
-    transpose=not_linear,
-    batch=lane_by_lane,
+    jvp=product_jvp,
+    transpose=_transpose,
+    batch=_batch,
     lower=[Kernel(blas.emit_complex)],
     samples=_samples,
 )
@@ -94,20 +126,29 @@ def complex_dot(
 def _pairs_dot(eqn: Eqn, operands: Sequence[Paired], split: Split) -> Sequence[Paired]:
     """BLAS's product of complex numbers, four real products, or of vectors two sums of products."""
     x, y = (pair(v) for v in operands)
-    contract, batch = eqn.attrs["contract"], eqn.attrs["batch"]
+    return (_product_of_pairs(x, y, eqn.attrs["contract"], eqn.attrs["batch"]),)
+
+
+def _product(x: Value, y: Value, contract: products.Pairs, batch: products.Pairs) -> Value:
+    """As `complex_dot`, in the way that suits the extents."""
+    return _whole(_product_of_pairs(taken_apart(x), taken_apart(y), contract, batch))
+
+
+def _product_of_pairs(x: Pair, y: Pair, contract: products.Pairs, batch: products.Pairs) -> Pair:
     if x.re.rank == y.re.rank == len(contract[0]) == 1:
         re = sub(mul(x.re, y.re), mul(x.im, y.im))
         im = add(mul(x.re, y.im), mul(x.im, y.re))
-        return (Pair(reduce_sum(re, (0,)), reduce_sum(im, (0,))),)
-    if not products.by_loops(x.re.array_type, y.re.array_type, eqn.attrs):
-        return (taken_apart(complex_dot(_whole(x), _whole(y), contract, batch)),)
+        return Pair(reduce_sum(re, (0,)), reduce_sum(im, (0,)))
+    attrs = {"contract": contract, "batch": batch}
+    if not products.by_loops(x.re.array_type, y.re.array_type, attrs):
+        return taken_apart(complex_dot(_whole(x), _whole(y), contract, batch))
+    re = sub(dot(x.re, y.re, contract, batch), dot(x.im, y.im, contract, batch))
+    return Pair(re, add(dot(x.re, y.im, contract, batch), dot(x.im, y.re, contract, batch)))
 
-    def dot(a: Value, b: Value) -> Value:
-        (found,) = current().bind(DOT, (a, b), eqn.attrs)
-        return found
 
-    re = sub(dot(x.re, y.re), dot(x.im, y.im))
-    return (Pair(re, add(dot(x.re, y.im), dot(x.im, y.re))),)
+def _conjugate(x: Value) -> Value:
+    z = taken_apart(x)
+    return interleave(z.re, neg(z.im))
 
 
 def _whole(x: Pair) -> Value:

@@ -57,6 +57,8 @@ from jitnet.ops.regions import (
     as_tuple,
     carried_types,
     check_params,
+    evaluate_region,
+    infer_region,
     no_samples,
     require,
     result_types,
@@ -345,23 +347,10 @@ def while_(
 # -- call, fused -----------------------------------------------------------------------------------
 
 
-def _infer_call(
-    operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
-) -> tuple[Type, ...]:
-    (callee,) = regions
-    env: dict[Value, Value] = {}
-    check_params("call", operands, callee.params, env)
-    return result_types(callee, env)
-
-
-def _numpy_call(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
-    return tuple(evaluate(eqn.regions[0], operands))
-
-
 CALL = Primitive(
     "call",
-    infer=_infer_call,
-    numpy=_numpy_call,
+    infer=infer_region("call"),
+    numpy=evaluate_region,
     jvp=d.jvp_region,
     transpose=d.transpose_region,
     batch=batches.batch_call,
@@ -374,8 +363,8 @@ CALL = Primitive(
 
 FUSED = Primitive(
     "fused",
-    infer=_infer_call,
-    numpy=_numpy_call,
+    infer=infer_region("fused"),
+    numpy=evaluate_region,
     jvp=d.jvp_inlined,
     transpose=d.transpose_inlined,
     batch=batches.batch_call,
@@ -400,7 +389,7 @@ def _after_transforms(
 def _infer_invoke(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
-    return _infer_call(operands, attrs, (attrs["callee"],))
+    return infer_region("call")(operands, attrs, (attrs["callee"],))
 
 
 def _numpy_invoke(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:

@@ -48,7 +48,14 @@ from jitnet.ops.primitive import (
     lane_by_lane,
     not_linear,
 )
-from jitnet.ops.regions import Evaluate, check_params, no_samples, require, result_types
+from jitnet.ops.regions import (
+    Evaluate,
+    check_params,
+    evaluate_region,
+    infer_region,
+    no_samples,
+    require,
+)
 from jitnet.ops.shape import zeros_like
 
 
@@ -81,13 +88,7 @@ def _infer_custom(
 ) -> tuple[Type, ...]:
     require(len(operands) == attrs["consts"] + attrs["args"], "custom: its attributes count")
     require(len(regions) == 1 + attrs["push"] + 2 * attrs["forward"], "custom: a rule is missing")
-    env: dict[Value, Value] = {}
-    check_params("custom", operands, regions[0].params, env)
-    return result_types(regions[0], env)
-
-
-def _numpy_custom(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
-    return tuple(evaluate(eqn.regions[0], operands))
+    return infer_region("custom")(operands, attrs, regions)
 
 
 def _jvp_custom(
@@ -179,7 +180,7 @@ def _batch_custom(
 CUSTOM = Primitive(
     "custom",
     infer=_infer_custom,
-    numpy=_numpy_custom,
+    numpy=evaluate_region,
     jvp=_jvp_custom,
     transpose=not_linear,
     batch=_batch_custom,

@@ -63,6 +63,14 @@ Partial = Callable[..., Value]
 Contribution = Callable[..., Value]
 """`(cotangent, *operands) -> cotangent of one operand`, given that the op is linear in it."""
 
+SAME = Element(
+    lambda context, eqn, index: context.load(0, index),
+    view=True,
+    pointwise=True,
+    strided=lambda eqn, dim, offset, strides: (offset, strides),
+)
+"""The lowering of what hands on its operand."""
+
 _WEAK = {"b": T.bool_, "i": T.i64, "u": T.u64, "f": T.f64}
 
 

@@ -10,7 +10,7 @@ wrap, bools are any-of-both. How it is computed is in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,9 @@ from jitnet.ops.products import Axes, Pairs, roles
 from jitnet.ops.samples import generator, smooth
 from jitnet.ops.shape import broadcast
 from jitnet.ops.shape import transpose as permute
+
+Product = Callable[[Value, Value, Pairs, Pairs], Value]
+"""What multiplies two arrays, given the axes that it contracts, and the batch axes."""
 
 
 def _infer(
@@ -103,9 +106,10 @@ def numpy_product(
 # -- derivatives -----------------------------------------------------------------------------------
 
 
-def _jvp(
+def product_jvp(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
+    """The jvp of anything that is linear in each of its two operands."""
     results = current().rebind(eqn, primals)
     (x, y), (tx, ty) = primals, tangents
     total = None if tx is None else current().rebind(eqn, (tx, y))[0]
@@ -119,20 +123,36 @@ def _transpose(
     accumulators: Sequence[Value | None],
     transpose: TransposeTransform,
 ) -> Sequence[Value | None]:
+    return product_transposed(eqn.attrs, operands, cotangents, accumulators, _product)
+
+
+def product_transposed(
+    attrs: Attrs,
+    operands: Sequence[Value | Linear],
+    cotangents: Tangents,
+    accumulators: Sequence[Value | None],
+    product: Product,
+    inner: int = 0,
+) -> Sequence[Value | None]:
+    """The transpose of a product of two arrays, with `product` for those that it takes.
+
+    Args:
+        inner: how many axes of an array, the last ones, belong to an element.
+    """
     (x, y), (ct,), (total_x, total_y) = operands, cotangents, accumulators
     if ct is None:
         return [total_x, total_y]
-    r = roles(eqn.attrs, _rank(x), _rank(y))
+    r = roles(attrs, _rank(x) - inner, _rank(y) - inner)
     batch = tuple(range(len(r.batch[0])))
     free_x = tuple(range(len(batch), len(batch) + len(r.free[0])))
-    free_y = tuple(range(len(batch) + len(r.free[0]), ct.rank))
+    free_y = tuple(range(len(batch) + len(r.free[0]), ct.rank - inner))
     if isinstance(x, Linear):
         y = factor(y)
         order = (*r.batch[0], *r.free[0], *_by_partner(r.contract[0], r.contract[1]))
-        part = _product(ct, y, contract=(free_y, r.free[1]), batch=(batch, r.batch[1]))
+        part = product(ct, y, (free_y, r.free[1]), (batch, r.batch[1]))
         return [accumulate(total_x, _restore(part, order)), None]
     order = (*r.batch[1], *_by_partner(r.contract[1], r.contract[0]), *r.free[1])
-    part = _product(x, ct, contract=(r.free[0], free_x), batch=(r.batch[0], batch))
+    part = product(x, ct, (r.free[0], free_x), (r.batch[0], batch))
     return [None, accumulate(total_y, _restore(part, order))]
 
 
@@ -159,6 +179,7 @@ def _by_partner(axes: Axes, partners: Axes) -> Axes:
 
 def _restore(part: Value, order: Axes) -> Value:
     """Put the axis that is `order[i]`-th in the operand from place i to its own place."""
+    order = (*order, *range(len(order), part.rank))
     perm = tuple(order.index(i) for i in range(len(order)))
     return part if perm == tuple(range(len(perm))) else permute(part, perm)
 
@@ -173,20 +194,34 @@ def _batch(
     extent: Dim,
     batch: BatchTransform,
 ) -> Batched:
+    return product_batched(eqn.attrs, operands, batched, dot)
+
+
+def product_batched(
+    attrs: Attrs,
+    operands: Sequence[Value],
+    batched: Sequence[bool],
+    product: Product,
+    inner: int = 0,
+) -> Batched:
     """Lanes of one operand are an axis of its own like its others: the product of a batch and one
-    matrix is one product. Lanes of both are one more batch axis."""
-    (x, y), r = operands, roles(eqn.attrs, *(v.rank - b for v, b in zip(operands, batched)))
+    matrix is one product. Lanes of both are one more batch axis.
+
+    Args:
+        inner: how many axes of an array, the last ones, belong to an element.
+    """
+    (x, y), r = operands, roles(attrs, *(v.rank - b - inner for v, b in zip(operands, batched)))
     first, second = (behind if b else tuple for b in batched)
     contract = (first(r.contract[0]), second(r.contract[1]))
     pairs = (first(r.batch[0]), second(r.batch[1]))
     if all(batched):
         lanes = ((0, *pairs[0]), (0, *pairs[1]))
-        return (dot(x, y, contract, lanes),), [True]
+        return (product(x, y, contract, lanes),), [True]
     if batched[1] and not r.free[1]:  # y's lanes are its rows, and come first
-        part = dot(y, x, (contract[1], contract[0]), (pairs[1], pairs[0]))
+        part = product(y, x, (contract[1], contract[0]), (pairs[1], pairs[0]))
         return (moved(part, len(pairs[0]), 0),), [True]
     place = len(pairs[0]) + (0 if batched[0] else len(r.free[0]))
-    return (moved(dot(x, y, contract, pairs), place, 0),), [True]
+    return (moved(product(x, y, contract, pairs), place, 0),), [True]
 
 
 # -- the op ----------------------------------------------------------------------------------------
@@ -229,7 +264,7 @@ DOT = Primitive(
     "dot",
     infer=_infer,
     numpy=_reference,
-    jvp=_jvp,
+    jvp=product_jvp,
     transpose=_transpose,
     batch=_batch,
     dense=True,

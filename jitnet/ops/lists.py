@@ -34,25 +34,27 @@ from jitnet.ir import (
     index,
 )
 from jitnet.ops.control import for_
-from jitnet.ops.lift import accumulate, sub
+from jitnet.ops.lift import sub
 from jitnet.ops.primitive import (
     JvpRule,
     JvpTransform,
     Linear,
     Primitive,
-    Structured,
     Tangents,
     TransposeRule,
     TransposeTransform,
     lane_by_lane,
     never,
 )
-from jitnet.ops.regions import INDEX, no_samples, require
+from jitnet.ops.regions import INDEX, require
 from jitnet.ops.tape import (
     TAPE_PUT,
+    add_record,
     check_record,
+    declared,
     reaching,
-    tangent_type,
+    tangent_of_tape,
+    tangents_of_record,
     tape_add,
     tape_at,
     tape_length,
@@ -95,7 +97,8 @@ def _infer_copy(
     operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
 ) -> tuple[Type, ...]:
     tape, source = operands
-    require(tape.type == source.type, f"tape_copy: {source.type} is not {tape.type}")
+    fields = tape_type(tape).fields
+    require(fields == tape_type(source).fields, f"tape_copy: {source.type} is not {tape.type}")
     return _changed(tape)
 
 
@@ -125,16 +128,6 @@ def _has_tangent(tape: Value) -> bool:
     return any(dtype.is_inexact for dtype, _ in tape_type(tape).fields)
 
 
-def _beside(tape: Value, tangent: Value | None) -> Value:
-    return zero_tangent(tangent_type(tape.type)) if tangent is None else tangent
-
-
-def _moved(values: Sequence[Value], tangents: Tangents) -> list[Value]:
-    """The tangents of a record."""
-    pairs = [(v, t) for v, t in zip(values, tangents, strict=True) if v.dtype.is_inexact]
-    return [zero_tangent(v.type) if t is None else t for v, t in pairs]
-
-
 def _jvp_set(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
@@ -142,8 +135,8 @@ def _jvp_set(
     tape, position, *values = primals
     if not _has_tangent(tape):
         return results, [None]
-    record = _moved(values, tangents[2:])
-    return results, [tape_set(_beside(tape, tangents[0]), position, record, beside=True)]
+    record = tangents_of_record(values, tangents[2:])
+    return results, [tape_set(tangent_of_tape(tape, tangents[0]), position, record, beside=True)]
 
 
 def _jvp_prepend(
@@ -153,7 +146,8 @@ def _jvp_prepend(
     tape, *values = primals
     if not _has_tangent(tape):
         return results, [None]
-    return results, [tape_prepend(_beside(tape, tangents[0]), _moved(values, tangents[1:]))]
+    beside, record = tangent_of_tape(tape, tangents[0]), tangents_of_record(values, tangents[1:])
+    return results, [tape_prepend(beside, record)]
 
 
 def _jvp_cut(
@@ -170,10 +164,10 @@ def _jvp_copy(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
     results = current().rebind(eqn, primals)
-    tape, source = primals
-    if not _has_tangent(tape):
+    if not _has_tangent(primals[0]):
         return results, [None]
-    return results, [tape_copy(_beside(tape, tangents[0]), _beside(source, tangents[1]))]
+    tape, source = map(tangent_of_tape, primals, tangents)
+    return results, [tape_copy(tape, source)]
 
 
 def _zeros(tape: Value) -> list[Value]:
@@ -181,18 +175,6 @@ def _zeros(tape: Value) -> list[Value]:
     return [
         zero_tangent(ArrayType(dtype, tuple(d for d in dims if d is not None)))
         for dtype, dims in tape_type(tape).fields
-    ]
-
-
-def _totals(
-    operands: Sequence[Value | Linear],
-    accumulators: Sequence[Value | None],
-    terms: Sequence[Value],
-) -> list[Value | None]:
-    """Accumulators of a record's values, with what was read of its cotangents."""
-    return [
-        accumulate(total, term) if isinstance(v, Linear) else None
-        for v, total, term in zip(operands, accumulators, terms, strict=True)
     ]
 
 
@@ -208,7 +190,7 @@ def _transpose_set(
     if ct is None:
         return accumulators
     assert isinstance(position, Value)
-    totals = _totals(values, accumulators[2:], tape_at(ct, position, ()))
+    totals = add_record(values, accumulators[2:], tape_at(ct, position, ()))
     return [tape_set(ct, position, _zeros(ct), beside=True), None, *totals]
 
 
@@ -238,7 +220,7 @@ def _transpose_prepend(
     ((ct,), (_, *values)) = cotangents, operands
     if ct is None:
         return accumulators
-    totals = _totals(values, accumulators[1:], tape_at(ct, index(0), ()))
+    totals = add_record(values, accumulators[1:], tape_at(ct, index(0), ()))
     return [tape_cut(ct, index(1), index(EVERY), beside=True), *totals]
 
 
@@ -281,8 +263,12 @@ def _transpose_copy(
         return accumulators
     total = accumulators[1]
     if isinstance(source, Linear) and total is None:
-        total = tape_copy(tape_new(tape_type(ct)), ct)
-    elif total is not None:
+        assert isinstance(source.type, TapeType)
+        total = tape_new(source.type)
+        if source.type.changes:
+            total = tape_copy(total, ct)
+            return [tape_cut(ct, index(0), index(0), beside=True), total]
+    if total is not None:
 
         def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
             return (tape_add(carries[0], i, tape_at(consts[0], i, ())),), ()
@@ -294,7 +280,7 @@ def _transpose_copy(
 def _changing(
     name: str, infer: Any, numpy: Any, jvp: JvpRule, transpose: TransposeRule
 ) -> Primitive:
-    return Primitive(
+    return declared(
         name,
         infer=infer,
         numpy=numpy,
@@ -302,8 +288,6 @@ def _changing(
         transpose=transpose,
         batch=lane_by_lane,
         total=never,
-        lower=[Structured()],
-        samples=no_samples,
         writes=0,
     )
 

@@ -33,6 +33,7 @@ from jitnet.ir import (
 from jitnet.kernel import scalars as s
 from jitnet.ops.lanes import batch_elements
 from jitnet.ops.lift import (
+    SAME,
     Pointwise,
     accumulate,
     add,
@@ -392,14 +393,7 @@ STOP_GRADIENT = Primitive(
     jvp=nondifferentiable,
     transpose=not_linear,
     batch=batch_elements,
-    lower=[
-        Element(
-            lambda context, eqn, index: context.load(0, index),
-            view=True,
-            pointwise=True,
-            strided=lambda eqn, dim, offset, strides: (offset, strides),
-        )
-    ],
+    lower=[SAME],
     samples=identity_samples,
     pairs=each_half,
 )

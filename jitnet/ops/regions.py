@@ -14,7 +14,9 @@ from typing import Any
 
 from jitnet.ir import (
     ArrayType,
+    Attrs,
     Dim,
+    Eqn,
     Function,
     ResultDim,
     Type,
@@ -24,7 +26,7 @@ from jitnet.ir import (
     substitute_type,
 )
 from jitnet.ir import types as T
-from jitnet.ops.primitive import Sample
+from jitnet.ops.primitive import InferRule, Sample
 
 Region = Function | Callable[..., Any]
 """A region, or a function that builds its equations and returns its results."""
@@ -63,6 +65,24 @@ def check_params(
         wanted = substitute_type(p.type, env)
         if wanted != v.type:
             raise TypeRuleError(f"{op}: the region takes {wanted} as {p}, not {v.type}")
+
+
+def infer_region(name: str) -> InferRule:
+    """The type rule of an op that gives what its region makes of its operands."""
+
+    def infer(
+        operands: Sequence[Value], attrs: Attrs, regions: Sequence[Function]
+    ) -> tuple[Type, ...]:
+        env: dict[Value, Value] = {}
+        check_params(name, operands, regions[0].params, env)
+        return result_types(regions[0], env)
+
+    return infer
+
+
+def evaluate_region(eqn: Eqn, evaluate: Evaluate, *operands: Any) -> tuple[Any, ...]:
+    """The reference of such an op."""
+    return tuple(evaluate(eqn.regions[0], operands))
 
 
 def as_region(name: str, body: Region, like: Sequence[Value]) -> Function:

@@ -10,6 +10,7 @@ arithmetic, and a routine that wants memory gets strides where strides can say i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -243,7 +244,7 @@ def _infer_reshape(
 ) -> tuple[Type, ...]:
     x = array_of("reshape", operands[0])
     result = x.with_dims(dims_of("reshape", operands[1:]))
-    if x.is_static and result.is_static and np.prod(x.shape) != np.prod(result.shape):
+    if x.is_static and result.is_static and math.prod(x.shape) != math.prod(result.shape):
         raise TypeRuleError(f"reshape: {x} and {result} hold different numbers of elements")
     return (result,)
 

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,9 @@ from jitnet.ops.primitive import (
 )
 from jitnet.ops.regions import INDEX, no_samples, require
 from jitnet.ops.shape import reshape, zeros_like
+
+PACKED_FIELDS = 4
+"""Of logs whose records move as there are more."""
 
 
 def tape_type(tape: Value) -> TapeType:
@@ -132,6 +136,13 @@ def _infer_at(
     count = len(ragged_axes(tape_type(tape)))
     require(len(numbers) == 1 + count, f"tape_at: a record has {count} ragged extents")
     return tuple(_field_types(tape_type(tape), numbers[1:]))
+
+
+def is_packed(type: TapeType) -> bool:
+    """Whether records lie one after the other in memory, and move when there are more: those of
+    lists, and those of a few scalars, which a table of addresses would make twice as large."""
+    scalars = all(not dims for _, dims in type.fields)
+    return type.changes or (scalars and len(type.fields) <= PACKED_FIELDS)
 
 
 def reaching(type: TapeType, tape: Any, length: int) -> Any:
@@ -250,10 +261,18 @@ def _put_beside(
     tangents: Tangents,
 ) -> Value:
     """The tangent tape with the tangent of one more record."""
-    if beside is None:
-        beside = zero_tangent(tangent_type(tape.type))
+    return tape_put(tangent_of_tape(tape, beside), position, tangents_of_record(values, tangents))
+
+
+def tangent_of_tape(tape: Value, tangent: Value | None) -> Value:
+    """The tape beside it, which holds its records' tangents."""
+    return zero_tangent(tangent_type(tape.type)) if tangent is None else tangent
+
+
+def tangents_of_record(values: Sequence[Value], tangents: Tangents) -> list[Value]:
+    """The record of that tape which stands for these values."""
     pairs = [(v, t) for v, t in zip(values, tangents, strict=True) if v.dtype.is_inexact]
-    return tape_put(beside, position, [zero_tangent(v.type) if t is None else t for v, t in pairs])
+    return [zero_tangent(v.type) if t is None else t for v, t in pairs]
 
 
 def _jvp_get(
@@ -283,11 +302,19 @@ def transpose_put(
         return accumulators
     assert isinstance(position, Value)
     read = tape_at(ct, position, _extents(values, tape_type(ct)))
-    totals = [
+    return [ct, None, *add_record(values, accumulators[2:], read)]
+
+
+def add_record(
+    values: Sequence[Value | Linear],
+    accumulators: Sequence[Value | None],
+    terms: Sequence[Value],
+) -> list[Value | None]:
+    """The accumulators of a record's values, with the record of their cotangents added."""
+    return [
         accumulate(total, term) if isinstance(v, Linear) else None
-        for v, total, term in zip(values, accumulators[2:], read, strict=True)
+        for v, total, term in zip(values, accumulators, terms, strict=True)
     ]
-    return [ct, None, *totals]
 
 
 def _transpose_at(
@@ -314,11 +341,9 @@ def _jvp_add(
     eqn: Eqn, primals: Sequence[Value], tangents: Tangents, jvp: JvpTransform
 ) -> tuple[Sequence[Value], Tangents]:
     tape, position, *values = primals
-    beside = tangents[0]
-    if beside is None:
-        beside = zero_tangent(tangent_type(tape.type))
-    moved = [zero_tangent(v.type) if t is None else t for v, t in zip(values, tangents[2:])]
-    return current().rebind(eqn, primals), (tape_add(beside, position, moved),)
+    record = tangents_of_record(values, tangents[2:])
+    added = tape_add(tangent_of_tape(tape, tangents[0]), position, record)
+    return current().rebind(eqn, primals), (added,)
 
 
 def _transpose_add(
@@ -424,61 +449,54 @@ def _batch_at(
     return values, [True] * len(values)
 
 
-TAPE_NEW = Primitive(
+declared = partial(Primitive, lower=[Structured()], samples=no_samples)
+"""Makes an op on tapes of its rules: the code generator lowers it, and no test makes operands."""
+
+TAPE_NEW = declared(
     "tape_new",
     infer=_infer_new,
     numpy=lambda eqn: ((),),
     jvp=nondifferentiable,
     transpose=not_linear,
     batch=made_alike,
-    lower=[Structured()],
-    samples=no_samples,
 )
-TAPE_PUSH = Primitive(
+TAPE_PUSH = declared(
     "tape_push",
     infer=_infer_push,
     numpy=lambda eqn, tape, *values: ((*tape, values),),
     jvp=_jvp_push,
     transpose=not_linear,
     batch=_batch_push,
-    lower=[Structured()],
-    samples=no_samples,
     writes=0,
 )
-TAPE_PUT = Primitive(
+TAPE_PUT = declared(
     "tape_put",
     infer=_infer_put,
     numpy=_numpy_put,
     jvp=_jvp_put,
     transpose=transpose_put,
     batch=_batch_put,
-    lower=[Structured()],
-    samples=no_samples,
     writes=0,
 )
-TAPE_ADD = Primitive(
+TAPE_ADD = declared(
     "tape_add",
     infer=_infer_put,
     numpy=_numpy_add,
     jvp=_jvp_add,
     transpose=_transpose_add,
     batch=_batch_add,
-    lower=[Structured()],
-    samples=no_samples,
     writes=0,
 )
-TAPE_LENGTH = Primitive(
+TAPE_LENGTH = declared(
     "tape_length",
     infer=lambda operands, attrs, regions: (INDEX,),
     numpy=lambda eqn, tape: (np.int64(len(tape)),),
     jvp=nondifferentiable,
     transpose=not_linear,
     batch=_batch_length,
-    lower=[Structured()],
-    samples=no_samples,
     facts=EXTENTS,
 )
-TAPE_GET = Primitive(
+TAPE_GET = declared(
     "tape_get",
     infer=_infer_get,
     numpy=_numpy_get,
@@ -486,10 +504,8 @@ TAPE_GET = Primitive(
     transpose=not_linear,
     batch=_batch_get,
     total=never,
-    lower=[Structured()],
-    samples=no_samples,
 )
-TAPE_AT = Primitive(
+TAPE_AT = declared(
     "tape_at",
     infer=_infer_at,
     numpy=_numpy_at,
@@ -497,8 +513,6 @@ TAPE_AT = Primitive(
     transpose=_transpose_at,
     batch=_batch_at,
     total=never,
-    lower=[Structured()],
-    samples=no_samples,
 )
 
 

@@ -22,7 +22,7 @@ from jitnet.ir import (
     Value,
     attrs_key,
     effect_of,
-    substitute_type,
+    moved,
 )
 from jitnet.ops.primitive import Primitive
 
@@ -49,7 +49,8 @@ class _Merger:
         seen: dict[Any, Eqn] = {}
         eqns: list[Eqn] = []
         for old in f.eqns:
-            eqn = self._moved(old, env)
+            operands = tuple(env.get(v, v) for v in old.operands)
+            eqn = moved(old, operands, tuple(map(self, old.regions)), env)
             is_written = _is_fresh(eqn) and not written.isdisjoint(old.results)
             if is_written or effect_of(eqn) > Effect.PURE:
                 eqns.append(eqn)
@@ -62,20 +63,6 @@ class _Merger:
             return f
         results = tuple(env.get(r, r) for r in f.results)
         return Function(f.name, f.params, tuple(eqns), results, f.level)
-
-    def _moved(self, eqn: Eqn, env: dict[Value, Value]) -> Eqn:
-        """The equation on merged operands, with new results where their types change."""
-        operands = tuple(env.get(v, v) for v in eqn.operands)
-        regions = tuple(map(self, eqn.regions))
-        if all(a is b for a, b in zip((*operands, *regions), (*eqn.operands, *eqn.regions))):
-            return eqn
-        results: list[Value] = []
-        for r in eqn.results:
-            type = substitute_type(r.type, env)
-            results.append(r if type == r.type else Value(type, r.name))
-            if results[-1] is not r:
-                env[r] = results[-1]
-        return Eqn(eqn.op, operands, eqn.attrs, regions, tuple(results), eqn.loc)
 
 
 def _is_fresh(eqn: Eqn) -> bool:

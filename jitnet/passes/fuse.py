@@ -16,7 +16,7 @@ writes, branches or may raise, so that fusion cannot delay a read past a write.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -37,6 +37,7 @@ from jitnet.ops.index import GATHER
 from jitnet.ops.primitive import Element, Reduction
 from jitnet.ops.shape import BROADCAST, RESHAPE
 from jitnet.ops.slicing import UPDATE
+from jitnet.passes.again import computed_again
 from jitnet.passes.early import outdated, read_early, write_late
 from jitnet.passes.late import compute_late
 from jitnet.passes.masks import keep_together, keep_whole
@@ -51,26 +52,63 @@ from jitnet.passes.members import (
 )
 from jitnet.passes.shifted import add_shifted
 from jitnet.passes.stream import streamed
+from jitnet.passes.sunk import NO_PHASES, Order, phases
 
 CHEAP = 4
 """Flops per element up to which a value may be computed again instead of stored."""
 
 
-def fuse(f: Function) -> Function:
-    """The same Function with its elementwise and reducing equations grouped into kernels."""
+def fuse(f: Function, sinks: bool = False) -> Function:
+    """The same Function with its elementwise and reducing equations grouped into kernels.
+
+    Args:
+        sinks: compute in later kernels what only these read, where less is kept for them then.
+    """
     f = add_shifted(keep_together(keep_whole(f)))
     eqns = compute_late(write_late(read_early(f.eqns), f.results), f.results)
-    fused = [_fuse_regions(eqn) for eqn in eqns]
-    body = _Body(f, fused)
+    fused = [_fuse_regions(eqn, sinks) for eqn in eqns]
+    copies: set[Value] = set()
+    if sinks:
+        fused, copies = _with_copies(f, fused)
+    body = _Body(f, fused, sinks, copies)
     for segment in _segments(fused):
         body.group(segment)
     return body.rebuild()
 
 
-def _fuse_regions(eqn: Eqn) -> Eqn:
+def _with_copies(f: Function, eqns: Sequence[Eqn]) -> tuple[list[Eqn], set[Value]]:
+    """The equations with what is computed again for later kernels, and what those copies bind."""
+    done: list[Eqn] = []
+    copies: set[Value] = set()
+    uses, results = _uses(eqns), set(f.results)
+    for segment in _segments(eqns):
+        again, made = computed_again(Order(eqns, segment, uses, results, is_member))
+        done += again
+        copies |= made
+    return done, copies
+
+
+def _uses(eqns: Sequence[Eqn]) -> dict[Value, list[int]]:
+    """The positions of those that read a value."""
+    uses: dict[Value, list[int]] = {}
+    for i, eqn in enumerate(eqns):
+        for v in dict.fromkeys(eqn.operands):
+            uses.setdefault(v, []).append(i)
+    return uses
+
+
+def is_member(eqn: Eqn) -> bool:
+    """Whether an equation can be a part of a kernel that others are in."""
+    rule = primitive(eqn).lowering(eqn)
+    if isinstance(rule, Element):
+        return eqn.result.rank > 0 and not is_free(eqn)
+    return isinstance(rule, Reduction) or eqn.op is UPDATE or _interleaves_arrays(eqn)
+
+
+def _fuse_regions(eqn: Eqn, sinks: bool) -> Eqn:
     if not eqn.regions or eqn.op is FUSED:
         return eqn
-    regions = tuple(fuse(r) for r in eqn.regions)
+    regions = tuple(fuse(r, sinks) for r in eqn.regions)
     return Eqn(eqn.op, eqn.operands, eqn.attrs, regions, eqn.results, eqn.loc)
 
 
@@ -121,14 +159,17 @@ def _head(unit: int | _Group) -> int:
 class _Body:
     """The state of fusing one straight-line body."""
 
-    def __init__(self, f: Function, eqns: list[Eqn]) -> None:
+    def __init__(
+        self, f: Function, eqns: list[Eqn], sinks: bool, copies: Collection[Value]
+    ) -> None:
         self.f = f
+        self.sinks = sinks
+        self.copies = copies
+        self.results = set(f.results)
+        self.phases = NO_PHASES
         self.eqns = eqns
         self.index = {r: i for i, eqn in enumerate(eqns) for r in eqn.results}
-        self.uses: dict[Value, list[int]] = {}
-        for i, eqn in enumerate(eqns):
-            for v in dict.fromkeys(eqn.operands):
-                self.uses.setdefault(v, []).append(i)
+        self.uses = _uses(eqns)
         self.streamed = streamed(eqns, self.uses, f.results)
         self.outdated = outdated(eqns)
         self.halves: set[int] = set()
@@ -227,15 +268,12 @@ class _Body:
         self.count_costs(segment)
         self.readers.clear()
         self.halves.update(filter(self.is_written_in_halves, segment))
+        if self.sinks:
+            order = Order(self.eqns, segment, self.uses, self.results, is_member)
+            self.phases = phases(order, self.copies)
         for i in segment:
-            if i not in self.streamed | self.halves and self.is_member(self.eqns[i]):
+            if i not in self.streamed | self.halves and is_member(self.eqns[i]):
                 self.place(i)
-
-    def is_member(self, eqn: Eqn) -> bool:
-        rule = primitive(eqn).lowering(eqn)
-        if isinstance(rule, Element):
-            return eqn.result.rank > 0 and not is_free(eqn)
-        return isinstance(rule, Reduction) or eqn.op is UPDATE or _interleaves_arrays(eqn)
 
     def place(self, i: int) -> None:
         """Put a member into the groups of its producers, or of its siblings, or a new one."""
@@ -308,6 +346,8 @@ class _Body:
                 agreed is None or strip_units(part.dims) != strip_units(dims[:agreed])
             ):
                 return None
+        if self.phases.moved and self.are_apart(home, other):
+            return None
         small, large = sorted((home, other), key=lambda g: len(g.members))
         if any(self.index.get(v, -1) in large.inside for v in small.blocked):
             return None
@@ -325,6 +365,12 @@ class _Body:
         for m in small.members:
             self.groups[m] = large
         return large
+
+    def are_apart(self, a: _Group, b: _Group) -> bool:
+        """Whether one has what was moved to a phase that the other one is before."""
+        of, moved = self.phases.of, self.phases.moved
+        wanted = max((of[m] for m in (*a.members, *b.members) if m in moved), default=0)
+        return any(max(of[m] for m in group.members) < wanted for group in (a, b))
 
     def is_view(self, v: Value) -> bool:
         eqn = self.definition(v)

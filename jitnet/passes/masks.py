@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from jitnet.ir import Builder, Dim, Eqn, Function, Literal, Value, current, substitute_type
+from jitnet.ir import Builder, Dim, Eqn, Function, Literal, Value, current, moved, substitute_type
 from jitnet.ir import types as T
 from jitnet.ops import broadcast, convert, reduce_sum, select
 from jitnet.ops.complexes import INTERLEAVE, interleave
@@ -223,7 +223,7 @@ def keep_together(f: Function) -> Function:
     position: dict[Value, int] = {}
     first: dict[Value, int] = {}
     for old in f.eqns:
-        eqn = _renamed(old, env)
+        eqn = moved(old, tuple(env.get(v, v) for v in old.operands), old.regions, env)
         if eqn.op is RESHAPE and eqn.result.type == eqn.operands[0].type:
             env[old.result] = eqn.operands[0]  # it is of the extent now that the other one has
             continue
@@ -242,20 +242,6 @@ def keep_together(f: Function) -> Function:
         return f
     results = tuple(env.get(r, r) for r in f.results)
     return Function(f.name, f.params, tuple(eqns), results, f.level)
-
-
-def _renamed(eqn: Eqn, env: dict[Value, Value]) -> Eqn:
-    """The equation on what became of its operands."""
-    operands = tuple(env.get(v, v) for v in eqn.operands)
-    results = []
-    for r in eqn.results:
-        type = substitute_type(r.type, env)
-        results.append(r if type == r.type else Value(type, r.name))
-        if results[-1] is not r:
-            env[r] = results[-1]
-    if all(a is b for a, b in zip((*eqn.operands, *eqn.results), (*operands, *results))):
-        return eqn
-    return replace(eqn, operands=operands, results=tuple(results))
 
 
 def _with_more(eqn: Eqn, more: Eqn) -> tuple[Eqn, list[Value]]:

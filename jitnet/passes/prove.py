@@ -26,8 +26,8 @@ from jitnet.ir import (
     Value,
     effect_of,
     facts,
+    moved,
     substitute_dims,
-    substitute_type,
 )
 from jitnet.ir import types as T
 from jitnet.ir.facts import is_integer
@@ -147,26 +147,12 @@ def _settled(f: Function, found: _Found, env: dict[Value, Value]) -> Function:
             for i, v in enumerate(eqn.operands)
         )
         regions = tuple(_settled(region, found, env) for region in eqn.regions)
-        same = all(a is b for a, b in zip(operands + regions, eqn.operands + eqn.regions))
-        eqns.append(eqn if same else _moved(eqn, operands, regions, env))
+        eqns.append(moved(eqn, operands, regions, env))
     results = tuple(env.get(v, v) for v in f.results)
     same = len(eqns) == len(f.eqns) and all(a is b for a, b in zip(eqns, f.eqns))
     if same and results == f.results:
         return f
     return Function(f.name, f.params, tuple(eqns), results, f.level)
-
-
-def _moved(
-    eqn: Eqn, operands: tuple[Value, ...], regions: tuple[Function, ...], env: dict[Value, Value]
-) -> Eqn:
-    """The equation on other operands, with new results where their types change."""
-    results: list[Value] = []
-    for r in eqn.results:
-        type = substitute_type(r.type, env)
-        results.append(r if type == r.type else Value(type, r.name))
-        if results[-1] is not r:
-            env[r] = results[-1]
-    return Eqn(eqn.op, operands, eqn.attrs, regions, tuple(results), eqn.loc)
 
 
 def _filled(eqn: Eqn, answer: Literal, env: dict[Value, Value]) -> Eqn:

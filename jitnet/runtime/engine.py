@@ -126,7 +126,7 @@ def _parse(module: LlvmModule) -> tuple[Any, float]:
     parsed = _parse_text(module.text)
     now = time.perf_counter()
     if module.passes and _lines(module) <= LARGE:
-        _run_passes(module.passes, _llvm(), _machine(), parsed)
+        _run_passes(module, _llvm(), _machine(), parsed)
     return parsed, now
 
 
@@ -140,7 +140,7 @@ def _parse_text(text: str) -> Any:
     return parsed
 
 
-def _run_passes(which: str, llvm: Any, machine: Any, parsed: Any) -> None:
+def _run_passes(module: LlvmModule, llvm: Any, machine: Any, parsed: Any) -> None:
     # The vectoriser and the unroller double the time, and what they find in such loops is
     # seldom faster: loops worth vectorising are written as vectors.
     # Level 2: jumps on what an earlier branch has decided are worth its time, level 3 is not.
@@ -150,13 +150,20 @@ def _run_passes(which: str, llvm: Any, machine: Any, parsed: Any) -> None:
     options.loop_interleaving = False
     options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
-    if which == "module":
+    if module.passes == "module":  # loops that are marked are unrolled among these
         builder.getModulePassManager().run(parsed, builder)
         return
-    passes = builder.getFunctionPassManager()
+    managers = [builder.getFunctionPassManager()]
+    if module.unrolls:
+        unroll = llvm.create_new_function_pass_manager()
+        unroll.add_loop_unroll_pass()
+        unroll.add_instruction_combine_pass()
+        unroll.add_simplify_cfg_pass()
+        managers.append(unroll)
     for function in parsed.functions:
         if not function.is_declaration:
-            passes.run(function, builder)
+            for passes in managers:
+                passes.run(function, builder)
 
 
 def compile_module(module: LlvmModule) -> Native:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from jitnet.codegen.llvm import emit
@@ -53,12 +53,12 @@ class Stages(Mapping[str, str]):
 class OnDevice:
     """Attributes:
     told: what runs there and how, and what is transferred, in words.
-    peak: the bytes that a call takes there, or None where they cannot be told before it.
+    cost: what a call takes there, or None where it cannot be told before it.
     current: makes it the current device for a while.
     """
 
     told: Callable[[], str]
-    peak: Callable[[], int | None]
+    cost: Callable[[], Mapping[str, int] | None]
     current: Callable[[], AbstractContextManager[Any]]
 
 
@@ -89,14 +89,16 @@ class Executable:
     @cached_property
     def cost(self) -> Mapping[str, int]:
         """Rough work of one call, see `cost_of`. On a device "peak_bytes" is what its plan takes,
-        and results; copies of NumPy's arguments do not count."""
+        and results; copies of NumPy's arguments do not count. There are also "launches" of kernels,
+        "calls" of libraries, and "moved_bytes", what all of these read and write, where each reads
+        and writes an element once: a program that waits for memory can be no faster."""
         cost = cost_of(self.program)
         if self.device is None:
             return cost
-        peak = self.device.peak()
-        if peak is None:
+        known = self.device.cost()
+        if known is None:
             return cost | {"peak_is_known": 0}
-        return cost | {"peak_bytes": peak, "peak_is_known": 1}
+        return {**cost, **known, "peak_is_known": 1}
 
 
 def compile(
@@ -136,15 +138,18 @@ class Lowered:
 
 
 def lowered(
-    function: Function, layouts: Sequence[str], stores: Mapping[int, int] = NO_STORES
+    function: Function,
+    layouts: Sequence[str],
+    stores: Mapping[int, int] = NO_STORES,
+    sinks: bool = False,
 ) -> Lowered:
-    """The Function as kernel IR; arguments as in `compile`."""
+    """The Function as kernel IR; arguments as in `compile`, and `sinks` as in `fuse`."""
     clock = Clock()
     real = announce(pairs, pairs(announce(outline, outline(function))))
     layouts = [_real_layout(p, layout) for p, layout in zip(function.params, layouts, strict=True)]
     optimized = throughout(optimize, real)
     clock.lap("optimize")
-    fused = announce(fuse, throughout(fuse, optimized))
+    fused = announce(fuse, throughout(partial(fuse, sinks=sinks), optimized))
     clock.lap("fuse")
     program = lower(fused, layouts, stores)
     announce(lower, program.kernel)

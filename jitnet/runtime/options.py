@@ -18,9 +18,11 @@ class Options:
         be coarser.
     async_errors: calls on a device do not wait for what its kernels report: later calls raise it.
     deterministic: on a device, no sum depends on which thread comes first.
+    loader: what compiles and loads a GPU's kernels: "nvrtc", or "rawmodule" for CuPy's.
     """
 
     device: str | None = None
     fast_math: bool = False
     async_errors: bool = False
     deterministic: bool = True
+    loader: str = "nvrtc"

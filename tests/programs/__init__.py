@@ -24,6 +24,7 @@ from . import (
     integers,
     layers,
     montecarlo,
+    objects,
     ode,
     particles,
     polynomials,
@@ -70,6 +71,7 @@ THEMES = (
     quantum,
     stacks,
     queues,
+    objects,
 )
 
 PROGRAMS: dict[str, Program] = {

@@ -323,7 +323,33 @@ def longest_increasing(values):
     return len(tails), np.array(tails)
 
 
+def pattern_search(text, pattern):
+    """Knuth, Morris and Pratt: where a pattern begins in a text."""
+    fail = [0] * len(pattern)
+    k = 0
+    for i in range(1, len(pattern)):
+        while k and pattern[k] != pattern[i]:
+            k = fail[k - 1]
+        if pattern[k] == pattern[i]:
+            k += 1
+        fail[i] = k
+    hits, k = [], 0
+    for i, c in enumerate(text):
+        while k and pattern[k] != c:
+            k = fail[k - 1]
+        if pattern[k] == c:
+            k += 1
+        if k == len(pattern):
+            hits.append(i - k + 1)
+            k = fail[k - 1]
+    return hits
+
+
 # -- arguments -------------------------------------------------------------------------------------
+
+
+def _searched_text(rng, n):
+    return rng.integers(0, 2, n), np.array([0, 1, 0, 0, 1])
 
 
 def _image(rng, n):
@@ -401,6 +427,12 @@ def _points(rng, n):
 
 
 PROGRAMS = (
+    Program(
+        "pattern_search",
+        pattern_search,
+        _searched_text,
+        {"test": {"n": 60}, "bench": {"n": 40_000}},
+    ),
     Program(
         "flood_fill_stack",
         flood_fill_stack,

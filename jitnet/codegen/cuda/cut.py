@@ -27,6 +27,8 @@ from jitnet.codegen.cuda.drives import (
     is_large,
     known_of,
 )
+from jitnet.codegen.cuda.exchange import exchanged
+from jitnet.codegen.cuda.flatten import flattened
 from jitnet.codegen.cuda.groups import Waiting, grouped, in_steps, write_group
 from jitnet.codegen.cuda.half_products import with_half_products
 from jitnet.codegen.cuda.kernels import Kernel, write_kernel
@@ -50,6 +52,7 @@ from jitnet.codegen.cuda.state import MOST_LOCAL, is_chosen, local_bytes, trips
 from jitnet.codegen.cuda.text import c_name
 from jitnet.codegen.cuda.tiles import tiled
 from jitnet.codegen.cuda.touch import Touched, clash, touched
+from jitnet.codegen.cuda.traffic import traffic
 from jitnet.ir import ArrayType, BufferType, Eqn, Function, Literal, Value, as_value
 from jitnet.kernel import statements as S
 
@@ -378,6 +381,7 @@ class _Cutter:
             "threads": threads,
             "passing": tuple(map(self.passing, arguments)),
             "scratch": written.scratch,
+            "moved": traffic(kernels, self.places.roots),
             "results": tuple(v.type for v in outputs),
         }
         loc = (kernels[0].levels or kernels[0].eqns)[0].loc
@@ -447,7 +451,7 @@ def _touched_by_call(eqn: Eqn, places: Places) -> Touched:
 
 def prepared(f: Function, deterministic: bool = True, library: Has = no_library) -> Function:
     """A kernel Function with its loops as kernels want them."""
-    f = _hoisted_constants(folded_constants(f))
+    f = flattened(exchanged(_hoisted_constants(folded_constants(f))))
     f = multiplied(with_half_products(f, library))
     f = settled(with_products(f, library), is_large)
     f = marked(f)

@@ -62,7 +62,7 @@ def _points(eqns: Sequence[Eqn]) -> int:
     for eqn in eqns:
         inner = max((_points(r.eqns) for r in eqn.regions), default=0)
         if eqn.op is S.FOR and eqn.attrs["kind"] != "seq":
-            inner = max(inner, 1) * (trips(eqn) or UNKNOWN)
+            inner = max(inner, 1) * (trips(eqn) or eqn.attrs.get("terms", UNKNOWN))
         elif eqn.attrs.get(ANY_ORDER):
             inner = max((trips(eqn) or 0) * LARGE // (LARGEST_PRODUCT + 1), 1)
         most = max(most, inner)

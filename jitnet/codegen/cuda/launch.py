@@ -36,6 +36,7 @@ LAUNCH = Statement("launch", Effect.MAY_RAISE, _results)
     threads: of a block.
     passing: for each argument, how.
     scratch: bytes of each private buffer that a block needs in device memory.
+    moved: bytes that it reads and writes, where they are known.
     results: types of the scalars that it computes.
 """
 

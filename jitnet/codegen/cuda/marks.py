@@ -96,28 +96,38 @@ def _loop(eqn: Eqn, places: Places, scratch: Sequence[Eqn]) -> tuple[Eqn, list[E
 
 
 def _is_filled_first(body: Function, buffer: Value) -> bool:
-    """Whether the first that an iteration does with a buffer is to write all of it."""
-    for eqn in body.eqns:
-        if buffer not in references(eqn):
-            continue
-        indices: list[Value] = []
-        dims = buffer.buffer_type.dims
-        eqns: Sequence[Eqn] = (eqn,)
-        while len(indices) < len(dims):
-            loops = [e for e in eqns if buffer in references(e)]
-            if len(loops) != 1 or loops[0].op is not S.FOR:
-                return False
-            low, high = loops[0].operands[:2]
-            if not (_is(low, 0) and _is(high, dims[len(indices)])):
-                return False
-            indices.append(loops[0].regions[0].params[0])
-            eqns = loops[0].regions[0].eqns
-        uses = [e for e in eqns if buffer in references(e)]
-        return bool(uses) and all(
-            e.op is S.STORE and e.operands[0] is buffer and list(e.operands[2:]) == indices
-            for e in uses
-        )
-    return False
+    """Whether the first that an iteration does with a buffer is to write all of it; or a loop that
+    is all that uses it does so in each of its own."""
+    users = [e for e in body.eqns if buffer in references(e)]
+    if not users:
+        return False
+    if _fills(users[0], buffer):
+        return True
+    (first, *others) = users
+    if others or first.op is not S.FOR or buffer in (*first.operands, *body.results):
+        return False
+    return _is_filled_first(first.regions[0], buffer)
+
+
+def _fills(eqn: Eqn, buffer: Value) -> bool:
+    """Whether a nest of loops writes all of a buffer before it reads any of it."""
+    indices: list[Value] = []
+    dims = buffer.buffer_type.dims
+    eqns: Sequence[Eqn] = (eqn,)
+    while len(indices) < len(dims):
+        loops = [e for e in eqns if buffer in references(e)]
+        if len(loops) != 1 or loops[0].op is not S.FOR:
+            return False
+        low, high = loops[0].operands[:2]
+        if not (_is(low, 0) and _is(high, dims[len(indices)])):
+            return False
+        indices.append(loops[0].regions[0].params[0])
+        eqns = loops[0].regions[0].eqns
+    uses = [e for e in eqns if buffer in references(e)]
+    return bool(uses) and all(
+        e.op is S.STORE and e.operands[0] is buffer and list(e.operands[2:]) == indices
+        for e in uses
+    )
 
 
 def _is(v: Value, n: object) -> bool:

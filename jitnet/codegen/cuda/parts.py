@@ -34,11 +34,24 @@ from jitnet.kernel import statements as S
 MOST_ROWS_APART = 512
 """Parts at most."""
 
+FEW_TOTALS = 32
+"""Parts of so few totals are the work of one thread each, and there may be more of them."""
+
+MOST_THREADS_APART = 1 << 14
+"""Those at most."""
+
 FEWEST_FOLDED = 512
 """Terms that are worth parts; fewer are added up by one block."""
 
 FEW_ROWS = 8
 """So many rounds a thread takes alone, where each total can have one."""
+
+MANY_TOTALS = 1 << 14
+"""So many threads keep a GPU busy. Totals of parts would be in memory, and nearly as many as terms
+where rows are few."""
+
+BLOCK = 256
+"""Threads that do a part."""
 
 MOST_TOTALS = 1 << 16
 """Totals of one part at most: each part has memory for them."""
@@ -73,9 +86,14 @@ def _parts_of(eqn: Eqn, places: Places) -> Sequence[Eqn]:
     inner = max((_terms(e) for e in eqn.regions[0].eqns if e.regions), default=1)
     if count * inner < FEWEST_FOLDED:
         return (whole,)
-    if count <= FEW_ROWS and turned(whole, places) is not None:
+    totals = min(prod(dims_of(v)) for v in found)
+    are_many = totals >= min(MANY_TOTALS, BLOCK * min(count, MOST_ROWS_APART))
+    are_long = count * inner > FEW_ROWS * totals
+    if (are_many or not are_long) and turned(whole, places) is not None:
         return (whole,)  # a thread for each total
-    return _split(whole, count, found)
+    return _split(
+        whole, count, found, MOST_THREADS_APART if totals <= FEW_TOTALS else MOST_ROWS_APART
+    )
 
 
 def _terms(loop: Eqn) -> int:
@@ -105,8 +123,8 @@ def _targets(eqn: Eqn, folded: set[Root], places: Places) -> dict[Value, str] | 
     return found if found and len(set(roots)) == len(roots) else None
 
 
-def _split(eqn: Eqn, count: int, found: Mapping[Value, str]) -> Sequence[Eqn]:
-    size = -(-count // MOST_ROWS_APART)
+def _split(eqn: Eqn, count: int, found: Mapping[Value, str], most: int) -> Sequence[Eqn]:
+    size = -(-count // most)
     parts = -(-count // size)
     with Builder("parts", "kernel") as b, b.at(eqn.loc):
         memory = {v: S.alloc(v.dtype, (parts, *dims_of(v)), f"{v.name}_parts") for v in found}

@@ -5,6 +5,8 @@
     for 0, 245 {kind='parallel'} @body(%b: i64) {    store %parts, (the sum of one part), %b }
     %t = for 0, 245, 0.0 {kind='vector', combine=('add',)}      (of %parts)
 
+The loop over one part says how many `terms` it has, which its bounds do not.
+
 A loop in order that carries scalars, in which most of a round does not depend on what is carried
 (the sums of blocks that a compensated total takes in), falls in two as well: one that computes the
 terms, and is parallel, and one that takes them in, in order.
@@ -142,7 +144,8 @@ def _in_parts(eqn: Eqn, count: int) -> Sequence[Eqn]:
         def part(i: Value) -> None:
             start = ix.add(s.mul(i, size), low)
             stop = s.minimum(s.add(start, size), high)
-            inner = current().bind(S.FOR, (start, stop, *neutral), eqn.attrs, eqn.regions)
+            attrs = {**eqn.attrs, "terms": size}
+            inner = current().bind(S.FOR, (start, stop, *neutral), attrs, eqn.regions)
             for parts_of, total in zip(memory, inner):
                 S.store(parts_of, total, i)
 

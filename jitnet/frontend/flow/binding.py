@@ -20,7 +20,7 @@ from jitnet.frontend.context import (
 )
 from jitnet.frontend.flow import locating, regions, snapshots
 from jitnet.frontend.flow.carrying import Slot, contents, originals
-from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.kinds import stores_of
 from jitnet.frontend.flow.locating import find_places_of_new, made, make_param, settle
 from jitnet.frontend.flow.memory import Lost, final_places
 from jitnet.frontend.flow.plans import INDEX, Loop, Peel, Plan, TracedStep, inside

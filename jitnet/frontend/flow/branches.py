@@ -29,18 +29,12 @@ from jitnet.frontend.context import (
     running_trace,
 )
 from jitnet.frontend.flow import regions, snapshots
+from jitnet.frontend.flow.conditions import note_fact
 from jitnet.frontend.flow.growing import Grows, put_on_tape, regrown
-from jitnet.frontend.flow.joins import (
-    Around,
-    Conflict,
-    Entangled,
-    Joiner,
-    Pair,
-    bind_to_each_other,
-    brought_to,
-    kind_in,
-    stores_of,
-)
+from jitnet.frontend.flow.holders import is_held_elsewhere, known_elsewhere
+from jitnet.frontend.flow.joined_lists import on_tapes
+from jitnet.frontend.flow.joins import Around, Entangled, Joiner, Pair, bind_to_each_other
+from jitnet.frontend.flow.kinds import Conflict, brought_to, kind_in, stores_of
 from jitnet.frontend.flow.liveness import names_from_outside
 from jitnet.frontend.flow.placing import (
     MOST_LEAVES,
@@ -55,7 +49,6 @@ from jitnet.frontend.flow.placing import (
 from jitnet.frontend.flow.raising import check_not, has_values, of_program
 from jitnet.frontend.flow.signals import ABSENT, FALL, RETURN, Raised, Signal, normal, without
 from jitnet.frontend.flow.truth import truth
-from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.flow.world import (
     RETURNED,
     UNBOUND,
@@ -66,8 +59,6 @@ from jitnet.frontend.flow.world import (
     Variable,
     World,
     as_left,
-    is_held_elsewhere,
-    known_elsewhere,
     put_again,
     same_content,
     surveyed,
@@ -79,6 +70,8 @@ from jitnet.ir import Effect, Value, as_value, effect_of
 from jitnet.ir import types as T
 
 Thunk = Callable[[], Any]
+
+_NEED_ONE_ARM = (errors.ConcretizationError, errors.MutationError, errors.ReturnError)
 
 _MOST_NESTED = 8
 """Places of an array of which it is told by conditions, one inside of the other."""
@@ -111,19 +104,21 @@ def branch(
     """Trace both arms and join them; lists that grow in one of them are on tapes from there on.
 
     Raises:
-        NeedStatic: where an arm calls itself without end, which int arguments could end.
+        NeedStatic: where the arms cannot be joined, or one calls itself without end, and int
+            arguments decide which of them it is.
     """
-    while True:
-        try:
-            with surveyed((then, orelse, rest)) as world, snapshots.forgotten_if_it_fails():
-                return _branch(world, condition, then, orelse, rest)
-        except Grows as grows:
-            put_on_tape(grows)
-        except RecursionError:
-            deciding = integer_arguments_of(running_trace(), condition)
-            if deciding is None:
-                raise
-            raise NeedStatic(deciding) from None
+    try:
+        while True:
+            try:
+                with surveyed((then, orelse, rest)) as world, snapshots.forgotten_if_it_fails():
+                    return _branch(world, condition, then, orelse, rest)
+            except Grows as grows:
+                put_on_tape(grows)
+    except (RecursionError, *_NEED_ONE_ARM):
+        deciding = integer_arguments_of(running_trace(), condition)
+        if deciding is None:
+            raise
+        raise NeedStatic(deciding) from None
 
 
 def _branch(
@@ -222,7 +217,7 @@ def _prepared(
 
     kinds = (lambda x: kind_in(a.region, x), lambda x: kind_in(b.region, x))
     around = Around(
-        kinds, watched, lambda x: is_held_elsewhere(x, location[-1]), Left(world, (a, b))
+        kinds, watched, lambda x: is_held_elsewhere(x, location[-1]), on_tapes, Left(world, (a, b))
     )
     joiner = Joiner(around, entangled)
     makers: Makers = []
@@ -265,7 +260,9 @@ def _join(
     for pair in joiner.pairs:
         if pair.watched and None not in pair.kind.dims:
             _divide(pair, pair.watched | shared)
-    results = _bind(condition, a, b, joiner.pairs, written)
+    results, tapes = _bind(condition, a, b, joiner, written)
+    for tape, result in zip(joiner.tapes, tapes):
+        tape.result = result
     numbers = iter(results[len(joiner.pairs) + len(written) :])
     for pair, result in zip(joiner.pairs, results):
         pair.result = result
@@ -415,10 +412,11 @@ def _join_signals(joiner: Joiner, a: Signal, b: Signal) -> Callable[[], Signal]:
         make_kind = joiner.join(a.kind, b.kind)
         make_value = _join_values(joiner, a, b)
     except Conflict as conflict:
+        returns = RETURN in kinds
         raise errors.ReturnError(
-            f"the function returns {conflict}",
+            f"the function returns {conflict}" if returns else str(conflict),
             why="which of them it is would only be known when the program runs",
-            remedy="return values of one type and shape on all paths",
+            remedy=f"{'return ' * returns}values of one type and shape on all paths",
         ) from None
     return lambda: Signal(kinds, make_kind(), make_value())
 
@@ -452,10 +450,11 @@ def _bind(
     condition: Value,
     then: State,
     orelse: State,
-    pairs: Sequence[Pair],
+    joiner: Joiner,
     written: Sequence[tuple[Store, Value, Value]],
-) -> tuple[Value, ...]:
-    around = running_trace()
+) -> tuple[list[Value], list[Value]]:
+    """The results: of pairs, of memory and numbers, and of tapes."""
+    around, pairs = running_trace(), joiner.pairs
     results: list[list[Value]] = []
     extents: list[list[Value]] = []
     for side, state in enumerate((then, orelse)):
@@ -471,6 +470,7 @@ def _bind(
             )
             own += [(one, other)[side] for _, one, other in written]
             own += [n for pair in pairs for n in _numbers(pair, side, around)]
+            own += [tape.sides[side]() for tape in joiner.tapes]
         results.append(own)
     ragged = list(dict.fromkeys(zip(*extents)))
     operands = regions.unite(then.region, orelse.region)
@@ -480,7 +480,8 @@ def _bind(
     )
     found = ops.if_(condition, one, other, operands)
     then.region.active = orelse.region.active = False
-    return found[len(ragged) :]
+    first = len(found) - len(joiner.tapes)
+    return list(found[len(ragged) : first]), list(found[first:])
 
 
 def _as_result(pair: Pair, side: int) -> Value:

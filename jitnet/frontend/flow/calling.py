@@ -10,12 +10,13 @@ time.time()                           refused: run now, its answer would be comp
 from __future__ import annotations
 
 import functools
+import operator
 import re
 import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,13 @@ from jitnet.frontend.flow import (
     helpers,
     inner_lists,
     items,
+    picking,
     printing,
     raising,
     remedies,
+    specials,
     stacking,
     truth,
-    variants,
 )
 from jitnet.frontend.flow.comprehensions import (
     FOLDS,
@@ -46,10 +48,11 @@ from jitnet.frontend.flow.comprehensions import (
     map_,
 )
 from jitnet.frontend.flow.steps import Filtered, Steps, enumerate_, range_, reversed_, zip_
-from jitnet.frontend.flow.variants import Variants, apart, unfolded
+from jitnet.frontend.flow.unfolding import is_among_items, unfolded, with_items
+from jitnet.frontend.flow.variants import Variants, apart
 from jitnet.frontend.places import Appended
 from jitnet.frontend.rewriting import is_rewritten, rewritten
-from jitnet.frontend.tracer import Tracer
+from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.frontend.watch import refuse_unknown
 from jitnet.source import is_users
 
@@ -88,26 +91,17 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         return apart(function, lambda one: call(one, *args, **kwargs))
     if any(type(x) is Variants for x in (*args, *kwargs.values())) and not _takes_any(function):
         return _with_each(function, args, kwargs)
-    if _is_of_numpy(function) and any(map(variants.is_in, args)):
-        return variants.with_items(lambda known: call(function, *known, **kwargs), args)
-    if args and type(args[0]) in (Steps, Filtered) and function in FOLDS:
-        return FOLDS[function](*args, **kwargs)
-    if args and function in (min, max):
-        args = (list(args[0]),) if isinstance(args[0], Iterator) else args
-        key = _rewritten_argument(kwargs.get("key"))
-        if _compares_items(args, key):
-            return FOLDS[function](*args, **{**kwargs, "key": key})
+    if _makes_arrays(function) and any(map(is_among_items, args)):
+        return with_items(lambda known: call(function, *known, **kwargs), args)
+    if function is deque and type(kwargs.get("maxlen")) is Tracer:
+        kwargs = {"maxlen": operator.index(kwargs["maxlen"])}  # C code asks for nothing else
+    if args and type(function) in _OF_PYTHON:
+        found, args = _answered(function, args, kwargs)
+        if found is not NotImplemented:
+            return found
     if args and type(args[0]) is Filtered:
-        found = listed(args[0])
-        return found if function is list else call(function, found, *args[1:], **kwargs)
-    if args and function is list and isinstance(args[0], Steps):
-        return _listed_steps(args[0])
-    if args and function is len and isinstance(vars(type(args[0])).get("__len__"), FunctionType):
-        return call(type(args[0]).__len__, args[0])
-    if args and (function is deque or function is list) and _is_of_any_length(function, args[0]):
-        args = comprehension(args[0], lambda item: item, "list"), *args[1:]
-        return args[0] if function is list else deque(*args, **kwargs)
-    if any(growing.grown(x) is not None for x in args):
+        return call(function, listed(args[0]), *args[1:], **kwargs)
+    if any(growing.grown(x) is not None for x in args) and not _keeps(function):
         return _with_grown(function, args, kwargs)
     if isinstance(function, FunctionType):
         target = called(function)
@@ -116,12 +110,7 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
         with remedies.Noting(function):
             return target(*args, **kwargs)
     if isinstance(function, MethodType):
-        inner = function.__func__
-        if type(function.__self__) is Appended and inner in (Appended.append, Appended.extend):
-            return call(getattr(function.__self__.new, inner.__name__.strip("_")), *args)
-        if isinstance(inner, FunctionType):
-            return called(inner)(function.__self__, *args, **kwargs)
-        return call(inner, function.__self__, *args, **kwargs)
+        return _method(function, args, kwargs)
     own = _stand_in(function)
     if own is not None:
         args, kwargs = _rewritten_arguments(args, kwargs)
@@ -134,37 +123,93 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     if isinstance(function, type):
         with remedies.Noting(function):
             return _instance(function, args, kwargs)
-    if isinstance(function, np.ufunc) or type(function).__module__.startswith("numpy"):
+    if _is_of_numpy(function):
         with remedies.Noting(function):
             return builtins.of_numpy(function)(*args, **kwargs)
     if isinstance(function, BuiltinFunctionType):
-        target = function.__self__
-        if growing.grown(target) is not None:
-            return items.call_method(function.__name__, target, args, kwargs)  # type: ignore[arg-type]
-        if isinstance(target, str) and function.__name__ in texts.METHODS:
-            return texts.METHODS[function.__name__](target, *args, **kwargs)
-        if isinstance(target, (list, dict)) and function.__name__ in _CHANGING:
-            inner_lists.inner(target)
-        if isinstance(target, list) and function.__name__ == "sort":
-            return ordering.sort(target, **_rewritten_arguments((), kwargs)[1])
-        write = printing.writer(function)
-        if write is not None:
-            return write(*args, **kwargs)
-        _refuse_texts(target, args)
-        refuse_unknown(function)
-        own = _called_by_c if function is functools.reduce else _rewritten_argument
-        with remedies.Noting(function):
-            return function(*map(own, args), **kwargs)
+        return _builtin(function, args, kwargs)
     method = next((vars(c)["__call__"] for c in type(function).__mro__ if "__call__" in vars(c)), 0)
     if isinstance(method, FunctionType):
         return called(method)(function, *args, **kwargs)
     return function(*args, **kwargs)
 
 
+_OF_PYTHON = (BuiltinFunctionType, type)
+
+
+def _answered(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, tuple[Any, ...]]:
+    """What a function of Python's makes of the user's objects, of a loop's steps, and of arrays of
+    a length that the program decides; else NotImplemented, and what to call it with."""
+    first = args[0]
+    found = specials.answer(function, args)
+    if found is not NotImplemented:
+        return found, args
+    if function in specials.CONSUMERS:
+        args = tuple(map(specials.iterable, args))
+        first = args[0]
+    elif function is bool and specials.method(first, "__bool__") is not None:
+        found = truth.truth(first)
+        return (found if isinstance(found, bool) else wrap(found, "python")), args
+    if type(first) in (Steps, Filtered) and function in FOLDS:
+        return FOLDS[function](*args, **kwargs), args
+    if function is min or function is max:
+        args = (list(first),) if isinstance(first, Iterator) else args
+        key = _rewritten_argument(kwargs.get("key"))
+        if _compares_items(args, key):
+            return FOLDS[function](*args, **{**kwargs, "key": key}), args
+    elif function is list and type(first) is Filtered:
+        return listed(first), args
+    elif function is list and isinstance(first, Steps):
+        return _listed_steps(first), args
+    elif (function is deque or function is list) and _is_of_any_length(function, first):
+        made = comprehension(first, lambda item: item, "list")
+        return (made if function is list else deque(made, *args[1:], **kwargs)), args
+    return NotImplemented, args
+
+
+def _method(function: MethodType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    inner, target = function.__func__, function.__self__
+    if type(target) is Appended and inner in (Appended.append, Appended.extend):
+        return call(getattr(target.new, inner.__name__.strip("_")), *args)
+    if isinstance(inner, FunctionType):
+        return called(inner)(target, *args, **kwargs)
+    return call(inner, target, *args, **kwargs)
+
+
+def _builtin(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """A function written in C, or a method of one of Python's own objects."""
+    name, target = function.__name__, function.__self__
+    if growing.grown(target) is not None:
+        return items.call_method(name, target, args, kwargs)
+    if isinstance(target, str) and name in texts.METHODS:
+        return texts.METHODS[name](target, *args, **kwargs)
+    if isinstance(target, (list, dict)) and name in _CHANGING:
+        inner_lists.inner(target)
+    if isinstance(target, list) and name == "sort":
+        return ordering.sort(target, **_rewritten_arguments((), kwargs)[1])
+    if isinstance(target, dict) and name == "get" and picking.picks(target, args[0]):
+        return picking.get(target, *args)
+    write = printing.writer(function)
+    if write is not None:
+        return write(*args, **kwargs)
+    _refuse_texts(target, args)
+    refuse_unknown(function)
+    own = _called_by_c if function is functools.reduce else _rewritten_argument
+    with remedies.Noting(function):
+        return function(*map(own, args), **kwargs)
+
+
 def _is_of_numpy(function: Any) -> bool:
-    if isinstance(function, np.ufunc) or type(function).__module__.startswith("numpy"):
-        return True
-    return isinstance(function, BuiltinFunctionType) and function.__module__ == "numpy"
+    """Whether this is one of NumPy's functions, but for the builtin ones."""
+    return type(function).__module__.startswith("numpy")
+
+
+def _makes_arrays(function: Any) -> bool:
+    """Whether NumPy makes arrays of what this is given."""
+    is_builtin = isinstance(function, BuiltinFunctionType)
+    return function.__module__ == "numpy" if is_builtin else _is_of_numpy(function)
 
 
 _KEEPERS = frozenset(("append", "appendleft", "insert", "extend", "setdefault", "update"))
@@ -184,6 +229,15 @@ def _takes_any(function: Any) -> bool:
     return own.__module__ == "__main__" if file is None else is_users(file)
 
 
+def _keeps(function: Any) -> bool:
+    """Whether a function is to be given a list that has grown as it is, and may keep it."""
+    if isinstance(function, MethodType) and type(function.__self__) is Appended:
+        return True
+    if isinstance(function, BuiltinFunctionType) and function.__name__ in ("extend", "update"):
+        return False
+    return _takes_any(function) and growing.grown(getattr(function, "__self__", None)) is None
+
+
 def _with_each(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A call with each of the objects that an argument may be."""
     count = len(args)
@@ -197,12 +251,15 @@ def _with_each(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 def _compares_items(args: tuple[Any, ...], key: Any) -> bool:
     """Whether min or max of these compares more than numbers: values of a key, or tuples."""
     items = args if len(args) > 1 else args[0]
-    is_of_tuples = isinstance(items, (list, tuple)) and items and isinstance(items[0], tuple)
-    return key is not None or bool(is_of_tuples)
+    if key is not None or not (isinstance(items, (list, tuple)) and items):
+        return key is not None
+    first = items[0]
+    return isinstance(first, tuple) or specials.has_order(first)
 
 
 texts.install(call)
 truth.install(call)
+specials.install(call)
 comprehensions.install(call)
 
 
@@ -244,7 +301,7 @@ def _is_of_any_length(cls: type, x: Any) -> bool:
 
 
 def _is_to_be_rewritten(code: CodeType) -> bool:
-    return is_users(code.co_filename) or code.co_filename == heaps.FILE
+    return specials.is_to_be_rewritten(code) or code.co_filename == heaps.FILE
 
 
 def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -261,6 +318,12 @@ def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         return deque(growing.copied(args[0]), *args[1:], **kwargs)
     if isinstance(function, FunctionType) and _is_to_be_rewritten(function.__code__):
         return called(function)(*args, **kwargs)
+    name, target = getattr(function, "__name__", ""), getattr(function, "__self__", None)
+    if name == "extend" and isinstance(target, (list, deque)) and growing.grown(target) is None:
+        comprehensions.for_(args[0], lambda item: call(target.append, item))
+        return None
+    if isinstance(function, MethodDescriptorType) and growing.grown(args[0]) is not None:
+        return call(getattr(args[0], name), *args[1:], **kwargs)
     if function in (isinstance, type):  # it is still a list
         return (_stand_in(function) or function)(*args, **kwargs)
     if function is print:
@@ -279,7 +342,13 @@ def _with_grown(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
             )
         return stacking.joined(first, flat=function in (np.concatenate, np.hstack))
     arrays = [x if own is None else stacking.as_one_array(own) for x, own in stacking.owns(args)]
-    return call(function, *arrays, **kwargs)
+    found = call(function, *arrays, **kwargs)
+    is_number = function is min or function is max or function is sum
+    if is_number and len(args) == 1 and first is not None and first.flavours == ("python",):
+        return wrap(
+            lift(found).value, "python"
+        )  # of Python's numbers, as their array does not know
+    return found
 
 
 _CHANGING = frozenset(

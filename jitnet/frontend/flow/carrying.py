@@ -20,28 +20,11 @@ from typing import Any
 
 from jitnet.frontend.arrays import Place
 from jitnet.frontend.context import Trace, resume, running_trace
-from jitnet.frontend.flow.joins import (
-    Conflict,
-    Kind,
-    common,
-    described,
-    is_same,
-    kind_in,
-    kind_of,
-)
+from jitnet.frontend.flow.containers import Form, has_identity, is_container, taken_apart
+from jitnet.frontend.flow.kinds import Conflict, Kind, common, described, is_same, kind_in, kind_of
 from jitnet.frontend.flow.placing import Leaves, is_known_in
 from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.flow.variants import (
-    MOST_VARIANTS,
-    Variants,
-    has_identity,
-    is_container,
-    is_one,
-    kind_of_container,
-    number_among,
-    objects_of,
-)
-from jitnet.frontend.pytree import NodeKind
+from jitnet.frontend.flow.variants import MOST_VARIANTS, Variants, is_one, number_among, objects_of
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Dim, Type, Value
@@ -63,6 +46,7 @@ class Slot:
         leaves: places that others know, where the array may be; a `number` says in which one. Its
             value is that of its own memory then, and is not carried where it is always in a leaf.
         told: where it is after the loop, if its steps take it as a value and do not ask.
+        counts: whether it is a number that the loop counts; see `flow.counters`.
     """
 
     kind: Kind
@@ -76,6 +60,7 @@ class Slot:
     is_apart: bool = True
     number: Value | None = None
     told: Told | None = None
+    counts: bool = False
 
 
 @dataclass(eq=False)
@@ -111,9 +96,7 @@ class Same:
 class Node:
     """A container that is made anew."""
 
-    kind: NodeKind
-    cls: type
-    meta: Any
+    form: Form
     children: tuple[Any, ...]
 
 
@@ -177,15 +160,14 @@ class Finder:
         Raises:
             Conflict: where it is not.
         """
-        kind = kind_of_container(before)
-        if kind is None or type(before) is not type(after) or before is None:
+        one, other = taken_apart(before), taken_apart(after)
+        if one is None or other is None or type(before) is not type(after):
             raise Conflict(_apart(before, after, kind_of(before), self.kind_after(after)))
-        (xs, meta), (ys, other) = kind.flatten(before), kind.flatten(after)
-        if meta != other or len(xs) != len(ys):
+        (form, xs), (form_after, ys) = one, other
+        if form != form_after:
             raise Conflict(f"a {type(before).__name__} of other items before and after a step")
         olds = old.children if isinstance(old, Node) else (None,) * len(xs)
-        parts = tuple(self.shape(x, y, o) for x, y, o in zip(xs, ys, olds))
-        return Node(kind, type(before), meta, parts)
+        return Node(form, tuple(self.shape(x, y, o) for x, y, o in zip(xs, ys, olds)))
 
     def _is_object(self, x: Any) -> bool:
         """Whether something stays what it is: None, functions, what was there before the loop."""
@@ -238,11 +220,11 @@ class Finder:
             with resume(self.region):
                 number = Slot(_NUMBER, ABSENT, number_among(after, objects))
             return OneOf(number, objects, value)
-        node = kind_of_container(after)
-        if node is None or after is None or self.was_there(after):
+        found = None if self.was_there(after) else taken_apart(after)
+        if found is None:
             return Same(after)
-        children, meta = node.flatten(after)
-        return Node(node, type(after), meta, tuple(self.shape_of_new(x) for x in children))
+        form, items = found
+        return Node(form, tuple(map(self.shape_of_new, items)))
 
     def _slot(self, before: Any, after: Any, a: Kind, b: Kind, old: Shape | None) -> Slot:
         kind = common(a, b)
@@ -262,12 +244,10 @@ class Finder:
             return kind is not None and common(shape.kind, kind) == shape.kind
         if isinstance(shape, OneOf):
             return self._agrees(shape, after)
-        if type(after) is not shape.cls:
+        found = taken_apart(after)
+        if found is None or found[0] != shape.form:
             return False
-        children, meta = shape.kind.flatten(after)
-        if meta != shape.meta or len(children) != len(shape.children):
-            return False
-        alike = [self.agrees(s, x) for s, x in zip(shape.children, children)]  # each notes it
+        alike = [self.agrees(s, x) for s, x in zip(shape.children, found[1])]  # each notes it
         return all(alike)
 
     def _agrees(self, shape: OneOf, after: Any) -> bool:
@@ -320,7 +300,7 @@ def contents(shape: Shape, fill: Callable[[Slot], Any], made: list[Any] | None =
         value = () if shape.value is None else (contents(shape.value, fill, made),)
         return Variants(fill(shape.number), (*shape.objects, *value))
     children = [contents(c, fill, made) for c in shape.children]
-    found = shape.kind.unflatten(shape.meta, children)
+    found = shape.form.made_of(children)
     if made is not None:
         made.append(found)
     return found
@@ -328,9 +308,10 @@ def contents(shape: Shape, fill: Callable[[Slot], Any], made: list[Any] | None =
 
 def originals(shape: Shape, before: Any) -> Iterator[Any]:
     """The containers of a location from before the loop in the place of which others are made."""
-    if isinstance(shape, Node):
+    found = taken_apart(before)
+    if isinstance(shape, Node) and found is not None:
         yield before
-        for child, item in zip(shape.children, shape.kind.flatten(before)[0]):
+        for child, item in zip(shape.children, found[1]):
             yield from originals(child, item)
 
 

@@ -15,9 +15,11 @@ from typing import Any
 
 from jitnet import errors, ops
 from jitnet.frontend.creating import is_traced
-from jitnet.frontend.flow import raising, snapshots, variants
+from jitnet.frontend.flow import conditions, raising, snapshots, specials, variants
+from jitnet.frontend.flow.containers import is_container
 from jitnet.frontend.flow.truth import truth
-from jitnet.frontend.flow.variants import Variants, is_container
+from jitnet.frontend.flow.unfolding import unfolded
+from jitnet.frontend.flow.variants import Variants
 from jitnet.frontend.grown import grown
 from jitnet.frontend.tracer import Flavour, Tracer, wrap
 from jitnet.ir import Literal, Value
@@ -34,6 +36,7 @@ OPERATORS = {
     "is not": operator.is_not,
 }
 
+_NUMBERS = specials.PLAIN - {tuple}
 
 _IDENTITY: Any = object.__eq__
 
@@ -44,20 +47,28 @@ def compared(symbol: str, a: Any, b: Any) -> Any:
     An order of sequences is of the class that the items that differ give it, NumPy's bool for those
     of NumPy's classes; where none differ, Python would give its own.
     """
+    if type(a) in _NUMBERS and type(b) in _NUMBERS:
+        return OPERATORS[symbol](a, b)
     if symbol.startswith("is") and (type(a) is Variants) != (type(b) is Variants):
         found = variants.is_object(*((a, b) if type(a) is Variants else (b, a)))
         if isinstance(found, bool):
             return found == (symbol == "is")
-        return wrap(found if symbol == "is" else variants.negated(found), "python")
+        return wrap(found if symbol == "is" else conditions.negated(found), "python")
     if type(a) is Variants or type(b) is Variants:
-        return variants.unfolded(functools.partial(compared, symbol), (a, b))
+        return unfolded(functools.partial(compared, symbol), (a, b))
     by_identity = symbol.startswith("is") or type(a).__eq__ is _IDENTITY
     if by_identity and a is not b and is_container(a) and is_container(b):
         snapshots.refuse_identity(a)
         snapshots.refuse_identity(b)
     if not symbol.startswith("is") and (grown(a) is not None or grown(b) is not None):
         return _compared_lists(symbol, a, b)
-    if not _are_sequences(a, b) or symbol.startswith("is") or not is_traced((a, b)):
+    fields = specials.fields_compared(symbol, a, b)
+    if fields is not None:
+        return compared(symbol, *fields)
+    found = specials.comparison(symbol, a, b)
+    if found is not NotImplemented:
+        return found
+    if symbol.startswith("is") or not _are_sequences(a, b) or not _decide(a, b):
         return OPERATORS[symbol](a, b)
     if symbol in ("==", "!="):
         found = _equal(a, b)
@@ -84,6 +95,13 @@ def _compared_lists(symbol: str, a: Any, b: Any) -> Any:
 
 def _are_sequences(a: Any, b: Any) -> bool:
     return any(isinstance(a, kind) and isinstance(b, kind) for kind in (tuple, list))
+
+
+def _decide(*sequences: Sequence[Any]) -> bool:
+    """Whether items of sequences are traced, or say themselves what they are equal to."""
+    return is_traced(sequences) or any(
+        specials.method(x, "__eq__") is not None for items in sequences for x in items
+    )
 
 
 def _is_same(x: Any, y: Any) -> bool | Value:

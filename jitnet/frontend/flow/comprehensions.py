@@ -15,11 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from jitnet import errors, ops
-from jitnet.frontend.flow import branches, growing, loops, signals
+from jitnet.frontend.flow import branches, growing, loops, signals, specials
 from jitnet.frontend.flow.comparing import compared
 from jitnet.frontend.flow.steps import Few, Filtered, Steps, iterator, steps_of, zip_
 from jitnet.frontend.flow.truth import truth
-from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.pytree import declare_leaf
 from jitnet.frontend.tracer import lift
 
@@ -37,6 +36,7 @@ def comprehension(
     condition: Callable[[Any], Any] | None = None,
 ) -> Any:
     """`[element(x) for x in iterable if condition(x)]`, or the generator."""
+    iterable = specials.iterable(iterable)
     if condition is not None:
         return _conditional(iterable, element, kind, condition)
     if type(iterable) is Filtered:
@@ -140,7 +140,7 @@ def for_(
     rest: Callable[[], Any] | None = None,
 ) -> Any:
     """As `loops.for_`, over generator expressions with conditions too."""
-    items = listed(iterable) if type(iterable) is Filtered else iterable
+    items = listed(iterable) if type(iterable) is Filtered else specials.iterable(iterable)
     return loops.for_(items, body, orelse, rest)
 
 
@@ -313,5 +313,3 @@ FOLDS: dict[Any, Callable[..., Any]] = {
     **{sum: sum_, min: min_, max: max_, any: any_, all: all_, next: next_},
 }
 """What stands for Python's folds of `Steps` and `Filtered`."""
-
-declare_bodies(sum_.__code__.co_filename)

@@ -16,23 +16,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from jitnet.frontend.flow.variants import (
-    Variants,
-    apart,
-    is_container,
-    kind_of_container,
-    objects_of,
-    renumbered,
-    which_of,
-)
-from jitnet.frontend.flow.world import (
-    Content,
-    Location,
-    State,
-    Variable,
-    World,
-    is_held_elsewhere,
-)
+from jitnet.frontend.flow.containers import is_container, taken_apart
+from jitnet.frontend.flow.holders import is_held_elsewhere
+from jitnet.frontend.flow.variants import Variants, apart, objects_of, renumbered, which_of
+from jitnet.frontend.flow.world import Content, Location, State, Variable, World
 
 
 @dataclass(frozen=True)
@@ -44,8 +31,8 @@ class Exchanged:
         shared: locations whose containers others may know, too.
     """
 
-    remade: AnySet[int] = frozenset()
-    shared: AnySet[int] = frozenset()
+    remade: AnySet[int]
+    shared: AnySet[int]
 
 
 @dataclass(frozen=True)
@@ -110,15 +97,15 @@ def _inside(x: Any, world: World) -> Iterator[Any]:
         for one in objects_of(x):
             yield from _inside(one, world)
         return
-    kind = kind_of_container(x)
-    if kind is None or x is None:
+    found = taken_apart(x)
+    if found is None:
         return
     if is_container(x):
         yield x
         if id(x) in world.held:
             return
-    for child in kind.flatten(x)[0]:
-        yield from _inside(child, world)
+    for item in found[1]:
+        yield from _inside(item, world)
 
 
 def settle(world: World) -> frozenset[int]:
@@ -165,14 +152,8 @@ def _one_new(x: Variants, world: World) -> Any:
 
 def _merged(which: Any, objects: Sequence[Any]) -> Any:
     """A container that holds what the one that is meant holds; None where they are not alike."""
-    kinds = [kind_of_container(one) for one in objects]
-    if any(kind is None for kind in kinds) or len({type(one) for one in objects}) > 1:
+    found = [parts for parts in map(taken_apart, objects) if parts is not None]
+    if len(found) < len(objects) or any(form != found[0][0] for form, _ in found):
         return None
-    first = kinds[0]
-    assert first is not None
-    taken = [first.flatten(one) for one in objects]
-    children, meta = taken[0]
-    if any(other != meta or len(items) != len(children) for items, other in taken):
-        return None
-    rows = Variants(which, [tuple(items) for items, _ in taken])
-    return first.unflatten(meta, [apart(rows, itemgetter(k)) for k in range(len(children))])
+    form, rows = found[0][0], Variants(which, [items for _, items in found])
+    return form.made_of([apart(rows, itemgetter(k)) for k in range(form.count)])

@@ -25,7 +25,7 @@ from jitnet import errors, ops
 from jitnet.frontend.context import Interruption, running_trace
 from jitnet.frontend.dispatch import note_place
 from jitnet.frontend.flow import inner_lists
-from jitnet.frontend.flow.joins import Kind, KindOf, brought_to, common, kind_of, stores_of
+from jitnet.frontend.flow.kinds import Kind, KindOf, brought_to, common, kind_of, stores_of
 from jitnet.frontend.flow.steps import Steps
 from jitnet.frontend.flow.world import is_known_around
 from jitnet.frontend.grown import Grown
@@ -129,27 +129,27 @@ def put_on_tape(grows: Grows) -> None:
         parts: list[Kind | None] = []
         for item in grows.items:
             is_on_tape = type(item) is Grown
-            leaves = _kinds_on(item) if is_on_tape else flatten(item)[0]
+            leaves = kinds_on(item) if is_on_tape else flatten(item)[0]
             parts = [*leaves] if is_on_tape else list(map(grows.kind_of_part, leaves))
-        kinds = _holding(own, parts) if parts else _kinds_on(own)
+        kinds = _holding(own, parts) if parts else kinds_on(own)
         changes = grows.changes or own.changes
         if own.store.value is own.start:  # nothing has been done with it
-            _put_items(container, own.known, own.tree, kinds, changes)
+            put_items(container, own.known, own.tree, kinds, changes)
         else:
-            _hold(container, _widened(own, kinds, changes))
+            _hold(container, widened(own, kinds, changes))
         return
     tree, kinds = _record(container, grows.items, grows.kind_of_part)
     changes = grows.changes or (isinstance(container, deque) and container.maxlen is not None)
     if grows.before is not None and len(grows.before) < len(container):
         changes = True  # items were taken from it before
-    _put_items(container, tuple(container), tree, kinds, changes)
+    put_items(container, tuple(container), tree, kinds, changes)
 
 
-def _put_items(
+def put_items(
     container: Items, items: Sequence[Any], tree: Any, kinds: Sequence[Kind], changes: bool
 ) -> None:
     """Let a list hold items that the trace knows, on a new tape."""
-    own = _on_tape(ops.tape_new(_tape_type(kinds, changes)), tree, kinds)
+    own = _on_tape(ops.tape_new(tape_of_kinds(kinds, changes)), tree, kinds)
     _hold(container, own)
     _append_all(container, items, kinds)
     _hold(container, replace(own, known=tuple(items), start=own.store.value))
@@ -221,12 +221,12 @@ def _on_tape(tape: Value, tree: Any, kinds: Sequence[Kind]) -> Grown:
     return Grown(Store(tape, running_trace()), tree, tuple(k.flavour for k in kinds))
 
 
-def _tape_type(kinds: Sequence[Kind], changes: bool) -> TapeType:
+def tape_of_kinds(kinds: Sequence[Kind], changes: bool) -> TapeType:
     boxes = ((k.dtype, tuple(d for d in k.dims if isinstance(d, int))) for k in kinds)
     return TapeType(tuple(boxes), changes)
 
 
-def _kinds_on(own: Grown) -> list[Kind]:
+def kinds_on(own: Grown) -> list[Kind]:
     """The kinds of the parts of items."""
     fields = tape_type(own.store.value).fields
     return [Kind(f, dtype, dims) for f, (dtype, dims) in zip(own.flavours, fields)]
@@ -238,7 +238,7 @@ def _holding(own: Grown, parts: Sequence[Kind | None]) -> list[Kind]:
     Raises:
         ConcretizationError: where there are none.
     """
-    kinds = _kinds_on(own)
+    kinds = kinds_on(own)
     found = [common(a, b) for a, b in zip(kinds, parts) if b is not None]
     if None in found or not len(found) == len(kinds) == len(parts):
         raise unlike()
@@ -247,7 +247,7 @@ def _holding(own: Grown, parts: Sequence[Kind | None]) -> list[Kind]:
     return [kind for kind in found if kind is not None]
 
 
-def _widened(own: Grown, kinds: Sequence[Kind], changes: bool) -> Grown:
+def widened(own: Grown, kinds: Sequence[Kind], changes: bool) -> Grown:
     """The same items, of these kinds."""
 
     def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
@@ -255,7 +255,7 @@ def _widened(own: Grown, kinds: Sequence[Kind], changes: bool) -> Grown:
         values = [ops.convert(v, kind.dtype) for v, kind in zip(fields, kinds)]
         return (ops.tape_push(carries[0], values),), ()
 
-    tape, empty = own.tape(), ops.tape_new(_tape_type(kinds, changes))
+    tape, empty = own.tape(), ops.tape_new(tape_of_kinds(kinds, changes))
     (copied,) = ops.for_(ops.tape_length(tape), body, [tape], [empty])
     made = _on_tape(copied, own.tree, kinds)
     _share_memory(made, own)
@@ -267,7 +267,7 @@ def _record(
 ) -> tuple[Any, list[Kind]]:
     found: tuple[Any, list[Kind]] | None = None
     if items and type(items[-1]) is Grown:
-        found = (items[-1].tree, _kinds_on(items[-1]))
+        found = (items[-1].tree, kinds_on(items[-1]))
         items = ()
     for x, of in [*((x, kind_of_part) for x in items), *((x, kind_of) for x in container)]:
         leaves, tree = flatten(x)
@@ -326,7 +326,7 @@ def as_record(x: Items, item: Any) -> tuple[Grown, list[Value], list[Store]]:
         raise unlike()
     found = {id(leaf): kind_of(leaf) for leaf in leaves}
     kinds = _holding(own, [found[id(leaf)] for leaf in leaves])
-    if kinds != _kinds_on(own):
+    if kinds != kinds_on(own):
         same = unflatten(tree, leaves)  # what is in a list may be another one outside
         put_on_tape(Grows(x, [same], lambda leaf: found[id(leaf)]))
         return as_record(x, item)
@@ -373,7 +373,7 @@ def place_of(x: Items, key: Any, message: str) -> Value:
 
 def holds(own: Grown, other: Grown) -> bool:
     """Whether a list can hold the items of another one."""
-    kinds, others = _kinds_on(own), _kinds_on(other)
+    kinds, others = kinds_on(own), kinds_on(other)
     alike = own.tree == other.tree and len(kinds) == len(others)
     return alike and all(common(a, b) == a for a, b in zip(kinds, others))
 
@@ -382,30 +382,35 @@ def assign(x: Items, items: Items) -> None:
     """Let a list, on a tape that changes, hold the items of another list."""
     own, other = grown(x), grown(items)
     assert own is not None
-    if other is not None and tape_type(other.store.value) == tape_type(own.store.value):
-        own.store.write(ops.tape_copy(own.tape(), other.tape()))
+    if other is not None:
+        own.store.write(filled(own.tape(), other.tape()))
         _share_memory(own, other)
         return
     own.store.write(ops.tape_cut(own.tape(), index(0), index(0)))
-    if other is None:
-        for item in items:
-            append(x, item)
-        return
-    kinds = _kinds_on(own)
+    for item in items:
+        append(x, item)
+
+
+def filled(tape: Value, source: Value) -> Value:
+    """A tape that changes, with the records of another one, whatever it held. Arrays on a log lie
+    where they are, on a list they are copied."""
+    type, other = tape_type(tape), tape_type(source)
+    if type == other or (type.fields == other.fields and not any(d for _, d in type.fields)):
+        return ops.tape_copy(tape, source)
 
     def body(i: Value, consts: Any, carries: Any, xs: Any) -> Any:
         fields = ops.tape_get(consts[0], i)
-        values = [ops.convert(v, kind.dtype) for v, kind in zip(fields, kinds)]
+        values = [ops.convert(v, dtype) for v, (dtype, _) in zip(fields, type.fields)]
         return (ops.tape_push(carries[0], values),), ()
 
-    (filled,) = ops.for_(other.count(), body, [other.tape()], [own.tape()])
-    own.store.write(filled)
-    _share_memory(own, other)
+    empty = ops.tape_cut(tape, index(0), index(0))
+    (found,) = ops.for_(ops.tape_length(source), body, [source], [empty])
+    return found
 
 
 def _share_memory(own: Grown, other: Grown) -> None:
     """Note that items of both may be the same arrays."""
-    if any(kind.dims for kind in _kinds_on(own)):
+    if any(kind.dims for kind in kinds_on(own)):
         own.store.may_be([other.store])
 
 

@@ -26,7 +26,7 @@ from jitnet import ops
 from jitnet.frontend.arrays import Choice, layout_like, stores_behind
 from jitnet.frontend.context import NeedStatic, Trace, bring_in, resume, running_trace
 from jitnet.frontend.dispatch import note_place
-from jitnet.frontend.flow.joins import is_lost
+from jitnet.frontend.flow.kinds import is_lost
 from jitnet.frontend.flow.variants import Variants
 from jitnet.frontend.flow.world import survey, take_back
 from jitnet.frontend.places import containers_in

@@ -26,6 +26,7 @@ from jitnet.frontend.flow import (
     branches,
     calling,
     comprehensions,
+    conditions,
     growing,
     heaps,
     inner_lists,
@@ -36,6 +37,8 @@ from jitnet.frontend.flow import (
     raising,
     remedies,
     signals,
+    specials,
+    unfolding,
     variants,
 )
 from jitnet.frontend.flow.comparing import compared
@@ -43,7 +46,6 @@ from jitnet.frontend.flow.handling import handling, managed, trying
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.variants import Variants
-from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.listing import grid_item
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Value
@@ -71,6 +73,12 @@ class Hooks:
     managed = staticmethod(managed)
     comprehension = staticmethod(comprehensions.comprehension)
     compared = staticmethod(compared)
+    binary = staticmethod(specials.binary)
+    in_place = staticmethod(specials.in_place)
+    unary = staticmethod(specials.unary)
+    attribute = staticmethod(specials.attribute)
+    set_attribute = staticmethod(specials.set_attribute)
+    iterable = staticmethod(specials.iterable)
 
     @staticmethod
     def Return(value: Any) -> signals.Signal:  # noqa: N802
@@ -101,8 +109,8 @@ class Hooks:
             return lift(x)[key]
         if type(x) is Variants:
             return variants.apart(x, lambda one: Hooks.getitem(one, key))
-        if variants.is_among(key):
-            return variants.with_key(lambda known: Hooks.getitem(x, known), key)
+        if unfolding.is_in_key(key):
+            return unfolding.with_key(lambda known: Hooks.getitem(x, known), key)
         if growing.grown(x) is not None:
             return growing.item(x, key)
         if type(x) is Tracer and isinstance(x.place, Choice):
@@ -111,6 +119,9 @@ class Hooks:
             inner_lists.check_fresh(x)
         if any(x is maker for maker in _GRIDS):
             return grid_item(x, key)
+        found = specials.asked(x, "__getitem__", key)
+        if found is not NotImplemented:
+            return found
         try:
             return x[key]
         except errors.ConcretizationError as error:
@@ -127,8 +138,8 @@ class Hooks:
         if type(x) is Variants:
             variants.apart(x, lambda one: Hooks.setitem(one, key, value))
             return
-        if variants.is_among(key):
-            variants.with_key(lambda known: Hooks.setitem(x, known, value), key)
+        if unfolding.is_in_key(key):
+            unfolding.with_key(lambda known: Hooks.setitem(x, known, value), key)
             return
         if type(x) is Tracer and isinstance(x.place, Choice):
             _set_chosen(x, x.place, key, value)
@@ -136,11 +147,13 @@ class Hooks:
         if growing.grown(x) is not None:
             items.put(x, key, value)
             return
+        if specials.asked(x, "__setitem__", key, value) is not NotImplemented:
+            return
         inner = inner_lists.inner(x)
         try:
             x[key] = value
         except errors.ConcretizationError:
-            if not (isinstance(x, (list, deque)) and picking.picks(x, key)):
+            if isinstance(x, tuple) or not picking.picks(x, key):
                 raise
             if not picking.put(x, key, value, Hooks.setitem):
                 growing.let_change(x)
@@ -153,6 +166,8 @@ class Hooks:
         """`del x[key]`."""
         if growing.grown(x) is not None:
             items.delete(x, key)
+            return
+        if specials.asked(x, "__delitem__", key) is not NotImplemented:
             return
         inner_lists.inner(x)
         del x[key]
@@ -175,7 +190,7 @@ class Hooks:
             return Hooks.and_(others[0](), *others[1:]) if condition else first
         last = _Last()
         found = _chosen(condition, lambda: last.of(Hooks.and_, others), lambda: first)
-        return variants.note_parts(found, (condition, last.value), every=True)
+        return conditions.note_parts(found, (condition, last.value), every=True)
 
     @staticmethod
     def or_(first: Any, *others: Thunk) -> Any:
@@ -187,14 +202,19 @@ class Hooks:
             return first if condition else Hooks.or_(others[0](), *others[1:])
         last = _Last()
         found = _chosen(condition, lambda: first, lambda: last.of(Hooks.or_, others))
-        return variants.note_parts(found, (condition, last.value), every=False)
+        return conditions.note_parts(found, (condition, last.value), every=False)
 
     @staticmethod
     def tested(x: Any) -> Any:
         """What only the truth is asked of, beside other conditions: that of a container."""
         if growing.grown(x) is not None:
             return growing.length(x) > 0
-        return bool(x) if isinstance(x, (list, tuple, dict, set, deque)) else x
+        if isinstance(x, (list, tuple, dict, set, deque)):
+            return bool(x)
+        if specials.method(x, "__bool__") is None and specials.method(x, "__len__") is None:
+            return x
+        found = truth(x)
+        return found if isinstance(found, bool) else wrap(found, "python")
 
     @staticmethod
     def not_(x: Any) -> Any:
@@ -203,7 +223,7 @@ class Hooks:
         if isinstance(found, bool):
             return not found
         note_place()
-        return wrap(variants.negated(found), "python")
+        return wrap(conditions.negated(found), "python")
 
     @staticmethod
     def compare(first: Any, *others: tuple[str, Thunk]) -> Any:
@@ -219,16 +239,23 @@ class Hooks:
     def in_(item: Any, container: Any) -> Any:
         """`item in container`."""
         if type(item) is Variants or type(container) is Variants:
-            return variants.unfolded(Hooks.in_, (item, container))
+            return unfolding.unfolded(Hooks.in_, (item, container))
         if type(container) is Tracer:
             return wrap(lift(np.any(container == item)).value, "python")
         if growing.grown(container) is not None:
             return items.contains(container, item)
-        if not isinstance(container, (list, tuple, set, frozenset, dict)) or not is_traced(
-            (item, *container)
-        ):
+        found: Any = specials.asked(container, "__contains__", item)
+        if found is not NotImplemented:
+            return Hooks.not_(Hooks.not_(found))
+        container = specials.iterable(container)
+        if not isinstance(container, (Iterator, list, tuple, set, frozenset, dict)):
             return item in container
-        found: Any = False
+        if isinstance(container, Iterator):
+            container = list(container)
+        asks = specials.method(item, "__eq__") is not None
+        if not asks and not is_traced((item, *container)):
+            return item in container
+        found = False
         for other in container:
             found = Hooks.or_(found, functools.partial(_is_item, item, other))
         condition = truth(found)
@@ -243,7 +270,7 @@ class Hooks:
     def text(*parts: Any) -> str:
         """An f-string of these parts."""
         if any(type(part) is Variants for part in parts):
-            made: str = variants.unfolded(Hooks.text, parts)
+            made: str = unfolding.unfolded(Hooks.text, parts)
             return made
         return texts.text(piece for part in parts for piece in texts.pieces_of(part))
 
@@ -260,7 +287,7 @@ class Hooks:
     def iterate(x: Any) -> Iterator[Any]:
         """What a comprehension goes over."""
         steps = steps_of(x) if isinstance(x, (Tracer, np.ndarray, Steps)) else None
-        return iter(x if steps is None else steps)
+        return iter(specials.iterable(x) if steps is None else steps)
 
 
 def _item_of_choice(x: Tracer, place: Choice, key: Any) -> Any:
@@ -296,7 +323,7 @@ def _is_number(x: Any) -> bool:
 
 def _is_item(item: Any, other: Any) -> Any:
     """Whether a container finds that one of its items is this one."""
-    return item is other or compared("==", item, other)
+    return item is other or compared("==", other, item)
 
 
 def _set_chosen(x: Tracer, place: Choice, key: Any, value: Any) -> None:
@@ -348,9 +375,4 @@ HOOKS = Hooks()
 heaps.install(HOOKS)
 
 
-declare_bodies(Hooks.and_.__code__.co_filename)  # what follows `and` may have effects
-declare_bodies(variants.apart.__code__.co_filename)
-declare_bodies(calling.call.__code__.co_filename)
-declare_bodies(loops.for_.__code__.co_filename)
-declare_bodies(printing.formatted.__code__.co_filename)
 variants.install(branches.branch)

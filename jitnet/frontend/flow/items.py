@@ -23,7 +23,6 @@ from jitnet.frontend.flow.growing import Items
 from jitnet.frontend.flow.inner_lists import Inner
 from jitnet.frontend.flow.loops import for_
 from jitnet.frontend.flow.truth import truth
-from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.tracer import Tracer, lift, wrap
 from jitnet.ir import Literal, Value, index
 
@@ -321,6 +320,3 @@ def call_method(name: str, x: Items, args: tuple[Any, ...], kwargs: dict[str, An
         )
     note_place()
     return method(x, *args)
-
-
-declare_bodies(call_method.__code__.co_filename)

@@ -1,178 +1,43 @@
-"""Where two paths meet: which type a value has that is one thing on one and another on the other.
+"""Where two paths meet: what a variable holds that is one thing on one and another on the other.
 
     if c: s = 1           s: int on one path, float on the other
     else: s = x * 0.5     joined: a Python float
 
 Python objects that are the same on both paths stay as they are. Numbers and arrays become results
-of the equation, in a `Kind` that both can be brought to; containers are joined part by part. What
-cannot be joined is unbound from there on, and reading it says why.
+of the equation, of a kind that both can be brought to (`kinds`); containers are joined part by
+part. What cannot be joined is unbound from there on, and reading it says why.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from jitnet import errors, ops
-from jitnet.frontend.arrays import Place, View, stores_behind
+from jitnet.frontend.arrays import Place, View
 from jitnet.frontend.context import Trace, resume, running_trace
 from jitnet.frontend.flow import snapshots, variants
+from jitnet.frontend.flow.containers import Form, has_identity, is_container, is_value, taken_apart
+from jitnet.frontend.flow.kinds import Conflict, Kind, KindOf, common, described, is_same, stores_of
 from jitnet.frontend.flow.placing import is_known_in
 from jitnet.frontend.flow.signals import ABSENT
 from jitnet.frontend.flow.snapshots import Snapshot
 from jitnet.frontend.flow.variants import (
     MOST_VARIANTS,
     Variants,
-    has_identity,
-    is_container,
     is_one,
-    is_value,
-    kind_of_container,
     narrowed,
     number_among,
     objects_of,
     which_of,
 )
 from jitnet.frontend.flow.world import Left, is_known_around
-from jitnet.frontend.pytree import NodeKind
+from jitnet.frontend.grown import Grown
 from jitnet.frontend.stores import Store, bonds_of
-from jitnet.frontend.texts import Text
-from jitnet.frontend.tracer import Flavour, Tracer, lift, supported_dtype, wrap
-from jitnet.ir import ArrayType, Dim, DType, Value, as_dim
-from jitnet.ir import types as T
-
-_ORDER = "bifc"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a traced value is, apart from its value.
-
-    Attributes:
-        dims: None for an extent that is not the same on all paths.
-    """
-
-    flavour: Flavour
-    dtype: DType
-    dims: tuple[Dim | None, ...] = ()
-
-    def __str__(self) -> str:
-        if self.flavour == "python":
-            return {"b": "bool", "i": "int", "f": "float", "c": "complex"}[self.dtype.kind]
-        if self.flavour == "scalar":
-            return f"np.{self.dtype.numpy.name}"
-        shape = ", ".join(str(d) if isinstance(d, int) else "?" for d in self.dims)
-        return f"array {self.dtype.numpy.name}[{shape}]"
-
-
-def kind_of(x: Any) -> Kind | None:
-    """The kind of a number or an array; None for other objects."""
-    if type(x) is Tracer:
-        if is_lost(x):
-            return None
-        return Kind(x.flavour, x.place.dtype, x.value.dims)
-    if type(x) is bool:
-        return Kind("python", T.bool_)
-    if type(x) is int:
-        return Kind("python", T.i64) if -(1 << 63) <= x < 1 << 63 else None
-    if type(x) is float:
-        return Kind("python", T.f64)
-    if type(x) is complex:
-        return Kind("python", T.c128)
-    if isinstance(x, np.generic) and T.is_numeric(x.dtype):
-        return Kind("scalar", supported_dtype(x.dtype))
-    if type(x) is np.ndarray and T.is_numeric(x.dtype):
-        return Kind("array", supported_dtype(x.dtype), x.shape)
-    return None
-
-
-def kind_in(region: Trace, x: Any) -> Kind | None:
-    """The kind of a region's value, with extents of the trace around it in their terms."""
-    with resume(region):
-        kind = kind_of(x)
-    if kind is None:
-        return None
-    return Kind(kind.flavour, kind.dtype, tuple(outer_dim(region, d) for d in kind.dims))
-
-
-def outer_dim(region: Trace, dim: Dim | None) -> Dim | None:
-    """An extent as the trace around the region has it; one of the region's own as it is."""
-    if dim is None or isinstance(dim, int):
-        return dim
-    source = region.captured(dim)
-    return as_dim(source) if isinstance(source, Value) else dim
-
-
-def _is_made_in(region: Trace, dim: Dim | None) -> bool:
-    """Whether an extent is known in a region only."""
-    is_value = isinstance(dim, Value)
-    return is_value and any(dim in eqn.results for eqn in region.builder.eqns)
-
-
-def common(a: Kind, b: Kind) -> Kind | None:
-    """The kind that values of both can be brought to; None where there is none."""
-    if a == b:
-        return a
-    if a.flavour == b.flavour == "array":
-        if a.dtype != b.dtype or len(a.dims) != len(b.dims):
-            return None
-        dims = tuple(_same_or_none(x, y) for x, y in zip(a.dims, b.dims))
-        return Kind("array", a.dtype, dims)
-    if "array" in (a.flavour, b.flavour):
-        return None
-    if a.flavour == b.flavour == "python":
-        return max(a, b, key=lambda k: _ORDER.index(k.dtype.kind))
-    if a.flavour == b.flavour:
-        joined = np.result_type(a.dtype.numpy, b.dtype.numpy)
-        return Kind("scalar", supported_dtype(joined))
-    python, scalar = (a, b) if a.flavour == "python" else (b, a)
-    weak = {"b": False, "i": 0, "f": 0.0, "c": 0j}[python.dtype.kind]
-    try:
-        return Kind("scalar", supported_dtype(np.result_type(weak, scalar.dtype.numpy)))
-    except TypeError:
-        return None
-
-
-def _same_or_none(x: Dim | None, y: Dim | None) -> Dim | None:
-    return x if x is y or (isinstance(x, int) and x == y) else None
-
-
-def brought_to(x: Any, kind: Kind) -> Value:
-    """The value of a number or an array in the running trace, with the kind's dtype."""
-    return ops.convert(lift(x).value, kind.dtype)
-
-
-def is_same(a: Any, b: Any) -> bool:
-    """Whether two known objects need no joining."""
-    if a is b:
-        return True
-    if type(a) is not type(b) or isinstance(a, (Tracer, np.ndarray, Text)):
-        return False
-    if type(a) is float:
-        return repr(a) == repr(b)
-    return isinstance(a, (bool, int, str, bytes, complex, np.generic)) and bool(a == b)
-
-
-KindOf = Callable[[Any], Kind | None]
-
-
-class Conflict(Exception):  # noqa: N818
-    """Two values that cannot be joined; says why."""
-
-
-def described(x: Any, kind: Kind | None) -> str:
-    """What something is, for messages."""
-    if is_lost(x):
-        return "an array that may, or may not, have been written to,"
-    if type(x) is Variants:
-        return "one of several objects"
-    if kind is None and isinstance(x, (tuple, list, dict)):  # its items are of one path only
-        return f"a {type(x).__name__} of {len(x)}"
-    return str(kind) if kind is not None else errors.describe(x)
+from jitnet.frontend.tracer import Tracer, wrap
+from jitnet.ir import Dim, Value
 
 
 @dataclass
@@ -232,12 +97,34 @@ def bind_to_each_other(pairs: Sequence[Pair]) -> None:
             memory.may_be_alone(second)
 
 
+@dataclass
+class Tapes:
+    """A list that is on a tape from here on, and what becomes of it.
+
+    Attributes:
+        sides: what makes the tape of each path, in its region.
+        made: what makes the object that stands for the items, of the joined tape.
+        result: the joined tape, once there is an equation for it.
+    """
+
+    sides: tuple[Callable[[], Value], Callable[[], Value]]
+    made: Callable[[Value], Any]
+    result: Value | None = None
+
+    def make(self) -> Any:
+        assert self.result is not None
+        return self.made(self.result)
+
+
 class Entangled(Exception):  # noqa: N818
     """Containers that are not joined with one another: each is a variant by itself."""
 
     def __init__(self, containers: Sequence[Any]) -> None:
         super().__init__("containers that several variables know")
         self.containers = containers
+
+
+Items = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -248,12 +135,14 @@ class Around:
         kinds: the kinds of values of the one and of the other path.
         watched: `(array, array) → the memory among theirs that others know`.
         is_held: whether others know a container.
+        on_tapes: joins lists, of the items that either path has left, one of which is on a tape.
         left: what the paths have left in containers.
     """
 
     kinds: tuple[KindOf, KindOf]
     watched: Callable[[Any, Any], frozenset[Store]]
     is_held: Callable[[Any], bool]
+    on_tapes: Callable[[tuple[Any, Any], Sequence[KindOf]], Tapes | None]
     left: Left
 
 
@@ -272,6 +161,7 @@ class Joiner:
 
     def __init__(self, around: Around, entangled: Sequence[Any] = ()) -> None:
         self.pairs: list[Pair] = []
+        self.tapes: list[Tapes] = []
         self.around = around
         self._left = around.left
         self._known: dict[tuple[int, int], Pair] = {}
@@ -292,14 +182,16 @@ class Joiner:
         kind_a, kind_b = self.around.kinds[0](a), self.around.kinds[1](b)
         if kind_a is not None and kind_b is not None:
             return self._pair(a, b, kind_a, kind_b)
-        one, other = (self._parts(x, side) for side, x in enumerate((a, b)))
-        if one is not None and other is not None and one.is_like(other):
-            if is_value(a):
-                return self._whole(one, map(self.join, one.items, other.items))
-            if self._is_new(a) and self._is_new(b):
-                self._use(a, id(b))
-                self._use(b, id(a))
-                return self._once(id(a), id(b), one, map(self.join, one.items, other.items))
+        lists = self._lists(a, b)
+        if lists is not None:
+            return lists
+        form, *items = self._alike(a, b)
+        if form is not None and is_value(a):
+            return _whole(form, map(self.join, *items))
+        if form is not None and self._is_new(a) and self._is_new(b):
+            self._use(a, id(b))
+            self._use(b, id(a))
+            return self._once(a, id(b), form, map(self.join, *items))
         varies = a is None or b is None or Variants in (type(a), type(b))
         if varies or (has_identity(a) and has_identity(b)):
             return self._variants(a, b)
@@ -318,12 +210,10 @@ class Joiner:
         kind = None if kind_a is None or kind_b is None else common(kind_a, kind_b)
         if is_same(a, b) or (kind is not None and None not in kind.dims):
             return self.join(a, b)
-        one, other = (self._parts(x, side) for side, x in enumerate((a, b)))
-        if one is not None and other is not None and one.is_like(other):
-            if not is_value(a):
-                return self.join(a, b)
-            return self._whole(one, map(self.join_returned, one.items, other.items))
-        if not variants.are_possible():
+        form, *items = self._alike(a, b)
+        if form is not None and is_value(a):
+            return _whole(form, map(self.join_returned, *items))
+        if form is not None or not variants.are_possible():
             return self.join(a, b)
         return self._variants(a, b, merge=False)
 
@@ -334,13 +224,19 @@ class Joiner:
             Conflict: for an array of which it is not known what it holds.
         """
         side = 0 if first else 1
-        parts = None if self._left.was_there(x) else self._parts(x, side)
-        if parts is not None:
-            nothing = (self.join_with_nothing(y, first) for y in parts.items)
+        if type(x) is Grown:
+            tapes = self.around.on_tapes(([x], None) if first else (None, [x]), self.around.kinds)
+            assert tapes is not None
+            self.tapes.append(tapes)
+            return tapes.make
+        found = None if self._left.was_there(x) else self._apart(x, side)
+        if found is not None:
+            form, items = found
+            nothing = (self.join_with_nothing(y, first) for y in items)
             if is_value(x):
-                return self._whole(parts, nothing)
+                return _whole(form, nothing)
             self._use(x, -1)
-            return self._once(id(x), -1, parts, nothing)
+            return self._once(x, -1, form, nothing)
         if type(x) is Variants:
             which = self.join_with_nothing(which_of(x), first)
             makers = [self._variant(one, side) for one in objects_of(x)]
@@ -372,25 +268,48 @@ class Joiner:
 
     # -- containers -------------------------------------------------------------------------------
 
-    def _parts(self, x: Any, side: int) -> _Parts | None:
-        """The items of a container as its path has left them, and the rest of what it is."""
-        kind = kind_of_container(x)
-        if kind is None or x is None or type(x) is Variants:
+    def _apart(self, x: Any, side: int) -> tuple[Form, Items] | None:
+        """Form and items of a container as its path has left it."""
+        if type(x) is Variants:
             return None
         with self._left.contents(x, side):
-            children, meta = kind.flatten(x)
-            return _Parts(x, tuple(children), meta, kind)  # a list's are the list
+            return taken_apart(x)
 
-    def _whole(self, parts: _Parts, items: Iterable[Maker]) -> Maker:
-        makers = list(items)
-        return lambda: parts.kind.unflatten(parts.meta, [make() for make in makers])
+    def _alike(self, a: Any, b: Any) -> tuple[Form | None, Items, Items]:
+        """The form of two containers, and the items of both, if they can be joined item by item."""
+        one, other = self._apart(a, 0), self._apart(b, 1)
+        if one is None or other is None or one[0] != other[0]:
+            return None, (), ()
+        return one[0], one[1], other[1]
 
-    def _once(self, one: int, other: int, parts: _Parts, items: Iterable[Maker]) -> Maker:
-        """The same object for all who ask."""
-        found = self._makers.get((one, other))
+    def _lists(self, a: Any, b: Any) -> Maker | None:
+        """New lists, or deques, of which the program knows the length of one: joined as a whole."""
+        if type(a) is not type(b) or type(a) not in (list, deque):
+            return None
+        sides = []
+        for side, x in enumerate((a, b)):
+            with self._left.contents(x, side):
+                sides.append(list(x))
+        is_on_tape = any(items and type(items[0]) is Grown for items in sides)
+        if not is_on_tape or not (self._is_new(a) and self._is_new(b)):
+            return None
+        self._use(a, id(b))
+        self._use(b, id(a))
+        found = self._makers.get((id(a), id(b)))
         if found is None:
-            make = self._whole(parts, items)
-            found = self._makers[one, other] = _memoised(make, snapshots.of(parts.container))
+            tapes = self.around.on_tapes((sides[0], sides[1]), self.around.kinds)
+            assert tapes is not None
+            self.tapes.append(tapes)
+            found = _memoised(lambda: type(a)([tapes.make()]), None)
+            self._makers[id(a), id(b)] = found
+        return found
+
+    def _once(self, x: Any, partner: int, form: Form, items: Iterable[Maker]) -> Maker:
+        """The same object for all who ask for this container joined with its partner."""
+        found = self._makers.get((id(x), partner))
+        if found is None:
+            made = _memoised(_whole(form, items), snapshots.of(x))
+            found = self._makers[id(x), partner] = made
         return found
 
     def _is_new(self, x: Any) -> bool:
@@ -461,19 +380,9 @@ class Joiner:
         return pair.make
 
 
-class _Parts(NamedTuple):
-    """A container taken apart."""
-
-    container: Any
-    items: tuple[Any, ...]
-    meta: Any
-    kind: NodeKind
-
-    def is_like(self, other: _Parts) -> bool:
-        """Whether they can be joined item by item."""
-        is_one_class = type(self.container) is type(other.container)
-        alike = is_one_class and len(self.items) == len(other.items)
-        return alike and bool(self.meta == other.meta)
+def _whole(form: Form, items: Iterable[Maker]) -> Maker:
+    makers = list(items)
+    return lambda: form.made_of([make() for make in makers])
 
 
 def _memoised(maker: Maker, stood_for: Snapshot | None) -> Maker:
@@ -494,25 +403,7 @@ def _identity(x: Any) -> int:
     return id(x.place if type(x) is Tracer and x.flavour == "array" else x)
 
 
-def stores_of(x: Any) -> list[Store]:
-    """The memory of an array."""
-    if type(x) is not Tracer or x.flavour != "array":
-        return []
-    return stores_behind(x.place)
-
-
-def is_lost(x: Any) -> bool:
-    """Whether it is not known what an array holds."""
-    return any(store.doubt is not None for store in stores_of(x))
-
-
-def may_overlap(x: Any, y: Any) -> bool:
-    """Whether two arrays share memory, or may."""
-    return any(a.may_overlap(b) for a in stores_of(x) for b in stores_of(y))
-
-
-def array_type(kind: Kind) -> ArrayType:
-    """The type of a kind all of whose extents are known to be the same."""
-    dims = tuple(d for d in kind.dims if d is not None)
-    assert len(dims) == len(kind.dims)
-    return ArrayType(kind.dtype, dims)
+def _is_made_in(region: Trace, dim: Dim | None) -> bool:
+    """Whether an extent is known in a region only."""
+    is_value = isinstance(dim, Value)
+    return is_value and any(dim in eqn.results for eqn in region.builder.eqns)

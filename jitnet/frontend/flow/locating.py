@@ -20,7 +20,8 @@ from jitnet.frontend.arrays import Choice, Place, View, leaves_of, stores_behind
 from jitnet.frontend.context import Trace, running_trace
 from jitnet.frontend.flow import regions, whereabouts
 from jitnet.frontend.flow.carrying import Slot, Told, slots_of
-from jitnet.frontend.flow.joins import brought_to, stores_of
+from jitnet.frontend.flow.holders import known_elsewhere
+from jitnet.frontend.flow.kinds import brought_to, stores_of
 from jitnet.frontend.flow.placing import (
     MOST_LEAVES,
     Divided,
@@ -34,7 +35,7 @@ from jitnet.frontend.flow.placing import (
 )
 from jitnet.frontend.flow.plans import INDEX, Plan
 from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.flow.world import Location, known_elsewhere
+from jitnet.frontend.flow.world import Location
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import ArrayType, Value

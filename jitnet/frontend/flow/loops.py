@@ -42,7 +42,6 @@ from jitnet.frontend.flow.signals import (
 from jitnet.frontend.flow.steps import Steps, steps_of
 from jitnet.frontend.flow.truth import truth
 from jitnet.frontend.flow.variants import Variants, apart_signals, are_alike
-from jitnet.frontend.flow.world import declare_bodies
 from jitnet.frontend.tracer import lift, wrap
 from jitnet.ir import Value, index
 
@@ -352,6 +351,3 @@ def _too_long() -> errors.ConcretizationError:
         "a container that grows",
         remedy="keep what it works on in arrays, so that it can stay a loop",
     )
-
-
-declare_bodies(for_.__code__.co_filename)

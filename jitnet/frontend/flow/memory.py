@@ -16,9 +16,10 @@ from typing import Any, Protocol
 from jitnet import errors, ops
 from jitnet.frontend.context import NeedStatic, integer_arguments_of, running_trace
 from jitnet.frontend.flow.carrying import Shape, Slot, slots_of
-from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.holders import known_elsewhere
+from jitnet.frontend.flow.kinds import stores_of
 from jitnet.frontend.flow.placing import chosen
-from jitnet.frontend.flow.world import Location, known_elsewhere
+from jitnet.frontend.flow.world import Location
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Literal, Value

@@ -18,12 +18,7 @@ from types import FunctionType
 from typing import Any
 
 from jitnet import errors, ops
-from jitnet.frontend.context import (
-    Trace,
-    bring_in,
-    integer_arguments_of,
-    running_trace,
-)
+from jitnet.frontend.context import Trace, bring_in, integer_arguments_of, running_trace
 from jitnet.frontend.flow import exchanging
 from jitnet.frontend.flow.branches import note_conflict
 from jitnet.frontend.flow.carrying import (
@@ -37,23 +32,12 @@ from jitnet.frontend.flow.carrying import (
     slots_of,
 )
 from jitnet.frontend.flow.growing import Grows, regrown
-from jitnet.frontend.flow.joins import Conflict, kind_of, stores_of
+from jitnet.frontend.flow.kinds import Conflict, kind_of, stores_of
 from jitnet.frontend.flow.liveness import is_read_elsewhere
 from jitnet.frontend.flow.placing import Divided
-from jitnet.frontend.flow.signals import (
-    RETURN,
-    Signal,
-)
+from jitnet.frontend.flow.signals import ABSENT, RETURN, Signal
 from jitnet.frontend.flow.steps import Steps
-from jitnet.frontend.flow.world import (
-    UNBOUND,
-    Content,
-    Location,
-    State,
-    Variable,
-    World,
-    as_left,
-)
+from jitnet.frontend.flow.world import UNBOUND, Content, Location, State, Variable, World, as_left
 from jitnet.frontend.stores import Bond, Doubt, Store
 from jitnet.frontend.tracer import Tracer, lift
 from jitnet.ir import Dim, Value, as_dim
@@ -260,7 +244,7 @@ def _is_made(shape: Shape | None) -> bool:
         return _is_made(shape.value)
     if not isinstance(shape, Node):
         return False
-    return not issubclass(shape.cls, tuple) or any(map(_is_made, shape.children))
+    return not issubclass(shape.form.cls, tuple) or any(map(_is_made, shape.children))
 
 
 def _check_shapes(returned: Shape) -> None:
@@ -293,8 +277,19 @@ def _add(
             raise Peel from None
         _bury(loop, plan, key, location, str(conflict))
         return True
+    if loop.may_peel and any(map(_widens, slots_of([shape]))):
+        raise Peel
     plan.shapes[key] = (location, shape)
     return True
+
+
+def _widens(slot: Slot) -> bool:
+    """Whether the first step alone computes with floats of fewer bits: NumPy rounds to them."""
+    before = None if slot.first is ABSENT else kind_of(slot.first)
+    if before is None or before.flavour != "scalar" or slot.kind.flavour != "scalar":
+        return False
+    is_float = before.dtype.is_float and slot.kind.dtype.is_float
+    return is_float and before.dtype != slot.kind.dtype
 
 
 def _check_items(location: Content, before: Any, after: Any, finder: Finder) -> None:

@@ -15,9 +15,9 @@ from jitnet import errors, ops
 from jitnet.frontend import texts
 from jitnet.frontend.context import Trace, running_trace
 from jitnet.frontend.dispatch import note_place
+from jitnet.frontend.flow.conditions import note_fact
 from jitnet.frontend.flow.signals import is_marked, mark_raised
 from jitnet.frontend.flow.truth import truth
-from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.rewriting import is_thunk
 from jitnet.ir import Frame, Loc, Value
 from jitnet.source import is_users

@@ -20,7 +20,8 @@ from typing import Any
 from jitnet.frontend.context import Trace
 from jitnet.frontend.flow import growing
 from jitnet.frontend.flow.growing import Grows, Items
-from jitnet.frontend.flow.joins import Kind, kind_in
+from jitnet.frontend.flow.holders import is_held_elsewhere
+from jitnet.frontend.flow.kinds import Kind, kind_in
 from jitnet.frontend.flow.world import Variable, World
 from jitnet.frontend.grown import grown
 
@@ -45,6 +46,10 @@ def reassign(world: World, region: Trace) -> None:
     if any(n > 1 for n in targets.values()):
         return
     if any(id(now) in world.held and id(now) not in exchanged for _, _, now in found):
+        return
+
+    locations = [location for location, _, _ in found]
+    if any(is_held_elsewhere(before, *locations) for _, before, _ in found):
         return
 
     def of_part(x: Any) -> Kind | None:

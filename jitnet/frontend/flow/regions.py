@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jitnet import ir, ops
 from jitnet.frontend.context import Trace, bring_in, running_trace
-from jitnet.frontend.flow.joins import Kind
+from jitnet.frontend.flow.kinds import Kind
 from jitnet.ir import Dim, Value, as_dim, as_value
 
 

@@ -24,8 +24,10 @@ from jitnet.frontend.flow import exchanging, snapshots
 from jitnet.frontend.flow.binding import bind
 from jitnet.frontend.flow.branches import branch
 from jitnet.frontend.flow.carrying import OneOf, Slot, contents, slots_of
+from jitnet.frontend.flow.conditions import note_fact
+from jitnet.frontend.flow.counters import mark_decided, note_counters
 from jitnet.frontend.flow.growing import Grows, put_on_tape, unchanged
-from jitnet.frontend.flow.joins import Kind, kind_of
+from jitnet.frontend.flow.kinds import Kind, kind_of
 from jitnet.frontend.flow.locating import enter, find_places, make_param
 from jitnet.frontend.flow.plans import (
     INDEX,
@@ -51,7 +53,6 @@ from jitnet.frontend.flow.signals import (
     normal,
 )
 from jitnet.frontend.flow.truth import truth
-from jitnet.frontend.flow.variants import note_fact
 from jitnet.frontend.flow.world import (
     UNBOUND,
     World,
@@ -104,7 +105,9 @@ def _roll(loop: Loop, world: World, only_if_traced: bool) -> Signal:
             raise
         if only_if_traced and isinstance(step.goes_on, bool) and step.signal.is_known:
             raise Peel
-        if grow(loop, world, plan, step):
+        grown = grow(loop, world, plan, step)
+        note_counters(plan.entry_slots(), step.region)
+        if grown:
             continue
         if not (find_places(plan, at_start=False) | find_shared(plan, step)):
             break
@@ -129,6 +132,7 @@ def _trace(loop: Loop, world: World, plan: Plan) -> TracedStep:
     try:
         with resume(region):
             _enter(plan, region)
+            mark_decided(plan.entry_slots(), region)
             _note_test(loop, plan)
             with unchanged(loop.steps):
                 signal = normal(loop.body(*_item(loop, index)))

@@ -21,7 +21,7 @@ from typing import Any
 from jitnet.frontend.arrays import Place, stores_behind
 from jitnet.frontend.context import Trace, is_captured, running_trace
 from jitnet.frontend.flow.carrying import Slot
-from jitnet.frontend.flow.joins import stores_of
+from jitnet.frontend.flow.kinds import stores_of
 from jitnet.frontend.flow.locating import own_stores
 from jitnet.frontend.flow.placing import Leaves, may_meet
 from jitnet.frontend.flow.plans import Loop, Plan, SlotKey, TracedStep

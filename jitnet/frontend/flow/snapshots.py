@@ -19,17 +19,21 @@ from typing import Any
 
 from jitnet import errors
 from jitnet.frontend.context import running_trace
-from jitnet.frontend.flow.variants import Variants, is_container, kind_of_container
+from jitnet.frontend.flow.containers import is_container, taken_apart
+from jitnet.frontend.flow.variants import Variants
 from jitnet.frontend.flow.world import Content, same_content
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a container held; `name` is of the variable that it is a copy for."""
+    """What a container held; its name is that of the variable that it is a copy for."""
 
     content: Content
     held: Any
-    name: str
+
+    @property
+    def name(self) -> str:
+        return self.content.name
 
 
 def keep(x: Any, name: str) -> None:
@@ -37,7 +41,7 @@ def keep(x: Any, name: str) -> None:
     kept = running_trace().function.snapshots
     for container in containers_of(x):
         content = Content(container, name)
-        kept.append(Snapshot(content, content.get(), name))
+        kept.append(Snapshot(content, content.get()))
 
 
 def of(x: Any) -> Snapshot | None:
@@ -48,13 +52,13 @@ def of(x: Any) -> Snapshot | None:
 
 def containers_of(x: Any) -> Iterator[Any]:
     """The containers in a tree that can be changed."""
-    kind = kind_of_container(x)
-    if kind is None or x is None:
+    found = taken_apart(x)
+    if found is None:
         return
     if is_container(x) and type(x) is not Variants:
         yield x
-    for child in kind.flatten(x)[0]:
-        yield from containers_of(child)
+    for item in found[1]:
+        yield from containers_of(item)
 
 
 def check() -> None:

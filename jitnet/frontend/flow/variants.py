@@ -16,7 +16,6 @@ from __future__ import annotations
 import functools
 import operator
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import (
     BuiltinFunctionType,
@@ -26,13 +25,13 @@ from types import (
     MethodType,
     WrapperDescriptorType,
 )
-from typing import Any, NamedTuple
+from typing import Any
 
 from jitnet import errors, ops
-from jitnet.frontend.context import Trace, run_traced, running_trace
+from jitnet.frontend.context import run_traced, running_trace
 from jitnet.frontend.dispatch import note_place
-from jitnet.frontend.flow import signals
-from jitnet.frontend.places import attributes, is_plain_object, set_attributes
+from jitnet.frontend.flow import conditions, signals
+from jitnet.frontend.places import attributes, is_plain_object
 from jitnet.frontend.pytree import NodeKind, declare_node, node_kind
 from jitnet.frontend.rewriting import is_thunk
 from jitnet.frontend.tracer import Tracer, lift, wrap
@@ -149,109 +148,20 @@ def apart(x: Variants, do: Callable[[Any], Any]) -> Any:
 
 def apart_signals(x: Variants, do: Callable[[Any], signals.Signal]) -> signals.Signal:
     """As `apart`, of parts of the program that may jump."""
-    objects, left = objects_of(x), possible(x)
+    objects, left = objects_of(x), _possible(x)
 
-    def from_(at: int) -> signals.Signal:
-        k = left[at]
-        if at + 1 == len(left):
+    def among(first: int, end: int) -> signals.Signal:
+        k = left[first]
+        if end - first == 1:
             return do(objects[k])
-        is_it = ops.eq(lift(which_of(x)).value, index(k))
-        return _Connected.branch(is_it, lambda: do(objects[k]), lambda: from_(at + 1))
+        which, middle = lift(which_of(x)).value, (first + end) // 2
+        is_pair = end - first == 2
+        is_before = ops.eq(which, index(k)) if is_pair else ops.lt(which, index(left[middle]))
+        return _Connected.branch(
+            is_before, lambda: among(first, middle), lambda: among(middle, end)
+        )
 
-    return from_(0)
-
-
-# -- which of them it may be -----------------------------------------------------------------------
-
-
-class Fact(NamedTuple):
-    """What a condition says of variants: their number, and what it may be where the condition holds
-    and where it does not."""
-
-    which: Any
-    inside: frozenset[int]
-    outside: frozenset[int]
-
-
-def possible(x: Variants) -> list[int]:
-    """The numbers that are left, by the conditions that hold where the trace is."""
-    which = which_of(x)
-    found = set(range(len(objects_of(x))))
-    trace: Trace | None = running_trace()
-    while trace is not None:
-        _, numbers = trace.facts.get(id(which), (which, found))
-        found &= numbers
-        trace = trace.parent
-    return sorted(found) or [0]
-
-
-def narrowed(x: Variants) -> Any:
-    """Variants without those that it cannot be here; the one that is left."""
-    left, objects = possible(x), objects_of(x)
-    if len(left) == len(objects):
-        return x
-    if len(left) == 1:
-        return objects[left[0]]
-    numbers = [left.index(k) if k in left else 0 for k in range(len(objects))]
-    return Variants(renumbered(which_of(x), numbers), [objects[k] for k in left])
-
-
-def is_object(x: Variants, other: Any) -> bool | Value:
-    """`x is other`, of something that is no variants; branches on it know what it means."""
-    objects, left = objects_of(x), possible(x)
-    wanted = {k for k in left if objects[k] is other}
-    if not wanted or len(wanted) == len(left):
-        return bool(wanted)
-    note_place()
-    which = lift(which_of(x)).value
-    first, *others = (ops.eq(which, index(k)) for k in sorted(wanted))
-    found = functools.reduce(ops.bitwise_or, others, first)
-    everything = frozenset(range(len(objects)))
-    running_trace().function.tests[found] = [
-        Fact(which_of(x), frozenset(wanted), everything - wanted)
-    ]
-    return found
-
-
-def noted(truth: bool | Value, x: Variants) -> bool | Value:
-    """The truth of variants; where it holds, None is not among them."""
-    if isinstance(truth, Value):
-        everything = frozenset(range(len(objects_of(x))))
-        some = frozenset(k for k in everything if objects_of(x)[k] is not None)
-        running_trace().function.tests[truth] = [Fact(which_of(x), some, everything)]
-    return truth
-
-
-def negated(condition: Value) -> Value:
-    """`not condition`, which branches know the meaning of where they do that of the condition."""
-    found = ops.logical_not(condition)
-    tests = running_trace().function.tests
-    if condition in tests:
-        tests[found] = [Fact(f.which, f.outside, f.inside) for f in tests[condition]]
-    return found
-
-
-def note_parts(whole: Any, parts: Iterable[Value | None], every: bool) -> Any:
-    """`a and b`: where it holds, each of its parts does (`every`); `a or b`: where it does not,
-    none of them does. The whole itself."""
-    tests = running_trace().function.tests
-    known = [fact for part in parts if part is not None for fact in tests.get(part, ())]
-    if type(whole) is Tracer and known:
-        tests[whole.value] = [
-            Fact(f.which, f.inside, f.inside | f.outside)
-            if every
-            else Fact(f.which, f.inside | f.outside, f.outside)
-            for f in known
-        ]
-    return whole
-
-
-def note_fact(region: Trace, condition: Value, holds: bool) -> None:
-    """Note in a region that a condition holds there, or does not."""
-    for fact in running_trace().function.tests.get(condition, ()):
-        numbers = fact.inside if holds else fact.outside
-        _, before = region.facts.get(id(fact.which), (None, numbers))
-        region.facts[id(fact.which)] = fact.which, before & numbers
+    return among(0, len(left))
 
 
 def are_alike(x: Variants) -> bool:
@@ -259,59 +169,6 @@ def are_alike(x: Variants) -> bool:
     objects = objects_of(x)
     lengths = {len(one) if isinstance(one, (list, tuple)) else -1 for one in objects}
     return len(lengths) == 1 and -1 not in lengths
-
-
-def unfolded(do: Callable[..., Any], args: Sequence[Any]) -> Any:
-    """`do(*args)`, with each of the objects in the place of the variants among the arguments."""
-    k = next((k for k, x in enumerate(args) if type(x) is Variants), None)
-    if k is None:
-        return do(*args)
-    return apart(args[k], lambda x: unfolded(do, (*args[:k], x, *args[k + 1 :])))
-
-
-def is_among(key: Any) -> bool:
-    """Whether variants are in an index: themselves, in a tuple or a slice."""
-    if type(key) is tuple:
-        return any(map(is_among, key))
-    if type(key) is slice:
-        return Variants in (type(key.start), type(key.stop), type(key.step))
-    return type(key) is Variants
-
-
-def with_key(do: Callable[[Any], Any], key: Any) -> Any:
-    """`do(key)` of an index with variants in it."""
-    if type(key) is Variants:
-        return apart(key, do)
-    if type(key) is slice:
-        bounds = (key.start, key.stop, key.step)
-        return unfolded(lambda *known: do(slice(*known)), bounds)
-    at = next((k for k, part in enumerate(key) if is_among(part)), None)
-    if at is None:
-        return do(key)
-    return with_key(lambda known: with_key(do, (*key[:at], known, *key[at + 1 :])), key[at])
-
-
-def is_in(x: Any, depth: int = 4) -> bool:
-    """Whether variants are among the items of lists and tuples, for NumPy to make an array of."""
-    if not isinstance(x, (list, tuple)) or not depth:
-        return False
-    return any(type(item) is Variants or is_in(item, depth - 1) for item in x)
-
-
-def with_items(do: Callable[[Any], Any], x: Any) -> Any:
-    """`do(x)` of a tuple or list with variants in it."""
-    k = next((k for k, item in enumerate(x) if type(item) is Variants or is_in(item)), None)
-    if k is None:
-        return do(x)
-
-    def without(known: Any) -> Any:
-        return with_items(do, _replaced(x, k, known))
-
-    return apart(x[k], without) if type(x[k]) is Variants else with_items(without, x[k])
-
-
-def _replaced(x: Any, k: int, item: Any) -> Any:
-    return type(x)([*x[:k], item, *x[k + 1 :]])
 
 
 _METHODS = (FunctionType, MethodDescriptorType, WrapperDescriptorType, classmethod, staticmethod)
@@ -323,22 +180,49 @@ def _is_method(x: Any, name: str) -> bool:
     return isinstance(found, _METHODS) and not (is_plain_object(x) and name in attributes(x))
 
 
-def is_container(x: Any) -> bool:
-    """Whether an object can be changed: a list, a dict, an object with attributes."""
-    return isinstance(x, (list, dict, set, deque)) or type(x) is Variants or is_plain_object(x)
+# -- which of them it may be -----------------------------------------------------------------------
 
 
-def is_value(x: Any) -> bool:
-    """Whether an object is the same as another one that holds the same."""
-    if not is_container(x):
-        return True
-    frozen = getattr(type(x), "__dataclass_params__", None)
-    return frozen is not None and bool(frozen.frozen)
+def _possible(x: Variants) -> list[int]:
+    return conditions.possible(which_of(x), len(objects_of(x)))
 
 
-def has_identity(x: Any) -> bool:
-    """Whether an object is told apart from others that hold the same, or is a function or text."""
-    return is_container(x) or callable(x) or type(x) in (str, bytes)
+def narrowed(x: Variants) -> Any:
+    """Variants without those that it cannot be here; the one that is left."""
+    objects, left = objects_of(x), _possible(x)
+    if len(left) == len(objects):
+        return x
+    if len(left) == 1:
+        return objects[left[0]]
+    numbers = [left.index(k) if k in left else 0 for k in range(len(objects))]
+    return Variants(renumbered(which_of(x), numbers), [objects[k] for k in left])
+
+
+def is_object(x: Variants, other: Any) -> bool | Value:
+    """`x is other`, of something that is no variants; branches on it know what it means."""
+    objects, left = objects_of(x), _possible(x)
+    wanted = frozenset(k for k in left if objects[k] is other)
+    if not wanted or len(wanted) == len(left):
+        return bool(wanted)
+    note_place()
+    which = lift(which_of(x)).value
+    first, *others = (ops.eq(which, index(k)) for k in sorted(wanted))
+    found = functools.reduce(ops.bitwise_or, others, first)
+    everything = frozenset(range(len(objects)))
+    conditions.says(found, which_of(x), wanted, everything - wanted)
+    return found
+
+
+def noted(truth: bool | Value, x: Variants) -> bool | Value:
+    """The truth of variants; where it holds, None is not among them."""
+    if isinstance(truth, Value):
+        everything = frozenset(range(len(objects_of(x))))
+        some = frozenset(k for k in everything if objects_of(x)[k] is not None)
+        conditions.says(truth, which_of(x), some, everything)
+    return truth
+
+
+# -- which of some objects it is -------------------------------------------------------------------
 
 
 def is_one(a: Any, b: Any) -> bool:
@@ -352,34 +236,6 @@ def is_one(a: Any, b: Any) -> bool:
     if isinstance(a, MethodType):
         return a.__self__ is b.__self__ and a.__func__ is b.__func__
     return a.__self__ is b.__self__ and a.__name__ == b.__name__
-
-
-def kind_of_container(x: Any) -> NodeKind | None:
-    """How containers, and objects that are their attributes, are taken apart."""
-    if type(x) is deque:
-        return _DEQUES
-    return _objects(type(x)) if is_plain_object(x) else node_kind(type(x))
-
-
-def _of_object(x: Any) -> tuple[list[Any], tuple[str, ...]]:
-    found = attributes(x)
-    return list(found.values()), tuple(found)
-
-
-def _objects(cls: type) -> NodeKind:
-    def unflatten(names: Any, children: Iterable[Any]) -> Any:
-        made: Any = object.__new__(cls)
-        set_attributes(made, dict(zip(names, children)))
-        return made
-
-    return NodeKind(_of_object, unflatten, lambda names, count: names)
-
-
-_DEQUES = NodeKind(
-    lambda x: (list(x), x.maxlen),
-    lambda maxlen, children: deque(children, maxlen),
-    lambda meta, count: map(str, range(count)),
-)
 
 
 def number_among(x: Any, objects: Sequence[Any]) -> Any:
@@ -418,6 +274,9 @@ def renumbered(which: Any, numbers: Sequence[int]) -> Any:
     for k in reversed(range(len(numbers) - 1)):
         found = ops.select(ops.eq(value, k), index(numbers[k]), found)
     return wrap(found, "python")
+
+
+# -- returned --------------------------------------------------------------------------------------
 
 
 def _made(meta: object, children: Iterable[Any]) -> Any:

@@ -20,11 +20,12 @@ from jitnet import ir, ops
 from jitnet.frontend.arrays import Choice, Place, leaves_of, stores_behind
 from jitnet.frontend.context import Trace, bring_in, running_trace
 from jitnet.frontend.flow.carrying import Slot, Told, slots_of
+from jitnet.frontend.flow.holders import known_elsewhere
 from jitnet.frontend.flow.memory import is_written
 from jitnet.frontend.flow.placing import MOST_LEAVES, Leaves, leaf_of, number_of, seen_from, united
 from jitnet.frontend.flow.plans import INDEX, Loop, Plan, TracedStep
 from jitnet.frontend.flow.signals import ABSENT
-from jitnet.frontend.flow.world import RETURNED, Location, known_elsewhere
+from jitnet.frontend.flow.world import RETURNED, Location
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Literal, Value

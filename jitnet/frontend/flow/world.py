@@ -12,18 +12,18 @@ cells that the rewritten function shares with its parts.
 
 from __future__ import annotations
 
-import sys
+import os
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from collections.abc import Set as AnySet
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
-from types import BuiltinFunctionType, CellType, CodeType, FrameType, FunctionType, MethodType
+from functools import partial
+from gc import is_tracked
+from operator import is_
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType
 from typing import Any
 
-from jitnet.frontend.arrays import stores_behind
-from jitnet.frontend.context import Globals, Trace, resume, run_traced, running_trace
+from jitnet.frontend.context import Globals, Trace, resume, running_trace
 from jitnet.frontend.flow.steps import Few, Filtered, Steps
 from jitnet.frontend.flow.variants import Variants, objects_of
 from jitnet.frontend.places import (
@@ -34,7 +34,7 @@ from jitnet.frontend.places import (
     set_attributes,
     write,
 )
-from jitnet.frontend.rewriting import HOOKS, is_thunk
+from jitnet.frontend.rewriting import HOOKS
 from jitnet.frontend.stores import Doubt, Store
 from jitnet.frontend.tracer import Tracer
 from jitnet.ir import Value
@@ -118,10 +118,18 @@ def same_content(a: Any, b: Any) -> bool:
     if a is b:
         return True
     if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(x is y for x, y in zip(a, b))
+        return len(a) == len(b) and all(map(is_, a, b))
     if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(a[k] is b[k] for k in a)
+        return list(a) == list(b) and all(map(is_, a.values(), b.values()))
     return isinstance(a, set) and a == b
+
+
+def leading_on(items: Collection[Any]) -> Iterable[Any]:
+    """Those of many items that may be, or lead to, containers and arrays: the garbage collector
+    follows them, or they are dicts, which it does not follow while they hold numbers and texts."""
+    if dict in map(type, items):
+        return [x for x in items if type(x) is dict or is_tracked(x)]
+    return filter(is_tracked, items)
 
 
 @dataclass
@@ -173,12 +181,18 @@ def is_known_around(container: Any) -> bool:
     return any(id(container) in world.held for world in running_trace().function.worlds)
 
 
+_OWN = os.path.dirname(__file__)
 _BODIES: set[str] = set()
 
 
 def declare_bodies(file: str) -> None:
-    """The functions of this file of jitnet's run parts of the program, as the user's do."""
+    """The functions of this file run parts of the program, as the user's and those beside this
+    module do."""
     _BODIES.add(file)
+
+
+def _runs_parts(file: str) -> bool:
+    return is_users(file) or file in _BODIES or os.path.dirname(file) == _OWN
 
 
 class _Walk:
@@ -212,10 +226,10 @@ class _Walk:
         elif isinstance(x, (list, dict, set, deque)):
             self._content(x, name)
         elif isinstance(x, tuple):
-            for child in x:
+            for child in leading_on(x):
                 self.visit(child, name)
         elif isinstance(x, FunctionType):
-            if is_users(x.__code__.co_filename) or x.__code__.co_filename in _BODIES:
+            if _runs_parts(x.__code__.co_filename):
                 self.cells(x)
                 if vars(x):
                     self._content(x, name)
@@ -232,7 +246,7 @@ class _Walk:
         location = Content(x, name)
         content = location.get()
         self.world.held[id(x)] = (location, content)
-        for child in content.values() if isinstance(content, dict) else content:
+        for child in leading_on(content.values() if isinstance(content, dict) else content):
             self.visit(child, name)
 
 
@@ -320,100 +334,3 @@ class Left:
             yield
         finally:
             location.set(before)
-
-
-# -- who else knows an array -----------------------------------------------------------------------
-
-
-def known_elsewhere(store: Store, *locations: Location) -> bool:
-    """Whether the caller, or another variable or container than these, has an array there."""
-    if any(known_elsewhere(first, *locations) for first in store.stands_for):
-        return True
-    if any(store is own for own in running_trace().function.iterated):
-        return True
-    home: Trace | None = store.home
-    while home is not None:
-        if store in home.stores:
-            return True
-        home = home.parent
-    return _is_held(store, locations)
-
-
-def is_held_elsewhere(container: Any, *locations: Location) -> bool:
-    """Whether the caller, or another variable or container than these, has this container."""
-    function = running_trace().function
-    stands_for_others = any(s.content.container is container for s in function.snapshots)
-    is_callers = id(container) in function.containers
-    return is_callers or stands_for_others or _is_held(container, locations)
-
-
-def _is_held(thing: Any, locations: Sequence[Location]) -> bool:
-    """Whether another variable or container than these reaches a container or memory."""
-    names = {location.name for location in locations}
-    own = {id(location.container) for location in locations if isinstance(location, Content)}
-    if any(not is_own or name not in names for name, is_own in _holders(thing, own)):
-        return True
-    return any(
-        _reaches(x, thing, set(own))
-        for variables in running_trace().globals()
-        for name, x in ((n, variables.namespace.get(n)) for n in variables.reached)
-        if not (id(variables) in own and name in variables.stored)
-    )
-
-
-def _holders(thing: Any, own_containers: AnySet[int]) -> Iterator[tuple[str, bool]]:
-    """Names of the variables of running functions that reach it, other than through these
-    containers, and whether they are those of the innermost function."""
-    frame: FrameType | None = sys._getframe(3)
-    own = True
-    while frame is not None and frame.f_code is not run_traced.__code__:
-        if is_users(frame.f_code.co_filename):
-            for name, content in frame.f_locals.items():
-                if _reaches(content, thing, set(own_containers), frame.f_locals):
-                    yield name, own
-            for name in _named(frame.f_code):
-                if _reaches(frame.f_globals.get(name), thing, set(own_containers)):
-                    yield name, False
-            own = own and is_thunk(frame.f_code)
-        frame = frame.f_back
-
-
-@cache
-def _named(code: CodeType) -> frozenset[str]:
-    """The names of globals, among others, in a code object and in those inside of it."""
-    inner = (_named(part) for part in code.co_consts if isinstance(part, CodeType))
-    return frozenset(code.co_names).union(*inner)
-
-
-def _reaches(x: Any, thing: Any, seen: set[int], known: Container[str] = ()) -> bool:
-    """Whether an object leads to a container or memory; `known` variables of functions' closures
-    are looked at by themselves."""
-    if type(x) is Tracer:
-        return any(own is thing for own in stores_behind(x.place))
-    if x is thing:
-        return True
-    if isinstance(x, (int, float, str)) or x is None or id(x) in seen:
-        return False
-    seen.add(id(x))
-    return any(_reaches(child, thing, seen) for child in _children(x, known))
-
-
-def _children(x: Any, known: Container[str]) -> Sequence[Any]:
-    if type(x) is Appended:
-        return x.new
-    if isinstance(x, (list, tuple, set, deque)):
-        return tuple(x)
-    if isinstance(x, dict):
-        return tuple(x.values())
-    if type(x) is Variants:
-        return objects_of(x)
-    if isinstance(x, FunctionType):
-        if is_thunk(x.__code__) or not is_users(x.__code__.co_filename):
-            return ()
-        cells = zip(x.__code__.co_freevars, x.__closure__ or ())
-        return [Variable(c, n).get() for n, c in cells if n not in known and n != HOOKS]
-    if isinstance(x, partial):
-        return (x.func, *x.args, *x.keywords.values())
-    if isinstance(x, (MethodType, BuiltinFunctionType)):
-        return (x.__self__,)
-    return tuple(attributes(x).values()) if is_plain_object(x) else ()

@@ -59,10 +59,17 @@ Argument = Buffer | Passed
 
 
 class Launch(NamedTuple):
+    """A kernel.
+
+    Attributes:
+        moved: bytes that it reads and writes, where they are known.
+    """
+
     kernel: str
     blocks: int
     threads: int
     arguments: tuple[Argument, ...]
+    moved: int | None = None
 
     @property
     def buffers(self) -> list[Buffer]:
@@ -128,6 +135,24 @@ class Multiply(NamedTuple):
 Command = Launch | Copy | Clear | Call | Multiply
 
 
+def moved_by(command: Command) -> int | None:
+    """The bytes that a command reads and writes, each element once; None where it is not known."""
+    match command:
+        case Launch():
+            return command.moved
+        case Copy(_, _, size):
+            return 2 * size
+        case Clear(_, size):
+            return size
+        case Multiply(problem, buffers):
+            elements = [rows * columns for rows, columns in problem.stored]
+            sizes = (at.dtype.itemsize for at in buffers)
+            halves = 2 if problem.kinds[0].startswith("c") else 1
+            return sum(problem.count * n * size * halves for n, size in zip(elements, sizes))
+        case Call():
+            return None
+
+
 class Queue(Protocol):
     """Where a run's commands go."""
 
@@ -190,7 +215,7 @@ def bound(
 ) -> Callable[[], None]:
     """The command with its addresses, as a function that carries it out."""
     match command:
-        case Launch(name, blocks, threads, arguments):
+        case Launch(name, blocks, threads, arguments, _):
             slots = packed(arguments, address)
             return device.launcher(module.kernel(name), blocks, threads, slots)
         case Copy(target, source, size):

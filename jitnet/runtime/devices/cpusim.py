@@ -192,7 +192,7 @@ class CpuSim:
         assert isinstance(memory, _Memory)
         return memory.bytes
 
-    def load(self, text: str, fast_math: bool = False) -> _Module:
+    def load(self, text: str, fast_math: bool = False, loader: str = "nvrtc") -> _Module:
         return _Module(_library(text))
 
     def launcher(self, kernel: Any, blocks: int, threads: int, slots: Slots) -> Callable[[], None]:

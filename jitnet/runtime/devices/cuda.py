@@ -4,8 +4,9 @@
     kernel = device.load(text).kernel("f_kernel")
 
 NVRTC compiles a translation unit for the GPU at hand, without contraction and without flushing
-denormals to zero, so that results are the CPU's; CuPy's pool has the memory, its current stream the
-order, its arrays are what users pass, and CUDA graphs are captured by its streams.
+denormals to zero, so that results are the CPU's, or CuPy's RawModule has it compiled, which flushes
+them; CuPy's pool has the memory, its current stream the order, its arrays are what users pass, and
+CUDA graphs are captured by its streams.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ FAST_OPTIONS = (
 )
 """The same for `fast_math`."""
 
+RAW_MODULES_OWN = ("-default-device", "-ftz=false", "-ftz=true")
+"""What CuPy's RawModule has NVRTC told by itself: the first and the last one, always."""
+
 
 class _Memory:
     """A block of CuPy's pool, or the memory of an array of CuPy's."""
@@ -59,13 +63,17 @@ class _Memory:
 
 
 class _Module:
-    def __init__(self, module: Any) -> None:
-        self._module = module
+    """Args:
+    get_function: CuPy's Function of a kernel's name.
+    """
+
+    def __init__(self, get_function: Callable[[str], Any]) -> None:
+        self._get_function = get_function
         self._kernels: dict[str, Any] = {}
 
     def kernel(self, name: str) -> Any:
         if name not in self._kernels:
-            self._kernels[name] = self._module.get_function(name)
+            self._kernels[name] = self._get_function(name)
         return self._kernels[name]
 
 
@@ -117,7 +125,7 @@ class CudaDevice:
         self.name = "cuda" if self._is_alone else f"cuda:{self.number}"
         self._alloc, self._stream = self._cupy.cuda.alloc, self._cupy.cuda.get_current_stream
         self._libraries = Libraries(self._cupy)
-        self._modules: dict[tuple[str, bool], _Module] = {}
+        self._modules: dict[tuple[str, bool, str], _Module] = {}
         self._capturing: Any = None  # the stream, once there is one
         self._lock = threading.RLock()
 
@@ -182,27 +190,48 @@ class CudaDevice:
 
     # -- kernels ----------------------------------------------------------------------------------
 
-    def load(self, text: str, fast_math: bool = False) -> _Module:
+    def load(self, text: str, fast_math: bool = False, loader: str = "nvrtc") -> _Module:
+        options = FAST_OPTIONS if fast_math else OPTIONS
         with self._lock:
-            key = text, fast_math
+            key = text, fast_math, loader
             if key not in self._modules:
-                module = self._cupy.cuda.function.Module()
-                module.load(self._compiled(text, FAST_OPTIONS if fast_math else OPTIONS))
-                self._modules[key] = _Module(module)
+                capability = self._capability()
+                if loader == "rawmodule":
+                    get_function = self._raw_module(text, options)
+                else:
+                    get_function = self._module(text, (*options, f"-arch=sm_{capability}"))
+                self._modules[key] = _Module(get_function)
             return self._modules[key]
 
-    def _compiled(self, text: str, options: Sequence[str]) -> bytes:
-        nvrtc = self._cupy.cuda.nvrtc
-        capability = self._cupy.cuda.Device().compute_capability
-        if int(capability) not in nvrtc.getSupportedArchs():
+    def _capability(self) -> str:
+        """That of this GPU, if NVRTC compiles for it."""
+        capability: str = self._cupy.cuda.Device().compute_capability
+        if int(capability) not in self._cupy.cuda.nvrtc.getSupportedArchs():
             raise NotAvailableError(
                 f"NVRTC {compiler_of(self._cupy)} does not compile for this GPU, sm_{capability}",
                 remedy='a CuPy for a newer CUDA, pip install -U "jitnet[cuda]"; for a GPU older '
                 'than sm_75, pip install "jitnet[cuda12]"',
             )
+        return capability
+
+    def _raw_module(self, text: str, options: Sequence[str]) -> Callable[[str], Any]:
+        """CuPy finds out the capability itself, and looks into its cache on the disk first."""
+        options = tuple(option for option in options if option not in RAW_MODULES_OWN)
+        module = self._cupy.RawModule(code=text, options=options)
+        module.compile()  # not as late as in the first launch
+        return lambda name: module.get_function(name).kernel
+
+    def _module(self, text: str, options: Sequence[str]) -> Callable[[str], Any]:
+        module = self._cupy.cuda.function.Module()
+        module.load(self._compiled(text, options))
+        get_function: Callable[[str], Any] = module.get_function
+        return get_function
+
+    def _compiled(self, text: str, options: Sequence[str]) -> bytes:
+        nvrtc = self._cupy.cuda.nvrtc
         program = nvrtc.createProgram(text, "kernels.cu", (), ())
         try:
-            nvrtc.compileProgram(program, (*options, f"-arch=sm_{capability}"))
+            nvrtc.compileProgram(program, tuple(options))
             cubin: bytes = nvrtc.getCUBIN(program) + b"\0"  # CuPy leaves out the last byte
         except nvrtc.NVRTCError as error:
             log = nvrtc.getProgramLog(program)

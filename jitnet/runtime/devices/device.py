@@ -127,8 +127,8 @@ class Device(Protocol):
         """Make bytes zero."""
         ...
 
-    def load(self, text: str, fast_math: bool = False) -> Module:
-        """Compile CUDA C++.
+    def load(self, text: str, fast_math: bool = False, loader: str = "nvrtc") -> Module:
+        """Compile CUDA C++, on a GPU by `Options.loader`.
 
         Raises:
             NotAvailableError: where there is no compiler.

@@ -192,7 +192,8 @@ def _launch(run: Run, eqn: Eqn) -> None:
             arguments.append(run.on_device(run.value(v), v.dtype).at)
     arguments += outputs
     arguments += [run.allocate(T.u8, size * blocks) for size in attrs["scratch"]]
-    run.queue.do(Launch(attrs["kernel"], blocks, attrs["threads"], tuple(arguments)))
+    kernel, threads, moved = attrs["kernel"], attrs["threads"], attrs["moved"]
+    run.queue.do(Launch(kernel, blocks, threads, tuple(arguments), moved))
 
 
 def _blocks(run: Run, extents: Sequence[Value], attrs: Any) -> int:

@@ -55,7 +55,7 @@ def compile(
     Args:
         resident: of each param, whether it is an array of the device; by default none is.
     """
-    front = lowered(function, layouts, stores)
+    front = lowered(function, layouts, stores, sinks=True)
     resident = resident or [False] * len(function.params)
     numbers, there = _scalars(front.program.signature, resident)
     exact = options.deterministic
@@ -63,7 +63,7 @@ def compile(
     with device.current():
         made = cut(kernel, numbers, there, fast, exact, device.abilities)
         front.clock.lap("cut")
-        module = device.load(made.text, options.fast_math)
+        module = device.load(made.text, options.fast_math, options.loader)
     front.clock.lap("native")
     signature = with_complex(front.program.signature, function)
     run = DeviceProgram(device, made, module, signature, resident, options)
@@ -76,9 +76,11 @@ def compile(
 
     def told() -> str:
         told = [*_told(device, made, function, signature, resident)]
+        if options.loader == "rawmodule":
+            told.append("kernels by CuPy's RawModule: float32's denormals are zero")
         return "; ".join([*told, *run.told(dims)])
 
-    on_device = OnDevice(told, lambda: run.peak(dims), device.current)
+    on_device = OnDevice(told, lambda: run.cost(dims), device.current)
     return Executable(run, Stages(printers), front.clock.laps, front.program, on_device)
 
 

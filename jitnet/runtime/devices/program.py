@@ -33,7 +33,17 @@ from jitnet.codegen.signature import (
 from jitnet.errors import DeviceMemoryError
 from jitnet.ir import DType
 from jitnet.ir import types as T
-from jitnet.runtime.devices.commands import Buffer, Clear, Direct, Queue, uploaded
+from jitnet.runtime.devices.commands import (
+    Buffer,
+    Call,
+    Clear,
+    Direct,
+    Launch,
+    Multiply,
+    Queue,
+    moved_by,
+    uploaded,
+)
 from jitnet.runtime.devices.device import (
     Array,
     Device,
@@ -343,12 +353,22 @@ class DeviceProgram:
 
     # -- its size ---------------------------------------------------------------------------------
 
-    def peak(self, dims: Sequence[Sequence[Any]]) -> int | None:
-        """The bytes that a call takes beside its arguments, for arrays of these dims; None where
-        they depend on what only a call knows."""
+    def cost(self, dims: Sequence[Sequence[Any]]) -> dict[str, int] | None:
+        """What a call takes for arrays of these dims, see `Executable.cost`; None where that
+        depends on what only a call knows."""
         edges = self.doors.blank(dims)
         recorded = None if edges is None else self._rehearsed(edges)
-        return None if edges is None or recorded is None else _peak(recorded, edges)
+        if edges is None or recorded is None:
+            return None
+        commands = recorded.plan.commands
+        cost = {
+            "peak_bytes": _peak(recorded, edges),
+            "launches": sum(isinstance(c, Launch) for c in commands),
+            "calls": sum(isinstance(c, Call | Multiply) for c in commands),
+        }
+        moved = [moved_by(c) for c in commands]
+        known = [m for m in moved if m is not None]
+        return cost if len(known) < len(moved) else cost | {"moved_bytes": sum(known)}
 
     def _rehearsed(self, edges: Edges) -> Recorded | None:
         """The commands for calls with these edges, which nobody has asked for yet."""

@@ -8,7 +8,8 @@
 
 What a round leaves lies in a set of memory of its own, one that nothing which the round is given
 lies in: two or three sets take turns, so addresses come again. Integers that the host counts are
-computed beside the commands, which must not depend on them but for what kernels are passed.
+computed beside the commands, which must not depend on them but for what kernels are passed. So are
+checks of them, first: a round in which one fails is gone through, and raises in its order.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _Rehearsal(Run):
     """A run of a round that is recorded.
 
     Attributes:
-        host: scalar ops on what is counted, in order.
+        host: scalar ops on what is counted, and checks of it, in order.
         numbers: what is counted and kernels are passed, in order.
         depth: how many regions it is in.
     """
@@ -71,14 +72,14 @@ class _Rehearsal(Run):
                 raise NotStraightError
             if not self._is_counted(eqn):
                 super().eqns((eqn,))
-            elif self.depth > 1 or not is_scalar_op(eqn):
+            elif self.depth > 1 or not (is_scalar_op(eqn) or _is_check(eqn)):
                 raise NotStraightError
             else:
-                self.env[eqn.result] = COUNTED
+                self.env.update((v, COUNTED) for v in eqn.results)
                 self.host.append(eqn)
 
     def _is_counted(self, eqn: Eqn) -> bool:
-        if not is_scalar_op(eqn) and eqn.op not in (S.INVOKE, S.WHILE):
+        if not is_scalar_op(eqn) and eqn.op not in (S.INVOKE, S.WHILE, S.IF):
             return False
         return any(self.env.get(v) is COUNTED for v in eqn.operands if not isinstance(v, Literal))
 
@@ -100,6 +101,14 @@ class _Rehearsal(Run):
         return super().on_device(value, dtype)
 
 
+def _is_check(eqn: Eqn) -> bool:
+    """Whether a branch raises, and does nothing else."""
+    if eqn.op is not S.IF or eqn.results:
+        return False
+    then, orelse = eqn.regions
+    return [e.op for e in then.eqns] == [S.RAISE] and not orelse.eqns
+
+
 @dataclass(frozen=True)
 class _Round:
     """A recorded round.
@@ -107,7 +116,7 @@ class _Round:
     Attributes:
         plan: its places outside are what it is given, then what it leaves.
         kinds: of what it is given: on the device, or counted.
-        host: scalar ops that the host does beside it.
+        host: scalar ops and checks that the host does beside it.
         numbers: what of it kernels are passed.
         known: numbers that these need, and that are the same in each round.
     """
@@ -157,7 +166,7 @@ class Rounds:
             results = rehearsal.function(self._body, stand_ins)
         except NotStraightError:
             return None
-        computed = {*self._body.params, *(e.result for e in rehearsal.host)}
+        computed = {*self._body.params, *(v for e in rehearsal.host for v in e.results)}
         if not computed.issuperset(rehearsal.numbers):
             return None  # a number of an inner region
         for v, result in zip(self._body.results, results):
@@ -173,14 +182,14 @@ class Rounds:
 
     def _replay(self, queue: Direct, made: _Round, given: Sequence[Any]) -> list[Any]:
         plan = made.plan
-        if _kinds(given) != made.kinds:
+        counted = self._counted(made, given) if _kinds(given) == made.kinds else None
+        if counted is None:
             return self._run.function(self._body, given)
         buffers = [_buffer(v) for v in given if isinstance(v, Buffer | Number)]
         memories = [*(_Place(b) for b in buffers), *self._free_set(made, buffers)]
         if self._arena is None:
             self._arena = queue.allocate(plan.arena.size)
         addresses = [memory.address for memory in memories]
-        counted = self._counted(made, given)
         numbers = [counted[v] for v in made.numbers]
         plan.run(queue.device, queue.module, addresses, self._arena.address, numbers)
         real = {id(planned): memory for planned, memory in zip(plan.outside, memories)}
@@ -194,15 +203,19 @@ class Rounds:
                 left.append(result)
         return left
 
-    def _counted(self, made: _Round, given: Sequence[Any]) -> dict[Value, Any]:
-        """What the host computes in a round."""
+    def _counted(self, made: _Round, given: Sequence[Any]) -> dict[Value, Any] | None:
+        """What the host computes in a round; None where a check fails."""
         now: dict[Value, Any] = dict(zip(self._body.params, given))
         for eqn in made.host:
             operands = [
                 v.data if isinstance(v, Literal) else now.get(v, made.known.get(v))
                 for v in eqn.operands
             ]
-            now[eqn.result] = evaluate(eqn, operands).data
+            if eqn.op is S.IF:
+                if operands[0]:
+                    return None
+            else:
+                now[eqn.result] = evaluate(eqn, operands).data
         return now
 
     def _free_set(self, made: _Round, given: Sequence[Buffer]) -> list[Memory]:

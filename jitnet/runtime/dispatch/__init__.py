@@ -36,6 +36,7 @@ from jitnet.runtime.dispatch.spec import (
     Chosen,
     Constant,
     Extent,
+    Listing,
     NumberLeaf,
     Result,
     ScalarLeaf,
@@ -55,6 +56,7 @@ __all__ = [
     "Constant",
     "Entry",
     "Extent",
+    "Listing",
     "NumberLeaf",
     "Result",
     "ScalarLeaf",
@@ -208,6 +210,8 @@ def _leaves(tree: Any) -> Iterator[Any]:
     if isinstance(tree, Chosen):
         yield from _leaves(tree.one)
         yield from _leaves(tree.other)
+    elif isinstance(tree, Listing):
+        yield from tree.parts
     elif not isinstance(tree, Branch):
         yield tree
     elif tree.cls in (tuple, list, dict) or is_named_tuple(tree.cls):
@@ -220,5 +224,5 @@ def _leaves(tree: Any) -> Iterator[Any]:
 def _is_passed(leaf: Any, dtype: str) -> bool:
     """Whether a leaf's bits are those of an input of this dtype, or easily made so."""
     if isinstance(leaf, NumberLeaf):
-        return dtype in (("f32", "f64") if leaf.cls is float else ("i64",))
+        return dtype in {float: ("f32", "f64"), complex: ("c128",), int: ("i64",)}[leaf.cls]
     return isinstance(leaf, ArrayLeaf | ScalarLeaf) and leaf.dtype.name == dtype

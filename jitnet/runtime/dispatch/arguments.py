@@ -22,7 +22,7 @@ from jitnet.runtime.dispatch.spec import (
 from jitnet.runtime.dispatch.text import Emitter, Leaf
 
 _BY_VALUE = (int, str, bytes)
-_NUMBERS = {float: "PyFloat_Type", int: "PyLong_Type"}
+_NUMBERS = {float: "PyFloat_Type", int: "PyLong_Type", complex: "PyComplex_Type"}
 _CONTAINERS = {tuple: "PyTuple_Type", list: "PyList_Type", dict: "PyDict_Type"}
 
 
@@ -84,7 +84,7 @@ def _check_leaf(e: Emitter, tree: ArgumentTree, x: str) -> str:
         return e.at(x, 16)
     if isinstance(tree, NumberLeaf):
         e.require_class(x, f"@{_NUMBERS[tree.cls]}")
-        if tree.cls is float:
+        if tree.cls is not int:
             return e.at(x, 16)
         place = e.stack(e.w.fresh("int"), 8)
         e.require(e.w.let(f"call i1 @small_int(ptr {x}, ptr {place})"))
@@ -102,10 +102,11 @@ def check_surroundings(e: Emitter) -> None:
     """Leave unless what the function read from outside is as it was. Comes first: a condition runs
     Python code, and no address may be held meanwhile."""
     w, spec = e.w, e.spec
-    for namespace, key, expected in spec.items:
+    names = [(*item[:2], e.address_of(item[2])) for item in spec.items]
+    for namespace, key, expected in (*names, *((*name, "null") for name in spec.absent)):
         where, name = e.address_of(namespace), e.address_of(key)
         now = w.let(f"call ptr @PyDict_GetItemWithError(ptr {where}, ptr {name})")
-        e.require_equal("ptr", now, e.address_of(expected))
+        e.require_equal("ptr", now, expected)
     for cell, expected in spec.cells:
         now = e.field("ptr", e.address_of(cell), 16)
         e.require_equal("ptr", now, e.address_of(expected))
@@ -167,10 +168,10 @@ def _has_elements(leaf: Leaf) -> bool:
 def _bounds(e: Emitter, leaf: Leaf) -> tuple[str, str]:
     """Where an array's memory begins and ends, as NumPy's `may_share_memory` sees it."""
     w, tree = e.w, leaf.tree
-    assert isinstance(tree, ArrayLeaf | ScalarLeaf)
+    assert isinstance(tree, ArrayLeaf | ScalarLeaf | NumberLeaf)
     low = w.let(f"ptrtoint ptr {leaf.value} to i64")
-    size = tree.dtype.itemsize
-    if isinstance(tree, ScalarLeaf):
+    size = 16 if isinstance(tree, NumberLeaf) else tree.dtype.itemsize
+    if not isinstance(tree, ArrayLeaf):
         return low, w.let(f"add i64 {low}, {size}")
     if tree.layout != "strided":
         span = str(size * math.prod(extent for extent in tree.shape if extent is not None))

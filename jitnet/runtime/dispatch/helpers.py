@@ -21,6 +21,7 @@ from jitnet.runtime.engine import compile_text
 DECLARATIONS = """\
 @PyFloat_Type = external global i8
 @PyLong_Type = external global i8
+@PyComplex_Type = external global i8
 @PyTuple_Type = external global i8
 @PyList_Type = external global i8
 @PyDict_Type = external global i8
@@ -37,6 +38,7 @@ declare i64 @PyLong_AsLongLongAndOverflow(ptr, ptr)
 declare ptr @PyLong_FromLongLong(i64)
 declare ptr @PyLong_FromUnsignedLongLong(i64)
 declare ptr @PyFloat_FromDouble(double)
+declare ptr @PyComplex_FromDoubles(double, double)
 declare ptr @PyBool_FromLong(i64)
 declare ptr @PyTuple_New(i64)
 declare ptr @PyList_New(i64)

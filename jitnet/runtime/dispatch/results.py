@@ -11,8 +11,17 @@ import numpy as np
 
 from jitnet.codegen.signature import BufferOutput, HeapOutput, ScalarOutput, Slot
 from jitnet.codegen.text import memory_type
+from jitnet.ir import DType
 from jitnet.runtime.buffers import LARGE, empty
-from jitnet.runtime.dispatch.spec import Argument, Branch, Chosen, Constant, Result, ResultTree
+from jitnet.runtime.dispatch.spec import (
+    Argument,
+    Branch,
+    Chosen,
+    Constant,
+    Listing,
+    Result,
+    ResultTree,
+)
 from jitnet.runtime.dispatch.text import Emitter
 
 _BY_ROWS, _BY_COLUMNS = 0x0501, 0x0502
@@ -131,11 +140,14 @@ def build_result(e: Emitter, outputs: list[str]) -> str:
         if isinstance(tree, Chosen):
             one, other = build(tree.one), build(tree.other)
             return e.w.let(f"select i1 {_flag(e, tree.output)}, ptr {one}, ptr {other}")
-        if outputs[tree.output]:
-            return outputs[tree.output]
+        if isinstance(tree, Listing):
+            return _listing(e, tree, outputs)
+        array = outputs[tree.output]
+        if array and tree.flavour == "array":
+            return array
         key = (tree.output, tree.flavour)
         if key not in made:
-            made[key] = e.own(_scalar(e, tree))
+            made[key] = e.own(_scalar(e, tree, array))
         return made[key]
 
     return build(e.spec.result)
@@ -148,20 +160,34 @@ def _flag(e: Emitter, output: int) -> str:
     return e.w.let(f"icmp ne i8 {e.field('i8', '%results', 8 * found.slot)}, 0")
 
 
-def _scalar(e: Emitter, tree: Result) -> str:
+def _scalar(e: Emitter, tree: Result, array: str) -> str:
+    """An object for an output of rank 0; complex ones come in an array."""
     w, output = e.w, e.program.signature.outputs[tree.output]
+    if isinstance(output, BufferOutput):
+        return _number(e, output.dtype, e.field("ptr", array, 16), tree.flavour)
     assert isinstance(output, ScalarOutput)
-    dtype, place = output.dtype, e.at("%results", 8 * output.slot)
-    type = memory_type(dtype)
-    if tree.flavour == "scalar":
+    place = e.at("%results", 8 * output.slot)
+    if tree.flavour != "array":
+        return _number(e, output.dtype, place, tree.flavour)
+    type = memory_type(output.dtype)
+    value = w.let(f"load {type}, ptr {place}")
+    array = e.new_array(output.dtype, ())
+    e.require_object(array)
+    w.add(f"store {type} {value}, ptr {e.field('ptr', array, 16)}")
+    return array
+
+
+def _number(e: Emitter, dtype: DType, place: str, flavour: str) -> str:
+    """A NumPy scalar or Python number of what lies there."""
+    w = e.w
+    if flavour == "scalar":
         descr = e.address_of(dtype.numpy)
         return w.let(f"call ptr @PyArray_Scalar(ptr {place}, ptr {descr}, ptr null)")
+    if dtype.is_complex:
+        halves = f"double {e.field('double', place, 0)}, double {e.field('double', place, 8)}"
+        return w.let(f"call ptr @PyComplex_FromDoubles({halves})")
+    type = memory_type(dtype)
     value = w.let(f"load {type}, ptr {place}")
-    if tree.flavour == "array":
-        array = e.new_array(dtype, ())
-        e.require_object(array)
-        w.add(f"store {type} {value}, ptr {e.field('ptr', array, 16)}")
-        return array
     if dtype.is_float:
         double = value if dtype.bits == 64 else w.let(f"fpext float {value} to double")
         return w.let(f"call ptr @PyFloat_FromDouble(double {double})")
@@ -171,6 +197,55 @@ def _scalar(e: Emitter, tree: Result) -> str:
     wide = value if dtype.bits == 64 else w.let(f"{extend} {type} {value} to i64")
     make = "PyLong_FromUnsignedLongLong" if dtype.kind == "u" else "PyLong_FromLongLong"
     return w.let(f"call ptr @{make}(i64 {wide})")
+
+
+def _listing(e: Emitter, tree: Listing, outputs: list[str]) -> str:
+    """A list of what arrays hold; each item is in its place before the next one is made."""
+    w, arrays = e.w, [outputs[part.output] for part in tree.parts]
+    count = e.field("i64", e.field("ptr", arrays[0], 32), 0)
+    made = e.own(w.let(f"call ptr @PyList_New(i64 {count})"))
+    places = e.field("ptr", made, 24)
+    data = [e.field("ptr", array, 16) for array in arrays]
+
+    head, body, end, before = w.fresh("head"), w.fresh("item"), w.fresh("end"), w.block
+    w.jump(head)
+    w.label(head)
+    at = len(w.lines)
+    w.lines.append("")
+    i = "%" + w.fresh("i")
+    w.branch(w.let(f"icmp slt i64 {i}, {count}"), body, end)
+    w.label(body)
+    place = w.let(f"getelementptr ptr, ptr {places}, i64 {i}")
+    if tree.has_tuples:
+        item = w.let(f"call ptr @PyTuple_New(i64 {len(arrays)})")
+        e.require_object(item)
+        w.add(f"store ptr {item}, ptr {place}")
+    for n, (part, start) in enumerate(zip(tree.parts, data)):
+        element = _element(e, part, start, i)
+        e.require_object(element)
+        w.add(f"store ptr {element}, ptr {e.at(item, 24 + 8 * n) if tree.has_tuples else place}")
+    following = w.let(f"add i64 {i}, 1")
+    w.lines[at] = f"  {i} = phi i64 [ 0, %{before} ], [ {following}, %{w.block} ]"
+    w.jump(head)
+    w.label(end)
+    return made
+
+
+def _element(e: Emitter, part: Result, start: str, i: str) -> str:
+    """A new object: the element at `i` of the array at `start`."""
+    output = e.program.signature.outputs[part.output]
+    assert isinstance(output, BufferOutput | HeapOutput)
+    dims = [d for d in output.dims[1:] if isinstance(d, int)]
+    size = output.dtype.itemsize * prod(dims)
+    offset = e.w.let(f"mul i64 {i}, {size}")
+    place = e.w.let(f"getelementptr i8, ptr {start}, i64 {offset}")
+    if part.flavour != "array":
+        return _number(e, output.dtype, place, part.flavour)
+    array = e.new_array(output.dtype, tuple(dims))
+    e.require_object(array)
+    target = e.field("ptr", array, 16)
+    e.w.add(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {place}, i64 {size}, i1 false)")
+    return array
 
 
 def _container(e: Emitter, tree: Branch, items: list[str]) -> str:

@@ -42,7 +42,7 @@ class ScalarLeaf:
 
 @dataclass(frozen=True)
 class NumberLeaf:
-    """A Python number: `float`, or an `int` that fits i64."""
+    """A Python number: `float`, `complex`, or an `int` that fits i64."""
 
     cls: type
 
@@ -91,6 +91,16 @@ class Chosen:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """A new list with an item for each element along the first axis of `parts`: the element, or
+    where it `has_tuples` a tuple of those of all parts. Elements of rank 0 come as "python" numbers
+    or NumPy "scalar"s, others are copied."""
+
+    parts: tuple[Result, ...]
+    has_tuples: bool
+
+
+@dataclass(frozen=True)
 class Branch:
     """A tuple, list, dict or NamedTuple of exactly this class. `keys` are a dict's, in order."""
 
@@ -100,7 +110,7 @@ class Branch:
 
 
 ArgumentTree = ArrayLeaf | ScalarLeaf | NumberLeaf | Constant | Branch
-ResultTree = Result | Argument | Constant | Chosen | Branch
+ResultTree = Result | Argument | Constant | Chosen | Listing | Branch
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +123,7 @@ class CallSpec:
             outside.
         result: what the call returns.
         items: (dict, key, object) that must be so, by identity.
+        absent: (dict, key) that must not be there.
         cells: (closure cell, object) that must be so, by identity.
         kinds: (object, its class) that must be so.
         condition: anything else that must hold.
@@ -125,6 +136,7 @@ class CallSpec:
     result: ResultTree
     kwargs: tuple[tuple[str, ArgumentTree], ...] = ()
     items: tuple[tuple[dict[str, Any], str, Any], ...] = ()
+    absent: tuple[tuple[dict[str, Any], str], ...] = ()
     cells: tuple[tuple[CellType, Any], ...] = ()
     kinds: tuple[tuple[Any, type], ...] = ()
     condition: Callable[[], bool] | None = None
