@@ -547,8 +547,8 @@ def test_functions_of_scipy_are_called_so():
 
 def test_cases_are_ifs():
     def f(x):
-        match x[0]:
-            case 1.0:
+        match {"first": x[0]}:
+            case {"first": 1.0}:
                 return 2.0
         return 3.0
 

@@ -92,7 +92,7 @@ def test_ints_that_shape_arrays() -> None:
 
 def test_what_needs_its_extent_is_compiled_for_each() -> None:
     def halves(x: Any) -> Any:
-        table = [np.ones(k + 1) for k in range(9)]
+        table = [np.ones((k + 1,) * (1 + k % 2)) for k in range(9)]
         return x.sum() + sum(table[i].sum() for i in range(len(x)))
 
     assert _compiled(halves, range(2, 9), _vector) >= 6
