@@ -146,7 +146,10 @@ class Trace:
     @property
     def function(self) -> Trace:
         """The trace of the whole function that this one is a part of."""
-        return self.parent.function if self.is_region and self.parent is not None else self
+        trace = self
+        while trace.is_region and trace.parent is not None:
+            trace = trace.parent
+        return trace
 
     def is_inside(self, outer: Trace | None) -> bool:
         """Whether `outer` is a trace around this one."""

@@ -24,9 +24,14 @@ def _assign_in_place(x: Any, result: Any, operator: str) -> Any:
     return store(result, x, operator)
 
 
+_NUMBERS = frozenset((bool, int, float, complex))
+
+
 def _operate(ufunc: np.ufunc, x: Any, y: Any) -> Any:
     """`x op y`. An int with a sequence repeats it; other Python numbers have nothing to do with
     sequences. Objects that answer by themselves say so as NumPy asks them to."""
+    if type(x) is type(y) or type(x) in _NUMBERS or type(y) in _NUMBERS:
+        return apply(ufunc, "operator", (x, y), {})
     if _answers(x) or _answers(y):
         return NotImplemented
     for number, sequence in ((x, y), (y, x)):

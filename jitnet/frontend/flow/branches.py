@@ -66,6 +66,7 @@ from jitnet.frontend.flow.world import (
 )
 from jitnet.frontend.stores import Store
 from jitnet.frontend.tracer import Tracer
+from jitnet.frontend.watch import Rest
 from jitnet.ir import Effect, Value, as_value, effect_of
 from jitnet.ir import types as T
 
@@ -143,9 +144,10 @@ def _branch(
             return normal(other() if other is not None else None)
         outcomes[i] = continued
         rest = None
-    outer = frozenset(names_from_outside(then or orelse or rest))
     one, other_outcome = outcomes
-    signal = _join(world, condition, one, other_outcome, outer)
+    with Rest():
+        outer = frozenset(names_from_outside(then or orelse or rest))
+        signal = _join(world, condition, one, other_outcome, outer)
     return follow(signal, rest)
 
 

@@ -89,10 +89,12 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     """`function(*args, **kwargs)` in the user's program."""
     if type(function) is Variants:
         return apart(function, lambda one: call(one, *args, **kwargs))
-    if any(type(x) is Variants for x in (*args, *kwargs.values())) and not _takes_any(function):
-        return _with_each(function, args, kwargs)
-    if _makes_arrays(function) and any(map(is_among_items, args)):
-        return with_items(lambda known: call(function, *known, **kwargs), args)
+    plain = not kwargs and _PLAIN.issuperset(map(type, args))
+    if not plain:
+        if any(type(x) is Variants for x in (*args, *kwargs.values())) and not _takes_any(function):
+            return _with_each(function, args, kwargs)
+        if _makes_arrays(function) and any(map(is_among_items, args)):
+            return with_items(lambda known: call(function, *known, **kwargs), args)
     if function is deque and type(kwargs.get("maxlen")) is Tracer:
         kwargs = {"maxlen": operator.index(kwargs["maxlen"])}  # C code asks for nothing else
     if args and type(function) in _OF_PYTHON:
@@ -101,7 +103,7 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
             return found
     if args and type(args[0]) is Filtered:
         return call(function, listed(args[0]), *args[1:], **kwargs)
-    if any(growing.grown(x) is not None for x in args) and not _keeps(function):
+    if not plain and any(growing.grown(x) is not None for x in args) and not _keeps(function):
         return _with_grown(function, args, kwargs)
     if isinstance(function, FunctionType):
         target = called(function)
@@ -135,6 +137,7 @@ def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 _OF_PYTHON = (BuiltinFunctionType, type)
+_PLAIN = specials.PLAIN - {tuple}
 
 
 def _answered(

@@ -52,7 +52,7 @@ from jitnet.ir import Value
 
 Thunk = Callable[[], Any]
 
-_GRIDS = (np.mgrid, np.ogrid, np.r_, np.c_)
+_GRIDS = frozenset(map(type, (np.mgrid, np.ogrid, np.r_, np.c_)))
 
 
 class Hooks:
@@ -117,7 +117,7 @@ class Hooks:
             return _item_of_choice(x, x.place, key)
         if type(x) is list:
             inner_lists.check_fresh(x)
-        if any(x is maker for maker in _GRIDS):
+        if type(x) in _GRIDS:
             return grid_item(x, key)
         found = specials.asked(x, "__getitem__", key)
         if found is not NotImplemented:
