@@ -23,13 +23,17 @@ import numpy as np
 from jitnet.source import Position, is_users, position, user_sites
 
 
+_OF_DATACLASSES = "__create_fn__"
+"""Methods that `dataclass` writes stand in no file, as what users run by hand does."""
+
+
 def raised_at(error: BaseException) -> list[Position]:
     """The user's lines that an error came through, innermost first."""
     sites = []
     traceback = error.__traceback__
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if is_users(code.co_filename):
+        if is_users(code.co_filename) and not code.co_qualname.startswith(_OF_DATACLASSES):
             sites.append((code, traceback.tb_lasti))
         traceback = traceback.tb_next
     return [position(site) for site in reversed(sites)]
