@@ -22,7 +22,6 @@ import numpy as np
 
 from jitnet.source import Position, is_users, position, user_sites
 
-
 _OF_DATACLASSES = "__create_fn__"
 """Methods that `dataclass` writes stand in no file, as what users run by hand does."""
 
