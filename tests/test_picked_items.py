@@ -149,12 +149,19 @@ def or_a_default(x, steps):
     return total
 
 
+def equal_keys_of_other_classes(x, steps):
+    return {0: x, 1.0: -x, np.int8(2): x * 2, 0.5: x * 3}[steps[0]]
+
+
 def by_truth(x, steps):
     return {True: x, False: -x}[steps[0] > 0]
 
 
 @pytest.mark.parametrize("steps", STEPS, ids=str)
-@pytest.mark.parametrize("fn", [counted, binned, automaton, of_words, or_a_default, by_truth])
+@pytest.mark.parametrize(
+    "fn",
+    [counted, binned, automaton, of_words, or_a_default, by_truth, equal_keys_of_other_classes],
+)
 def test_items_of_dicts(fn, steps):
     check(fn, X, np.array(steps))
 

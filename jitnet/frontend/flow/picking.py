@@ -223,7 +223,9 @@ def _may_be(own: Any, key: Any) -> bool:
     if type(own) is tuple and type(key) is tuple and len(own) == len(key):
         return all(map(_may_be, own, key))
     if type(key) is Tracer:
-        return isinstance(own, (int, np.integer))
+        return isinstance(own, (int, np.integer, np.bool_)) or (
+            isinstance(own, float) and own.is_integer()
+        )
     return bool(own == key)
 
 
